@@ -1,0 +1,144 @@
+"""debros: declarative models over a signed, content-addressed CRDT log; offline-first data for Python.
+
+General layout: every public name stands here twice, once for type checkers and once in the table that loads it when
+it is first used. So `import debros` is light, and what a program does not use (the query engine, pydantic, SQLite) it
+does not pay for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from debros.errors import ClosedError as ClosedError
+from debros.errors import ConfigError as ConfigError
+from debros.errors import ConflictError as ConflictError
+from debros.errors import CorruptionError as CorruptionError
+from debros.errors import CursorError as CursorError
+from debros.errors import DebrosError as DebrosError
+from debros.errors import EntryHeldError as EntryHeldError
+from debros.errors import EntryRefusedError as EntryRefusedError
+from debros.errors import FieldError as FieldError
+from debros.errors import IdentityError as IdentityError
+from debros.errors import ImmutableError as ImmutableError
+from debros.errors import ModelError as ModelError
+from debros.errors import MultipleFoundError as MultipleFoundError
+from debros.errors import NoNodeError as NoNodeError
+from debros.errors import NotFoundError as NotFoundError
+from debros.errors import NotLoadedError as NotLoadedError
+from debros.errors import PermissionDeniedError as PermissionDeniedError
+from debros.errors import QueryError as QueryError
+from debros.errors import RelationError as RelationError
+from debros.errors import RestrictedError as RestrictedError
+from debros.errors import StorageError as StorageError
+from debros.errors import StoreLockedError as StoreLockedError
+from debros.errors import TooLargeError as TooLargeError
+from debros.errors import TransactionError as TransactionError
+from debros.errors import UniqueError as UniqueError
+from debros.errors import UnknownFieldError as UnknownFieldError
+from debros.errors import ValidationError as ValidationError
+
+if TYPE_CHECKING:
+    # models
+    from debros.models.constraints import Ge as Ge
+    from debros.models.constraints import Gt as Gt
+    from debros.models.constraints import Le as Le
+    from debros.models.constraints import Lt as Lt
+    from debros.models.constraints import MaxLen as MaxLen
+    from debros.models.constraints import MinLen as MinLen
+    from debros.models.constraints import Pattern as Pattern
+    from debros.models.declare import model as model
+    from debros.models.declare import schema_of as schema_of
+    from debros.models.fields import Field as Field
+    from debros.models.fields import computed as computed
+    from debros.models.fields import field as field
+    from debros.models.hooks import after_create as after_create
+    from debros.models.hooks import after_delete as after_delete
+    from debros.models.hooks import after_save as after_save
+    from debros.models.hooks import after_update as after_update
+    from debros.models.hooks import before_create as before_create
+    from debros.models.hooks import before_delete as before_delete
+    from debros.models.hooks import before_save as before_save
+    from debros.models.hooks import before_update as before_update
+    from debros.models.hooks import hooks_of as hooks_of
+    from debros.models.ids import now as now
+    from debros.models.meta import Meta as Meta
+    from debros.models.names import RESERVED_NAMES as RESERVED_NAMES
+    from debros.models.options import Index as Index
+    from debros.models.record import Model as Model
+    from debros.models.relations import Many as Many
+    from debros.models.relations import One as One
+    from debros.models.relations import Related as Related
+    from debros.models.relations import RelatedMany as RelatedMany
+    from debros.models.relations import belongs_to as belongs_to
+    from debros.models.relations import has_many as has_many
+    from debros.models.relations import has_one as has_one
+    from debros.models.relations import many_to_many as many_to_many
+    from debros.models.versions import Version as Version
+
+    # queries
+    from debros.query.aggregates import avg as avg
+    from debros.query.aggregates import count as count
+    from debros.query.aggregates import max as max
+    from debros.query.aggregates import min as min
+    from debros.query.aggregates import sum as sum
+    from debros.query.columns import Column as Column
+    from debros.query.expressions import Expr as Expr
+    from debros.query.query import Query as Query
+    from debros.query.relations import Relation as Relation
+    from debros.query.rows import Coverage as Coverage
+    from debros.query.rows import NumberedPage as NumberedPage
+    from debros.query.rows import Page as Page
+    from debros.query.rows import Rows as Rows
+
+    # the node
+    from debros.config import Config as Config
+    from debros.current import current_node as current_node
+    from debros.identity.keys import Identity as Identity
+    from debros.node import Debros as Debros
+    from debros.node import Status as Status
+    from debros.node import open as open
+    from debros.replica.transaction import Transaction as Transaction
+
+_HOMES = {
+    "debros.models.constraints": "Ge Gt Le Lt MaxLen MinLen Pattern",
+    "debros.models.declare": "model schema_of",
+    "debros.models.fields": "Field computed field",
+    "debros.models.hooks": (
+        "after_create after_delete after_save after_update before_create before_delete before_save before_update hooks_of"
+    ),
+    "debros.models.ids": "now",
+    "debros.models.meta": "Meta",
+    "debros.models.names": "RESERVED_NAMES",
+    "debros.models.options": "Index",
+    "debros.models.record": "Model",
+    "debros.models.relations": "Many One Related RelatedMany belongs_to has_many has_one many_to_many",
+    "debros.models.versions": "Version",
+    "debros.query.aggregates": "avg count max min sum",
+    "debros.query.columns": "Column",
+    "debros.query.expressions": "Expr",
+    "debros.query.query": "Query",
+    "debros.query.relations": "Relation",
+    "debros.query.rows": "Coverage NumberedPage Page Rows",
+    "debros.config": "Config",
+    "debros.current": "current_node",
+    "debros.identity.keys": "Identity",
+    "debros.node": "Debros Status open",
+    "debros.replica.transaction": "Transaction",
+}
+_LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used (PEP 562)."""
+    home = _LAZY.get(name)
+    if home is None:
+        raise AttributeError(f"module 'debros' has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,71 @@
+"""Where a verb writes: tables and progress for people, or one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from debros.cli.exits import CommandError
+from debros.errors import DebrosError
+
+
+def shown(text: str) -> Text:
+    """Return foreign text as it may be shown: control characters cannot move the cursor, nor markup set a style."""
+    return Text("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+class Screen:
+    """The standard output of one verb. With `as_json` its console stays quiet, so a verb is written once for both."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(quiet=as_json, highlight=False)
+
+    def say(self, head: str, text: str, style: str = "") -> None:
+        """Print one line of a report."""
+        self.console.print(Text.assemble((f"{head}  " if head else "", style), shown(text)), soft_wrap=True)
+
+    def result(self, facts: Mapping[str, Any]) -> None:
+        """Print the facts as JSON, if that was asked for."""
+        if self.as_json:
+            print(json.dumps(facts, ensure_ascii=False))
+
+    def error(self, error: DebrosError) -> None:
+        """Say what went wrong, and the command to type next."""
+        command = error.next if isinstance(error, CommandError) else ""
+        if self.as_json:
+            self.result({"error": {"code": error.code, "message": str(error), "next": command}})
+            return
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error: ", "bold red"), shown(str(error))))
+        if command:
+            console.print(Text.assemble(("next: ", "dim"), shown(command)))
+
+    def progress(self, unit: str) -> Progress:
+        """Return a progress bar with rate and time left; it vanishes at its end, and is silent off a terminal."""
+        return Progress(
+            TextColumn("[dim]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal or self.as_json,
+        )
+
+
+class _Rate(ProgressColumn):
+    """Units per second."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} {self.unit}/s", style="cyan")

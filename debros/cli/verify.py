@@ -1,0 +1,64 @@
+"""`debros verify`: checks a whole database from its files alone, and reports what is not as it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from debros.cli.exits import CommandError, Exit
+from debros.cli.screen import Screen
+from debros.cli.units import binary_size, counted
+from debros.env import SYSTEM
+from debros.replica.verify import Finding, Progress, verify_home
+
+SHOWN = 50  # findings that a report lists; with --json all are
+
+
+def verify(home: Path, screen: Screen) -> Exit:
+    """Check the database in `home`; `Exit.FAILED` when anything is damaged.
+
+    Raises:
+        CommandError: there is no database.
+    """
+    if not (home / "log").is_dir():
+        raise CommandError(f"there is no debros database in {home}", next="debros verify PATH")
+    begun = SYSTEM.monotonic_s()
+    checked, findings = check(home, screen)
+    elapsed_s = SYSTEM.monotonic_s() - begun
+
+    for finding in findings[:SHOWN]:
+        screen.say(f"{finding.position}", f"{finding.what}: {finding.detail}", style="red")
+    if len(findings) > SHOWN:
+        screen.say("", f"... and {len(findings) - SHOWN:,} more; --json lists them all")
+    screen.say(
+        "damaged" if findings else "whole",
+        f"{counted(checked.entries, 'entry', 'entries')}, {binary_size(checked.done_bytes)} "
+        f"in {elapsed_s:.2f} s: {counted(len(findings), 'finding')}",
+        style="bold red" if findings else "bold green",
+    )
+    screen.result(
+        {
+            "home": str(home),
+            "whole": not findings,
+            "entries": checked.entries,
+            "bytes": checked.done_bytes,
+            "findings": [
+                {"position": finding.position, "what": finding.what, "detail": finding.detail} for finding in findings
+            ],
+        }
+    )
+    return Exit.FAILED if findings else Exit.DONE
+
+
+def check(home: Path, screen: Screen) -> tuple[Progress, list[Finding]]:
+    """Run the verification with a progress bar; return how far it came and what it found."""
+    checked = Progress(0, 0, 0)
+    findings: list[Finding] = []
+    with screen.progress("MB") as bar:
+        task = bar.add_task("checking every address, signature, clock and link", total=None)
+        for told in verify_home(home):
+            if isinstance(told, Finding):
+                findings.append(told)
+            else:
+                checked = told
+                bar.update(task, completed=told.done_bytes / 1e6, total=told.total_bytes / 1e6)
+    return checked, findings

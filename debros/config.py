@@ -1,0 +1,196 @@
+"""Settings of a node: five values, three presets, and the order in which their sources count.
+
+What the program says counts most: arguments of `debros.open`, then a `Config` given as `config=`. Below them stand
+`DEBROS_*` environment variables, `[tool.debros]` in the nearest `pyproject.toml` upward from the working directory,
+`<home>/debros.toml`, a preset, and the defaults. Wherever a setting is wrong, the `ConfigError` names that place.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic_core import ErrorDetails
+
+from debros.errors import ConfigError, did_you_mean
+
+Durability: TypeAlias = Literal["disk", "process"]
+Preset: TypeAlias = Literal["development", "production", "testing"]
+
+PREFIX: Final = "DEBROS_"  # of environment variables
+
+
+def _no_flag(value: object) -> object:
+    """Refuse `true` for a number, which Python would read as 1."""
+    if isinstance(value, bool):
+        raise ValueError("is a number, not true or false")
+    return value
+
+
+Count: TypeAlias = Annotated[int, BeforeValidator(_no_flag)]
+
+
+class Config(BaseModel):
+    """The settings of one node. An unknown name or a wrong value is a `ConfigError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    durability: Durability = "disk"
+    """What an acknowledged write survives: a power cut (`disk`), or only the end of the process (`process`)."""
+
+    app: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9-]{1,64}$")] = "default"
+    """Name of the application: nodes share logs only under the same name."""
+
+    row_cache: Annotated[Count, pydantic.Field(ge=1)] = 10_000
+    """Rows kept in memory for reads by id; about 1 KiB each."""
+
+    flush_rows: Annotated[Count, pydantic.Field(ge=1, le=100_000)] = 500
+    """Changed rows that wait in memory before they are written to the view; more is faster, and holds the loop longer."""
+
+    max_segment_bytes: Annotated[Count, pydantic.Field(ge=4096)] = 256 * 1024 * 1024
+    """Size at which a file of the log is closed and the next one begun."""
+
+    @classmethod
+    def _where(cls, key: str) -> str:
+        """Return the place that gave `key` its value, for errors."""
+        return f"debros.Config: {key}"
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, values: Any, handler: ModelWrapValidatorHandler[Config]) -> Config:
+        try:
+            return handler(values)
+        except pydantic.ValidationError as error:
+            raise ConfigError("; ".join(_told(problem, cls._where) for problem in error.errors())) from error
+
+
+PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
+    "development": {"durability": "process"},
+    "production": {"durability": "disk", "row_cache": 100_000},
+    "testing": {"durability": "process", "row_cache": 1_000},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One source of settings."""
+
+    place: str
+    values: Mapping[str, Any]
+    prefix: str = ""  # of the names in that place
+
+    def where(self, key: str) -> str:
+        return f"{self.place}: {self.prefix + key.upper() if self.prefix else key}"
+
+
+def load(
+    home: Path | None,
+    *,
+    preset: str | Config | None,
+    arguments: Mapping[str, Any],
+    environ: Mapping[str, str],
+    cwd: Path,
+) -> Config:
+    """Gather the settings of a node from every source.
+
+    Args:
+        home: where the node lives; `None` in memory, where there is no `debros.toml`.
+        preset: a preset's name, the lowest source; or a `Config`, of which the values that were given count.
+        arguments: of `debros.open`; those that are `None` were not given.
+        environ: environment variables; those that begin with `DEBROS_` are settings.
+        cwd: where to begin the search for `pyproject.toml`.
+
+    Raises:
+        ConfigError: an unknown preset or setting, a wrong value, or a file that cannot be read as TOML.
+    """
+    given = preset.model_dump(exclude_unset=True) if isinstance(preset, Config) else {}
+    return _merged(
+        [
+            Layer("debros.open", {key: value for key, value in arguments.items() if value is not None}),
+            Layer("debros.Config", given),
+            Layer("environment", _from_environ(environ), PREFIX),
+            *_from_pyproject(cwd),
+            *([] if home is None else _from_file(home / "debros.toml")),
+            *([Layer(f"preset {preset!r}", _preset(preset))] if isinstance(preset, str) else []),
+        ]
+    )
+
+
+def _merged(layers: Sequence[Layer]) -> Config:
+    """Merge the layers, the first counting most, and check the result."""
+    from pydantic_settings import (  # 80 ms: not on import
+        BaseSettings,
+        InitSettingsSource,
+        PydanticBaseSettingsSource,
+        SettingsConfigDict,
+    )
+
+    class Layered(Config, BaseSettings):
+        model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+        @classmethod
+        def _where(cls, key: str) -> str:
+            return next(layer for layer in layers if key in layer.values).where(key)
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: object, **__: object
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return tuple(InitSettingsSource(settings_cls, dict(layer.values)) for layer in layers)
+
+    return Config(**Layered().model_dump())
+
+
+def _told(problem: ErrorDetails, where: Callable[[str], str]) -> str:
+    """Say what is wrong, where, and what would be right."""
+    key = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        cure = did_you_mean(key, Config.model_fields) or f"; settings are {', '.join(Config.model_fields)}"
+        return f"{where(key)} is not a setting{cure}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if problem["type"] == "string_pattern_mismatch":
+        message = "1 to 64 of a-z, 0-9 and -"
+    return f"{where(key)} should be {message.removeprefix('is ')}, not {problem['input']!r}"
+
+
+def _preset(name: str) -> Mapping[str, Any]:
+    for known, values in PRESETS.items():
+        if known == name:
+            return values
+    raise ConfigError(f"{name!r} is not a preset{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}")
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(PREFIX).lower(): text for name, text in environ.items() if name.startswith(PREFIX)}
+
+
+def _from_pyproject(cwd: Path) -> list[Layer]:
+    for folder in (cwd, *cwd.parents):
+        if (path := folder / "pyproject.toml").is_file():
+            tools = _toml(path).get("tool")
+            if isinstance(tools, dict) and "debros" in tools:
+                return [_table(f"{path} [tool.debros]", tools["debros"])]
+            return []
+    return []
+
+
+def _from_file(path: Path) -> list[Layer]:
+    return [_table(str(path), _toml(path))] if path.is_file() else []
+
+
+def _table(place: str, values: object) -> Layer:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{place} should be a table of settings, not {values!r}")
+    return Layer(place, values)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error

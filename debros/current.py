@@ -1,0 +1,62 @@
+"""Which node, identity and transaction the running task means: one context variable and the set of open nodes.
+
+Trio copies the context into child tasks, so a block's choice holds for the tasks it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from debros.errors import NoNodeError
+
+if TYPE_CHECKING:
+    from debros.identity.keys import Identity
+    from debros.node import Debros
+    from debros.replica.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a task has chosen; `None` where it has not."""
+
+    node: Debros | None = None
+    identity: Identity | None = None  # of `acting_as`; the node's own otherwise
+    transaction: Transaction | None = None
+
+
+_context: ContextVar[Context] = ContextVar("debros", default=Context())  # noqa: B039 - frozen
+open_nodes: list[Debros] = []
+
+
+def context() -> Context:
+    """Return what the running task has chosen."""
+    return _context.get()
+
+
+@contextmanager
+def choosing(**chosen: object) -> Iterator[None]:
+    """Choose a node, identity or transaction for the block, on top of what is chosen already."""
+    token = _context.set(replace(_context.get(), **chosen))  # type: ignore[arg-type]  # names of Context's fields
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def current_node() -> Debros:
+    """Return the innermost `with db.current():`, else the only open node.
+
+    Raises:
+        NoNodeError: none is open, or several are and none is current.
+    """
+    if (node := _context.get().node) is not None:
+        return node
+    if len(open_nodes) == 1:
+        return open_nodes[0]
+    if not open_nodes:
+        raise NoNodeError("no node is open: `async with debros.open(home, models=[...]) as db:`")
+    raise NoNodeError(f"{len(open_nodes)} nodes are open: choose one by `with db.current():`")

@@ -1,0 +1,60 @@
+"""The only door to the outside: wall clock, monotonic clock, randomness, environment variables, threads.
+
+Everything else takes an `Env`, so a network of nodes can run in virtual time from a seed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar, TypeVarTuple
+
+import trio
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Env(Protocol):
+    """What a node may ask of the world."""
+
+    def now_us(self) -> int:
+        """Microseconds of the wall clock since 1970-01-01 UTC."""
+
+    def monotonic_s(self) -> float:
+        """Seconds of a clock that never goes back, from an arbitrary zero."""
+
+    def random_bytes(self, n: int) -> bytes:
+        """`n` bytes fit for keys."""
+
+    def environ(self) -> Mapping[str, str]:
+        """Environment variables."""
+
+    async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a blocking function in a thread. Not to be cancelled: it always runs to its end."""
+
+
+class SystemEnv:
+    """The real world."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def random_bytes(self, n: int) -> bytes:
+        return os.urandom(n)
+
+    def environ(self) -> Mapping[str, str]:
+        return os.environ
+
+    async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        result: list[T] = []
+        with trio.CancelScope(shield=True):
+            result.append(await trio.to_thread.run_sync(function, *args))
+        return result[0]
+
+
+SYSTEM = SystemEnv()

@@ -1,0 +1,278 @@
+"""Every exception that debros raises on purpose.
+
+Closed classes with data: each says when it is raised, keeps what it is about as attributes, and says in its
+text what to do. All derive from `DebrosError`; those with a natural Python parent have it too, so
+`except LookupError` catches a missing record. A wrong call of the library (a missing argument) is Python's
+own `TypeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'title'?"` for the nearest known name, or nothing."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class DebrosError(Exception):
+    """Base of every error raised on purpose."""
+
+    code: ClassVar[str] = "debros"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__.removesuffix("Error")).strip("_")
+
+
+@dataclass(eq=False)
+class _Told(DebrosError):
+    """An error whose text is written where it is raised, for each place knows its own cure."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(_Told):
+    """A setting is unknown, has a wrong value, or contradicts another; the text names its path."""
+
+
+class ModelError(_Told):
+    """A model declaration is wrong. Raised when the class is defined, or at `open` for what needs other models."""
+
+
+class IdentityError(_Told):
+    """A key file cannot be used: wrong passphrase, damaged, readable by others, or not there."""
+
+
+class RelationError(_Told):
+    """A relation is used in a way it does not have, e.g. `add` on a `has_many`."""
+
+
+class QueryError(_Told):
+    """A query is wrong: operator, operand, direction, a negative limit. Raised while it is built."""
+
+
+class CursorError(QueryError):
+    """A cursor is damaged or belongs to another query; start again from the first page."""
+
+
+class PermissionDeniedError(_Told):
+    """The acting identity may not write this record or this log."""
+
+
+class TransactionError(_Told):
+    """A transaction was used after its end, waited too long, or changed its identity."""
+
+
+class NoNodeError(_Told):
+    """No node is open, or several are and none is current: `with db.current():` chooses one."""
+
+
+class ClosedError(_Told):
+    """The node is closed. Records keep their values, but nothing can be read or written any more."""
+
+
+class StoreLockedError(_Told):
+    """Another process, or another `open` of this one, has this home open."""
+
+
+class StorageError(_Told):
+    """The disk refused a read or a write. Nothing that was acknowledged is affected; the write is not done."""
+
+
+class CorruptionError(StorageError):
+    """Bytes on disk are not what their content address says. They are never served."""
+
+
+class ImmutableError(_Told):
+    """A record of an append-only store (`events`, `feed`) was changed or deleted."""
+
+
+class TooLargeError(_Told):
+    """A record or transaction exceeds a limit of the format; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one value. `constraint` is pydantic's name for it, e.g. `string_too_long`."""
+
+    field: str
+    value: object
+    constraint: str
+    message: str
+
+
+@dataclass(eq=False)
+class ValidationError(DebrosError, ValueError):
+    """Values do not fit the model. `errors` lists everything that is wrong, not just the first."""
+
+    model: str
+    errors: tuple[FieldError, ...]
+
+    def __str__(self) -> str:
+        return f"{self.model}: " + "; ".join(f"{e.field}: {e.message}" for e in self.errors)
+
+
+@dataclass(eq=False)
+class UnknownFieldError(QueryError):
+    """A query names a field or relation that the model does not declare.
+
+    Raised while the query is built, so the traceback points at the typo.
+    """
+
+    model: str
+    field: str
+    known: tuple[str, ...]
+
+    def __init__(self, model: str, field: str, known: Iterable[str]) -> None:
+        self.model, self.field, self.known = model, field, tuple(known)
+        self.message = (
+            f"{model} has no field {field!r}{did_you_mean(field, self.known) or '.'} Fields: {', '.join(self.known)}"
+        )
+
+
+@dataclass(eq=False)
+class NotFoundError(DebrosError, LookupError):
+    """No visible record has this id, or matches this query."""
+
+    model: str
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.ids:
+            return f"no {self.model} matches; `first()` and `one_or_none()` give None instead"
+        return f"no {self.model} with id {', '.join(map(repr, self.ids))}; `get_or_none` gives None instead"
+
+
+@dataclass(eq=False)
+class MultipleFoundError(DebrosError):
+    """`one()` or `one_or_none()` found more than one record."""
+
+    model: str
+
+    def __str__(self) -> str:
+        return f"more than one {self.model} matches; narrow the query, or take `first()`"
+
+
+@dataclass(eq=False)
+class UniqueError(DebrosError):
+    """Another visible record holds this value of a unique field, or this id. Nothing was written."""
+
+    model: str
+    fields: tuple[str, ...]
+    id: str  # of the record that holds it
+
+    def __str__(self) -> str:
+        return f"{self.model}: another record ({self.id!r}) already has this {' + '.join(self.fields)}"
+
+
+@dataclass(eq=False)
+class ConflictError(DebrosError):
+    """`save(if_unchanged=True)` found a newer version than the one loaded; `refresh()` and decide again."""
+
+    model: str
+    id: str
+    changed_fields: tuple[str, ...]
+
+    def __str__(self) -> str:
+        changed = ", ".join(self.changed_fields) or "its existence"
+        return f"{self.model} {self.id!r} changed since it was loaded: {changed}; `refresh()` and decide again"
+
+
+@dataclass(eq=False)
+class RestrictedError(RelationError):
+    """A delete was refused: visible records still refer to this one by an `on_delete="restrict"` relation."""
+
+    model: str
+    id: str
+    by: str  # "Movement.item"
+
+    def __init__(self, model: str, id: str, by: str) -> None:
+        self.model, self.id, self.by = model, id, by
+        self.message = f"{model} {id!r} is still referred to by {by}; delete those records first"
+
+
+@dataclass(eq=False)
+class NotLoadedError(RelationError):
+    """`.value` of a relation was read before it was loaded; attribute access never does I/O."""
+
+    relation: str  # "Post.author"
+
+    def __init__(self, relation: str) -> None:
+        self.relation = relation
+        attribute = relation.rpartition(".")[2]
+        self.message = f"{relation} is not loaded: `.include({relation})` in the query, or `await record.{attribute}`"
+
+
+@dataclass(eq=False)
+class EntryRefusedError(DebrosError):
+    """An entry fails the admission gate for good: every node refuses it, now and later."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class MalformedEntryError(EntryRefusedError):
+    """Gate steps 1 and 3: the header is too long, not strict DAG-CBOR, or not of the form the table states."""
+
+
+class WrongLogError(EntryRefusedError):
+    """Gate step 4: the entry belongs to another log."""
+
+
+class SignatureError(EntryRefusedError):
+    """Gate step 5: the header is not signed by its author."""
+
+
+class BodyError(EntryRefusedError):
+    """Gate step 6: these bytes are not the body, or the body is not of the form the table states."""
+
+
+class ChainError(EntryRefusedError):
+    """Gate step 8: `p` is not the author's entry number `s` - 1."""
+
+
+class NotAllowedError(EntryRefusedError):
+    """Gate step 9: the chain's certificates do not give its author the right to write here."""
+
+
+class ClockError(EntryRefusedError):
+    """Gate step 10: the clock is not greater than every parent's."""
+
+
+@dataclass(eq=False)
+class EntryHeldError(DebrosError):
+    """An entry cannot be judged yet. It is neither stored nor relayed, and may be offered again."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class NewerFormatError(EntryHeldError):
+    """Gate step 2: written by a newer version of the format; upgrade debros to read it."""
+
+
+class MissingBodyError(EntryHeldError):
+    """Gate step 6: the body did not come with the header."""
+
+
+@dataclass(eq=False)
+class OrphanError(EntryHeldError):
+    """Gate step 7: parents of the entry are not admitted here yet; ask for them."""
+
+    missing: tuple[bytes, ...] = ()  # digests, 32 bytes each
+
+
+class FutureError(EntryHeldError):
+    """Gate step 11: the clock is more than five minutes ahead of this node's."""

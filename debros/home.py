@@ -1,0 +1,120 @@
+"""A home: the directory of one node.
+
+`log/` holds the segments, `view.sqlite` what they mean, `identity` the user's key, `device` what this home's own keys
+are derived from, `lock` the claim of the process that has it open, `debros.toml` settings.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from debros.env import Env
+from debros.errors import StorageError, StoreLockedError
+from debros.identity.keys import Identity
+
+SALT_SIZE: Final = 16
+KEY_SIZE: Final = 32
+
+
+class Home:
+    """An open home on disk. `close` gives it free."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the directory if it is not there, and claim it.
+
+        Raises:
+            StoreLockedError: another process, or another `open` of this one, has it.
+            StorageError: it cannot be made, or not written to.
+        """
+        self.path = path
+        self.log = str(path / "log")
+        self.view = str(path / "view.sqlite")
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock: int | None = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(
+                f"cannot use {path} as a home: {error.strerror}; it must be a writable directory"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise StoreLockedError(f"{path} is open already, here or in another process; a home has one node") from None
+
+    def identity(self, env: Env) -> Identity:
+        """Return the user whose key is kept here, a new one in a new home."""
+        file = self.path / "identity"
+        if file.exists():
+            return Identity.load(file)
+        identity = Identity.generate(env.random_bytes)
+        identity.save(file, random_bytes=env.random_bytes)
+        return identity
+
+    def close(self) -> None:
+        """Give the home free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+class Devices:
+    """What this home's device keys grow from, and which of them have written here.
+
+    The file holds 16 random bytes, then the public keys. A backup that is restored elsewhere must not write with the
+    same keys as the original: `renew` takes new bytes, and the first entry of each chain certifies the new key.
+    """
+
+    def __init__(self, path: Path | None, env: Env) -> None:
+        self._path = path
+        raw = b""
+        if path is not None and path.exists():
+            raw = _read(path)
+        if len(raw) < SALT_SIZE or (len(raw) - SALT_SIZE) % KEY_SIZE:
+            raw = env.random_bytes(SALT_SIZE)  # a new home, or a damaged file: a new key harms nobody
+        self.salt = raw[:SALT_SIZE]
+        self._keys = [raw[at : at + KEY_SIZE] for at in range(SALT_SIZE, len(raw), KEY_SIZE)]
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """The public keys with which this home has written."""
+        return frozenset(self._keys)
+
+    def renew(self, env: Env) -> None:
+        """Write with other keys from now on."""
+        self.salt = env.random_bytes(SALT_SIZE)
+        self._save()
+
+    def note(self, key: bytes) -> None:
+        """Remember a key before it writes for the first time."""
+        if key not in self._keys:
+            self._keys.append(key)
+            self._save()
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        new = self._path.with_name("device.new")
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(self.salt + b"".join(self._keys))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, self._path)
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error}") from error

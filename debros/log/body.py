@@ -1,0 +1,92 @@
+"""Bodies: the half of an entry that says what was written.
+
+`{"tx"?: [bytes 16, n], "act"?: [acts], "ops"?: [changes], "salt": bytes 16}`, other keys ignored. The salt is
+random: without it a body with few possible values could be guessed from its digest for ever. A body without
+changes and acts is a merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from debros.blocks import dagcbor
+from debros.errors import BodyError
+
+MAX_CHANGES: Final = 10_000
+MAX_ACTS: Final = 100
+SALT_SIZE: Final = 16
+TX_SIZE: Final = 16
+
+_SALT: Final = b"\x64salt\x50"
+
+
+class Body(NamedTuple):
+    """A body of good form. Its acts and changes are decoded and not judged yet, each may turn out to be ignored."""
+
+    tx: tuple[bytes, int] | None  # id of a transaction, and over how many logs it goes
+    acts: list[Any]
+    ops: list[Any]
+    salt: bytes
+
+
+def encode_body(
+    changes: Sequence[bytes],
+    *,
+    salt: bytes,
+    tx: tuple[bytes, int] | None = None,
+    acts: Sequence[object] | None = None,
+) -> bytes:
+    """Return the bytes of a body around changes that are encoded already (`debros.log.changes.encode_change`).
+
+    `salt` is 16 random bytes; `acts` are values as `debros.log.acts` makes them.
+    """
+    parts = [b""]  # the map's head, once its size is known
+    size = 1
+    if tx is not None:
+        parts += (b"\x62tx", dagcbor.encode(tx))
+        size += 1
+    if acts:
+        parts += (b"\x63act", dagcbor.encode(acts))
+        size += 1
+    if changes:
+        parts += (b"\x63ops", dagcbor.head(4, len(changes)))
+        parts += changes
+        size += 1
+    parts[0] = dagcbor.head(5, size)
+    parts += (_SALT, salt)
+    return b"".join(parts)
+
+
+def parse_body(raw: bytes) -> Body:
+    """Read a plain body: the gate's step 6, but for its length and digest.
+
+    Raises:
+        BodyError: not strict DAG-CBOR, no map, no salt, or `ops` or `act` no list or too long.
+    """
+    try:
+        value = dagcbor.decode_fast(raw)
+    except ValueError as error:
+        raise BodyError(f"the body is not strict DAG-CBOR: {error}") from error
+    if type(value) is not dict:
+        raise BodyError("the body is not a map")
+    salt = value.get("salt")
+    ops: Any = value.get("ops", [])
+    acts: Any = value.get("act", [])
+    if type(salt) is not bytes or len(salt) != SALT_SIZE:
+        raise BodyError(f"the body has no salt of {SALT_SIZE} bytes")
+    if type(ops) is not list or len(ops) > MAX_CHANGES:
+        raise BodyError(f"`ops` of the body is not a list of at most {MAX_CHANGES} changes")
+    if type(acts) is not list or len(acts) > MAX_ACTS:
+        raise BodyError(f"`act` of the body is not a list of at most {MAX_ACTS} acts")
+    return Body(_tx(value.get("tx")), acts, ops, salt)
+
+
+def _tx(value: object) -> tuple[bytes, int] | None:
+    """A `tx` of another form is read as absent."""
+    if type(value) is not list or len(value) != 2:
+        return None
+    name, logs = value
+    if type(name) is not bytes or len(name) != TX_SIZE or type(logs) is not int or logs < 1:
+        return None
+    return name, logs

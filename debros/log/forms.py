@@ -1,0 +1,90 @@
+"""The form of names, ids and changes: what the fold takes, and what a writer may write.
+
+A known key of a change of another form than docs/format.md, Changes, states makes the whole change skipped;
+unknown keys are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Final
+
+MAX_ID: Final = 128  # bytes of UTF-8
+MAX_NAME: Final = 63  # characters of a model or field name
+MAX_DOTS: Final = 256  # of one value in one change
+DOT_SIZE: Final = 32
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def is_name(name: str) -> bool:
+    """Is this a name of a model or a field: `[A-Za-z_][A-Za-z0-9_]{0,62}`?"""
+    return len(name) <= MAX_NAME and name.isascii() and name.isidentifier()
+
+
+def is_id(id: str) -> bool:
+    """Is this text an id: 1..128 bytes of UTF-8 without control characters (U+0000..001F, 007F..009F)?"""
+    if id.isascii() and id.isprintable():  # of ASCII, all but the control characters is printable
+        return 0 < len(id) <= MAX_ID
+    return len(id) <= MAX_ID and len(id.encode()) <= MAX_ID and _CONTROL.search(id) is None
+
+
+def is_change(change: object) -> bool:
+    """Is this a change whose known keys have their form?"""
+    if type(change) is not dict:
+        return False
+    for key, value in change.items():
+        is_good = _FORMS.get(key)
+        if is_good is not None and not is_good(value):
+            return False
+    return True
+
+
+def _is_fields(fields: Any) -> bool:
+    return type(fields) is dict and all(map(is_name, fields))
+
+
+def _is_inc(fields: Any) -> bool:
+    return _is_fields(fields) and all(type(n) is int and INT_MIN <= n <= INT_MAX for n in fields.values())
+
+
+def _is_add(fields: Any) -> bool:
+    return _is_fields(fields) and all(type(values) is list for values in fields.values())
+
+
+def _is_rem(fields: Any) -> bool:
+    if not _is_fields(fields):
+        return False
+    return all(type(ends) is list and all(_is_dotted(end, 1) for end in ends) for ends in fields.values())
+
+
+def _is_keep(fields: Any) -> bool:
+    return _is_fields(fields) and all(_is_dotted(kept, 0) for kept in fields.values())
+
+
+def _is_live(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_dotted(pair: Any, least: int) -> bool:
+    """Is this `[value, [dots]]`, the dots ascending, each once?"""
+    if type(pair) is not list or len(pair) != 2 or type(pair[1]) is not list:
+        return False
+    dots = pair[1]
+    if not least <= len(dots) <= MAX_DOTS or not all(type(dot) is bytes and len(dot) == DOT_SIZE for dot in dots):
+        return False
+    return all(first < second for first, second in pairwise(dots))
+
+
+_FORMS: Final[dict[str, Callable[[Any], bool]]] = {
+    "put": _is_fields,
+    "inc": _is_inc,
+    "add": _is_add,
+    "rem": _is_rem,
+    "keep": _is_keep,
+    "live": _is_live,
+}

@@ -1,0 +1,98 @@
+"""Hooks after a write: at once when it is durable, or once after the commit of the transaction around it.
+
+A transaction writes one change per record, so its after-hooks come once per record object too: a record that was
+created and then updated inside has been created, one that was created and deleted has not been at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from debros.models import hooks
+from debros.models.hooks import Hook, HookEvent
+
+if TYPE_CHECKING:
+    from debros.models.ports import Transaction
+
+Written = Literal["create", "update", "delete"]
+Changes = dict[str, tuple[Any, Any]]
+Hooks = Mapping[HookEvent, tuple[Hook, ...]]
+
+
+async def run_before(record: Any, operation: Written, known: Hooks) -> None:
+    """Run the hooks before a write; their error stops it."""
+    if operation != "delete":
+        await hooks.run(known.get("before_save", ()), record)
+    await hooks.run(known.get(f"before_{operation}", ()), record)  # type: ignore[call-overload]  # a HookEvent by its parts
+
+
+async def run_after(
+    record: Any, operation: Written, known: Hooks, changes: Changes, transaction: Transaction | None
+) -> None:
+    """Run the hooks after a durable write, or leave them to the transaction that it is part of."""
+    state = _State(operation, known, changes)
+    if transaction is None:
+        await _run(record, state)
+        return
+    pending: _Pending | None = record.__dict__.get("_pending")
+    if pending is None or pending.transaction is not transaction:
+        pending = _Pending(record, transaction, state)
+        record.__dict__["_pending"] = pending
+        transaction.after_commit.append(pending)
+    else:
+        earlier = pending.state
+        pending.state = _joined(earlier, state)
+        transaction.on_rollback.append(lambda: pending.give_back(earlier))
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    operation: Written | None  # None: created and deleted in one transaction, so nothing happened
+    known: Hooks
+    changes: Changes
+
+
+class _Pending:
+    """What the end of a transaction has to tell one record."""
+
+    __slots__ = ("record", "state", "transaction")
+
+    def __init__(self, record: Any, transaction: object, state: _State) -> None:
+        self.record = record
+        self.transaction = transaction
+        self.state = state
+
+    def give_back(self, state: _State) -> None:
+        """Take back what a savepoint that is undone added."""
+        self.state = state
+
+    async def __call__(self) -> None:
+        """Run the hooks; the transaction calls this once it is durable."""
+        self.record.__dict__.pop("_pending", None)
+        await _run(self.record, self.state)
+
+
+def _joined(earlier: _State, later: _State) -> _State:
+    if later.operation == "delete":
+        return _State(None, later.known, {}) if earlier.operation == "create" else later
+    if earlier.operation not in ("create", "update"):
+        return later
+    changes = dict(earlier.changes)
+    for name, (old, new) in later.changes.items():
+        changes[name] = (changes[name][0] if name in changes else old, new)
+    return _State(earlier.operation, later.known, changes)
+
+
+async def _run(record: Any, state: _State) -> None:
+    if state.operation is None:
+        return
+    own = record.__dict__
+    own["_written"] = state.changes  # what `record.changes` says meanwhile
+    try:
+        await hooks.run(state.known.get(f"after_{state.operation}", ()), record)  # type: ignore[call-overload]  # as above
+        if state.operation != "delete":
+            await hooks.run(state.known.get("after_save", ()), record)
+    finally:
+        own.pop("_written", None)

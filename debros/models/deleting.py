@@ -1,0 +1,107 @@
+"""Deleting and restoring records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from debros.current import choosing
+from debros.errors import NotFoundError
+from debros.models.after import run_after, run_before
+from debros.models.saving import absorb, collection_of, present_row, take
+from debros.models.tracking import Snapshot
+from debros.query.catalog import columns
+from debros.query.query import Query
+from debros.replica.draft import Draft
+from debros.replica.tables import DELETED
+
+if TYPE_CHECKING:
+    from debros.models.ports import Collection
+    from debros.models.shape import Shape
+
+
+async def delete(record: Any, cascade: bool, skip_hooks: bool) -> None:
+    """Delete a record; see `Model.delete`."""
+    cls = type(record)
+    shape: Shape = cls.__shape__
+    if record._row is None:
+        raise NotFoundError(cls.__name__, (record.id,))
+    if shape.undeletable:
+        shape.refuse_change("deleted")
+    home = collection_of(record)
+    if not cascade:
+        await _delete_one(record, home, skip_hooks)
+        return
+    with choosing(node=home.node):
+        async with home.node.transaction():
+            await _delete_tree(record, home, skip_hooks, set())
+
+
+async def _delete_tree(record: Any, home: Collection, skip_hooks: bool, seen: set[tuple[str, str]]) -> None:
+    """Delete what the record has, then the record: so a `restrict` of its children does not stand in the way."""
+    shape: Shape = type(record).__shape__
+    seen.add((type(record).__schema__.name, record.id))
+    for name in shape.relations:
+        for child in await owned_records(record, name):
+            if (type(child).__schema__.name, child.id) not in seen:
+                await _delete_tree(child, child._home, skip_hooks, seen)
+    await _delete_one(record, home, skip_hooks)
+
+
+async def owned_records(record: Any, name: str) -> list[Any]:
+    """Return all targets of a has_one or has_many, whatever its limit; none for other relations."""
+    relation = type(record).__shape__.relations[name]
+    spec = relation.spec
+    if spec.kind not in ("has_one", "has_many"):
+        return []
+    target = relation.target()
+    key = columns(target.__schema__).named(spec.key)
+    if spec.through:
+        between = await owned_records(record, spec.through)
+        return list(await Query(target.__subject__).where(key.in_([each.id for each in between])).all())
+    return list(await Query(target.__subject__).where(key == record.id).all())
+
+
+async def _delete_one(record: Any, home: Collection, skip_hooks: bool) -> None:
+    cls = type(record)
+    shape: Shape = cls.__shape__
+    present = present_row(record, home)
+    if present is not None and present[home.table.hidden_at] & DELETED:  # deleted already, perhaps by another task
+        absorb(shape, record, present, home)
+        return
+    known = {} if skip_hooks else cls.__hooks__
+    snapshot = Snapshot(shape, record.__dict__, deep=True)
+    try:
+        if known:
+            await run_before(record, "delete", known)
+        [row] = await home.commit((Draft("delete", record.id, base=record._row),))
+    except BaseException:  # cancelled, too
+        snapshot.restore()
+        raise
+    transaction = take(shape, record, row, home, snapshot)
+    if known:
+        await run_after(record, "delete", known, {}, transaction)
+
+
+async def restore(record: Any) -> None:
+    """Undo a deletion; see `Model.restore`."""
+    cls = type(record)
+    shape: Shape = cls.__shape__
+    if record._row is None:
+        raise NotFoundError(cls.__name__, (record.id,))
+    home = collection_of(record)
+    [row] = await home.commit((Draft("restore", record.id, base=record._row),))
+    take(shape, record, row, home, None)
+
+
+def refresh(record: Any) -> None:
+    """Take the present values; see `Model.refresh`."""
+    cls = type(record)
+    home = collection_of(record)
+    row = None if record._row is None else present_row(record, home)
+    if row is None or row[home.table.hidden_at]:
+        raise NotFoundError(cls.__name__, (record.id,))
+    own = record.__dict__
+    for private in ("_loaded", "_counts"):
+        own.pop(private, None)
+    own.update(cls.__shape__.values_of(row))
+    own["_row"] = row

@@ -1,0 +1,114 @@
+"""What models ask of a node: one model's records to read and write, and the node's surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from debros.env import Env
+from debros.query.ports import Source
+from debros.replica.draft import Draft
+from debros.replica.tables import Row, Table
+from debros.schema import Schema
+
+Operation = Literal["create", "update", "delete", "restore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry's effect on one record."""
+
+    kind: Operation
+    row: Row  # as the entry left it
+    changed: tuple[str, ...]  # attributes
+    user: str  # DID
+    at_ms: int  # since 1970, by the writer's clock
+    cid: str  # of the entry, as text
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the log knows about a row beside its columns."""
+
+    created_by: str  # DID
+    owner: str | None  # DID of who alone may write it
+    address: str  # of the log
+    cid: str  # of the newest entry
+
+
+class Transaction(Protocol):
+    """The running transaction, as `debros.current.context()` has it."""
+
+    settled: list[Callable[[], None]]  # called right after the commit: records take their final rows
+    after_commit: list[Callable[[], Awaitable[None]]]  # called once it is over, in order: after-hooks
+    on_rollback: list[Callable[[], None]]  # called when it (or the savepoint around) is undone, newest first
+
+    def belongs_to(self, store: Any, /) -> bool:
+        """Whether it is a transaction of this node's store."""
+
+
+class Node(Protocol):
+    """A node, as `debros.current_node()` gives it."""
+
+    env: Env
+    store: Any  # told apart from other nodes' stores, no more
+
+    def collection(self, schema: Schema) -> Collection:
+        """Return one model's records.
+
+        Raises:
+            ModelError: the node was opened without this model.
+            ClosedError: the node is closed.
+        """
+
+    def transaction(self) -> AbstractAsyncContextManager[object]:
+        """Begin a transaction, or a savepoint inside one."""
+
+
+class Collection(Source, Protocol):
+    """One model's records on one node."""
+
+    schema: Schema
+    table: Table
+    node: Node
+
+    def row(self, id: str) -> Row | None:
+        """Return the present row in any state, hidden ones too; from memory or one lookup, never waiting."""
+
+    def rows(self, ids: Sequence[str]) -> list[Row | None]:
+        """Return the present rows in the order asked."""
+
+    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False) -> list[Row]:
+        """Write drafts and return the merged rows, durable unless inside a transaction.
+
+        Args:
+            drafts: one for each document.
+            parts: whether several entries may be written, as the size limits need.
+
+        Raises:
+            UniqueError, NotFoundError, ConflictError, RestrictedError, PermissionDeniedError, TooLargeError: and
+                nothing is written.
+        """
+
+    async def history(self, id: str) -> list[Step]:
+        """Return every entry's effect, oldest first."""
+
+    async def blame(self, id: str) -> dict[str, Step]:
+        """Return, by attribute, the step whose value shows."""
+
+    async def conflicts(self, id: str) -> dict[str, list[Step]]:
+        """Return, by attribute, the steps whose concurrent values lost."""
+
+    def now_us(self) -> int:
+        """Return the node's wall clock in microseconds since 1970."""
+
+    def random_bytes(self, n: int) -> bytes:
+        """Return bytes fit for ids."""
+
+    def owner_suffix(self) -> str:
+        """Return what a new id must end in for the acting identity: nothing, `~<tag>` or `~admin`."""
+
+    def meta(self, row: Row) -> Facts:
+        """Return what the log knows about a row."""

@@ -1,0 +1,264 @@
+"""Writing records: hooks, validation, the draft, and what the record holds afterwards.
+
+A save either does all of it or leaves the record as it was. Nothing can fall between the durable entry and the
+merged values on the object: after `commit` returns there is no await until they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from debros import current
+from debros.current import current_node
+from debros.errors import FieldError, UniqueError, ValidationError, did_you_mean
+from debros.models.after import run_after, run_before
+from debros.models.ids import flaw_of
+from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
+from debros.replica.draft import Draft
+from debros.replica.tables import Row
+
+if TYPE_CHECKING:
+    from debros.models.ports import Collection, Transaction
+    from debros.models.shape import Shape
+
+
+def collection_of(record: Any) -> Collection:
+    """Return the records that this one belongs to: of the node it came from, else of the current one."""
+    home: Collection | None = record._home
+    return home if home is not None else current_node().collection(type(record).__schema__)
+
+
+def transaction_of(home: Collection) -> Transaction | None:
+    """Return the transaction that writes to this collection are part of."""
+    transaction: Transaction | None = current.context().transaction
+    return transaction if transaction is not None and transaction.belongs_to(home.node.store) else None
+
+
+def present_row(record: Any, home: Collection) -> Row | None:
+    """Return the present row of a saved record, hidden or not; in user scope of the log it was loaded from."""
+    row = home.row(record.id)
+    loaded: Row = record._row
+    log_at = home.table.log_at
+    if type(record).__schema__.scope == "user" and (row is None or row[log_at] != loaded[log_at]):
+        found = home.read(home.table.by_id, (record.id, loaded[log_at]))
+        return found[0] if found else None
+    return row
+
+
+def take(shape: Shape, record: Any, row: Row, home: Collection, before: Snapshot | None) -> Transaction | None:
+    """Take over what was written. A transaction gives the row its final form, or the record its state `before`."""
+    transaction = transaction_of(home)
+    if transaction is not None:
+        before = before or Snapshot(shape, record.__dict__, deep=False)
+        transaction.on_rollback.append(before.restore)
+        transaction.settled.append(lambda: _settle(record, home))
+    absorb(shape, record, row, home)
+    record.__dict__.pop("_fresh", None)
+    return transaction
+
+
+def _settle(record: Any, home: Collection) -> None:
+    """Point a record to the row that its transaction made; unsaved edits since stay."""
+    with current.choosing(transaction=None):
+        row = present_row(record, home)
+    if row is not None:
+        record.__dict__["_row"] = row
+
+
+def absorb(shape: Shape, record: Any, row: Row, home: Collection) -> None:
+    """Give a record the merged values of its row; mutable values that are equal stay the same objects."""
+    own = record.__dict__
+    fresh = shape.values_of(row)
+    for spec in shape.mutable:
+        name = spec.name
+        if fresh[name] == own.get(name):
+            fresh[name] = own[name]
+    if loaded := own.get("_loaded"):
+        for name, relations in shape.forgets.items():
+            if fresh[name] != own.get(name):
+                for relation in relations:
+                    loaded.pop(relation, None)
+    own.update(fresh)
+    own["_row"] = row
+    own["_home"] = home
+
+
+async def create(record: Any, skip_hooks: bool = False) -> Any:
+    """Save a new record; see `Model.save`."""
+    cls = type(record)
+    shape: Shape = cls.__shape__
+    own = record.__dict__
+    home = collection_of(record)
+    known = {} if skip_hooks else cls.__hooks__
+    snapshot = Snapshot(shape, own, deep=True) if known else None
+    try:
+        if known:
+            await run_before(record, "create", known)
+            shape.check_whole(own)
+        else:
+            shape.check_mutable(own)
+        draft = create_draft(shape, own, "_fresh" in own)
+        [row] = await home.commit((draft,))
+    except BaseException:  # cancelled, too
+        if snapshot is not None:
+            snapshot.restore()
+        raise
+    written = changes_of(shape, own, None) if known else {}
+    transaction = take(shape, record, row, home, snapshot)
+    if known:
+        await run_after(record, "create", known, written, transaction)
+    return record
+
+
+async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False) -> Any:
+    """Write what changed; see `Model.save`."""
+    row: Row | None = record._row
+    if row is None:
+        return await create(record, skip_hooks)
+    cls = type(record)
+    shape: Shape = cls.__shape__
+    own = record.__dict__
+    changed = changed_fields(shape, own, row)
+    if not changed:
+        return record
+    if shape.append_only:
+        shape.refuse_change("changed")
+    home = collection_of(record)
+    known = {} if skip_hooks else cls.__hooks__
+    snapshot = Snapshot(shape, own, deep=True) if known else None
+    try:
+        if known:
+            await run_before(record, "update", known)
+        shape.check_whole(own)
+        changed = changed_fields(shape, own, row)
+        if not changed:  # the hooks took it back
+            return record
+        draft = update_draft(shape, own, row, changed, if_unchanged)
+        [merged] = await home.commit((draft,))
+    except BaseException:  # cancelled, too
+        if snapshot is not None:
+            snapshot.restore()
+        raise
+    written = changes_of(shape, own, row, changed) if known else {}
+    transaction = take(shape, record, merged, home, snapshot)
+    if known:
+        await run_after(record, "update", known, written, transaction)
+    return record
+
+
+async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
+    """Save new records of one model; see `Model.create_many`."""
+    records = _constructed(cls, given)
+    if not records:
+        return records
+    shape: Shape = cls.__shape__
+    home: Collection = current_node().collection(cls.__schema__)
+    known = cls.__hooks__
+    _check_new(cls, records)
+    snapshots = [Snapshot(shape, record.__dict__, deep=True) for record in records] if known else []
+    transaction = transaction_of(home)
+    try:
+        for record in records:
+            if known:
+                await run_before(record, "create", known)
+                shape.check_whole(record.__dict__)
+            elif shape.mutable:
+                shape.check_mutable(record.__dict__)
+        drafts = [create_draft(shape, record.__dict__, "_fresh" in record.__dict__) for record in records]
+        rows = await home.commit(drafts, parts=transaction is None)
+    except BaseException:
+        for snapshot in snapshots:
+            snapshot.restore()
+        raise
+    written = [changes_of(shape, record.__dict__, None) for record in records] if known else []
+    for n, (record, row) in enumerate(zip(records, rows, strict=True)):
+        take(shape, record, row, home, snapshots[n] if snapshots else None)
+    failed: Exception | None = None
+    for record, changes in zip(records, written, strict=False):
+        try:
+            await run_after(record, "create", known, changes, transaction)
+        except Exception as error:  # every record is written, so each has its hooks run; the first error is told
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return records
+
+
+def _constructed(cls: Any, given: Iterable[Any]) -> list[Any]:
+    """Return the records meant, those given as dicts constructed; the errors of all of them are told at once."""
+    records: list[Any] = []
+    errors: list[FieldError] = []
+    for n, one in enumerate(given):
+        if not isinstance(one, Mapping):
+            records.append(one)
+            continue
+        try:
+            records.append(cls(**one))
+        except ValidationError as error:
+            errors += [replace(each, field=f"{n}.{each.field}") for each in error.errors]
+    if errors:
+        raise ValidationError(cls.__name__, tuple(errors))
+    return records
+
+
+def _check_new(cls: Any, records: Sequence[Any]) -> None:
+    seen: set[str] = set()
+    for record in records:
+        if type(record) is not cls:
+            raise TypeError(f"create_many of {cls.__name__} got a {type(record).__name__}")
+        if record._row is not None or record.id in seen:
+            raise UniqueError(cls.__name__, ("id",), record.id)
+        seen.add(record.id)
+
+
+def assign(record: Any, values: Mapping[str, Any]) -> None:
+    """Assign all of these values, or none if one of them is refused.
+
+    Raises:
+        ValidationError: listing everything that is wrong.
+    """
+    own = record.__dict__
+    before = dict(own)
+    errors: list[FieldError] = []
+    for name, value in values.items():
+        try:
+            if name.startswith("_"):
+                raise ValidationError("", (type(record).__shape__.unknown(name, value),))
+            setattr(record, name, value)
+        except ValidationError as error:
+            errors += error.errors
+    if errors:
+        own.clear()
+        own.update(before)
+        raise ValidationError(type(record).__name__, tuple(errors))
+
+
+async def increment(cls: Any, id: str, by: Mapping[str, int]) -> None:
+    """Add to counters; see `Model.increment`."""
+    shape: Shape = cls.__shape__
+    home: Collection = current_node().collection(cls.__schema__)
+    errors = []
+    if home.row(id) is None and (flaw := flaw_of(id, home.owner_suffix() if shape.has_suffix else "")) is not None:
+        errors.append(FieldError("id", id, "id", flaw))
+    counters = {spec.name: spec for spec in shape.fields if spec.merge == "counter"}
+    inc = {}
+    for name, amount in by.items():
+        if name not in counters:
+            known = did_you_mean(name, counters) or f"; counters: {', '.join(counters) or 'none'}"
+            errors.append(FieldError(name, amount, "counter", f"is no counter of the model{known}"))
+        elif type(amount) is not int or not -(2**63) <= amount < 2**63:
+            errors.append(FieldError(name, amount, "int_type", "an amount is a whole number within 64 bits"))
+        elif amount:
+            inc[counters[name].wire] = amount
+    if errors:
+        raise ValidationError(cls.__name__, tuple(errors))
+    if inc:
+        await home.commit((Draft("increment", id, inc=inc),))
+
+
+def owner_of(record: Any) -> object:
+    """Return whose record of a user-scoped model this is; an unsaved one is nobody's yet."""
+    row, home = record._row, record._home
+    return None if row is None or home is None else home.meta(row).owner

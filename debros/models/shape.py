@@ -1,0 +1,225 @@
+"""What the records of one model run on: made once from the schema, read on every hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from debros.current import current_node
+from debros.errors import FieldError, ImmutableError, ValidationError, did_you_mean
+from debros.models.fields import MISSING, Field
+from debros.models.ids import flaw_of, new_id
+from debros.models.names import RESERVED_NAMES
+from debros.replica.tables import Row
+
+if TYPE_CHECKING:
+    from debros.models.options import Options
+    from debros.models.ports import Collection
+    from debros.models.relating import BoundRelation
+    from debros.models.validation import Validator
+    from debros.values import TypeInfo
+
+EXTRA: Final = "_extra"  # the field that holds undeclared values of a model with extra="keep"
+
+_new = object.__new__
+
+
+class Shape:
+    """Names, conversions, defaults and checks of one model."""
+
+    def __init__(
+        self,
+        cls: Any,
+        options: Options,
+        types: Mapping[str, TypeInfo],
+        computed: Mapping[str, TypeInfo],
+        declarations: Mapping[str, Field[Any]],
+        relations: Mapping[str, BoundRelation],
+        validator: Validator,
+        rechecker: Validator,
+    ) -> None:
+        schema = cls.__schema__
+        self.cls = cls
+        self.types = types
+        self.computed = computed
+        self.relations = relations
+        self.names: tuple[str, ...] = ("id", *(spec.name for spec in schema.fields))
+        self.fields = schema.fields
+        self.validator = validator
+        self.rechecker = rechecker
+        self.keeps_extra = options.keeps_extra
+        self.append_only = schema.store in ("events", "feed")
+        self.undeletable = schema.store in ("events", "counter")
+        self.whole = schema.store == "keyvalue"  # a save writes every field
+        self.decoders: list[tuple[str, Callable[[Any], Any]]] = [
+            (spec.name, spec.codec.from_column) for spec in schema.fields if spec.codec.from_column is not None
+        ]
+        self.mutable = [spec for spec in schema.fields if spec.codec.mutable]
+        self.derived = next((spec.name for spec in schema.fields if spec.unique == "derived"), None)
+        self.has_suffix = schema.write != "anyone"
+        self.plain_ids = not self.has_suffix and self.derived is None
+        self.stored = types.keys()
+        self.defaults: dict[str, Any] = {}
+        self.factories: list[tuple[str, Callable[[], Any]]] = []
+        for name, declaration in declarations.items():
+            if declaration.default is not MISSING:
+                self.defaults[name] = declaration.default
+            elif declaration.default_factory is not None:
+                self.factories.append((name, declaration.default_factory))
+            elif schema.by_name[name].merge == "counter":
+                self.defaults[name] = 0
+        if self.keeps_extra:
+            self.factories.append((EXTRA, dict))
+        self.forgets: dict[str, list[str]] = {}  # field -> relations that follow it
+        for name, relation in relations.items():
+            key = relation.spec.ids if relation.spec.kind == "many_to_many" else relation.spec.key
+            if relation.spec.kind == "belongs_to" or relation.spec.ids:
+                self.forgets.setdefault(key, []).append(name)
+
+    def construct(self, own: dict[str, Any], values: dict[str, Any]) -> None:
+        """Fill a new record's `__dict__` with checked values, `id` among them, from what the constructor was given.
+
+        Raises:
+            ValidationError: listing everything that is wrong.
+        """
+        given = values.pop("id", "")
+        complete = {**self.defaults, **values}
+        for name, factory in self.factories:
+            if name not in values:
+                complete[name] = factory()
+        flaw = None
+        if given == "" and self.plain_ids:
+            own["id"] = new_id()
+            own["_fresh"] = True
+        else:
+            own["id"], flaw = self._identify(given, values)
+            if given == "" and self.derived is None:
+                own["_fresh"] = True
+        if flaw is None and complete.keys() == self.stored:
+            own.update(self.validator.check_all(complete))
+        else:
+            own.update(self._construct_slowly(own["id"], flaw, values, complete))
+
+    def name_new(self, own: dict[str, Any]) -> None:
+        """Give a record with checked values a new id."""
+        own["id"], _ = self._identify("", own)
+        if self.derived is None:
+            own["_fresh"] = True
+
+    def _identify(self, given: Any, values: Mapping[str, Any]) -> tuple[Any, str | None]:
+        """Return the id of a new record, and what is wrong with it."""
+        suffix = current_node().collection(self.cls.__schema__).owner_suffix() if self.has_suffix else ""
+        if self.derived is not None:
+            value = values.get(self.derived)
+            if given not in ("", value):
+                return given, f"the id is the value of {self.derived!r}; leave it out"
+            return (value, flaw_of(value, "")) if isinstance(value, str) else (value, None)
+        if given == "":
+            return new_id() + suffix, None
+        return given, flaw_of(given, suffix)
+
+    def _construct_slowly(
+        self, id: Any, flaw: str | None, values: Mapping[str, Any], complete: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The same with undeclared, missing or wrong arguments: keep or list them all."""
+        errors = [] if flaw is None else [FieldError("id", id, "id", flaw)]
+        for name in [name for name in complete if name not in self.types]:
+            value = complete.pop(name)
+            if self.keeps_extra and self.may_be_extra(name):
+                complete[EXTRA] = {**complete[EXTRA], name: value}
+            else:
+                errors.append(self.unknown(name, value))
+        missing = [name for name in self.types if name not in complete]
+        errors += [FieldError(name, None, "missing", "a value is required") for name in missing]
+        checked: dict[str, Any] = {}
+        if missing:
+            for name, value in complete.items():
+                try:
+                    checked[name] = self.validator.check_one(name, value)
+                except ValidationError as error:
+                    errors += error.errors
+        else:
+            try:
+                checked = self.validator.check_all(complete)
+            except ValidationError as error:
+                errors += error.errors
+        if errors:
+            order = {name: n for n, name in enumerate(("id", *self.types))}
+            errors.sort(key=lambda error: order.get(error.field.partition(".")[0], -1))
+            raise ValidationError(self.cls.__name__, tuple(errors))
+        return checked
+
+    def may_be_extra(self, name: str) -> bool:
+        """Whether `extra="keep"` takes a value of this name: nothing else of the class has it."""
+        taken = name.startswith("_") or name in RESERVED_NAMES or hasattr(self.cls, name)
+        return name.isidentifier() and not taken
+
+    def unknown(self, name: str, value: object) -> FieldError:
+        """Say why a record takes no such argument."""
+        if name in self.relations:
+            spec = self.relations[name].spec
+            cure = f"give {spec.key}= instead" if spec.kind == "belongs_to" else "relate the records once they are saved"
+            return FieldError(name, value, "relation", f"is a relation, not a field; {cure}")
+        if name in self.computed:
+            return FieldError(name, value, "computed", "is computed from the other fields and cannot be given")
+        known = [known for known in (*self.names, *self.relations) if known != EXTRA]
+        return FieldError(name, value, "unexpected", f"no such field{did_you_mean(name, known)}")
+
+    def hydrate(self, rows: Sequence[Row], home: Collection) -> list[Any]:
+        """Make a record of each row. They are trusted: the view holds only values of the declared types."""
+        cls, names, decoders = self.cls, self.names, self.decoders
+        made = []
+        for row in rows:
+            record = _new(cls)
+            own = record.__dict__
+            own.update(zip(names, row))  # noqa: B905 - a row goes on behind its fields
+            for name, decode in decoders:
+                if (value := own[name]) is not None:
+                    own[name] = decode(value)
+            own["_row"] = row
+            own["_home"] = home
+            made.append(record)
+        return made
+
+    def values_of(self, row: Row) -> dict[str, Any]:
+        """Return a row's values in Python's types, by attribute."""
+        values = dict(zip(self.names, row))  # noqa: B905 - as above
+        for name, decode in self.decoders:
+            if (value := values[name]) is not None:
+                values[name] = decode(value)
+        return values
+
+    def check_whole(self, own: dict[str, Any]) -> None:
+        """Check a record's present values, as a hook or an edit in place may have left them.
+
+        Raises:
+            ValidationError: listing everything that is wrong.
+        """
+        checked = self.rechecker.check_all({name: own[name] for name in self.types})
+        for name, value in checked.items():
+            if value != own[name] or type(value) is not type(own[name]):  # only pydantic's coercion changes a value
+                own[name] = value
+
+    def check_mutable(self, own: dict[str, Any]) -> None:
+        """Check the values that may have changed in place since they were assigned.
+
+        Raises:
+            ValidationError: listing everything that is wrong.
+        """
+        errors: list[FieldError] = []
+        for spec in self.mutable:
+            value = own[spec.name]
+            try:
+                checked = self.rechecker.check_one(spec.name, value)
+            except ValidationError as error:
+                errors += error.errors
+                continue
+            if checked != value:
+                own[spec.name] = checked
+        if errors:
+            raise ValidationError(self.cls.__name__, tuple(errors))
+
+    def refuse_change(self, what: str) -> None:
+        """Raise `ImmutableError`."""
+        schema = self.cls.__schema__
+        raise ImmutableError(f"{self.cls.__name__} is a {schema.store!r} store: its records cannot be {what}")

@@ -1,0 +1,84 @@
+"""A model as the query engine sees it: its schema, where its rows come from, what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from debros.current import current_node
+from debros.query.catalog import columns
+from debros.query.columns import Column
+from debros.query.ports import Source
+from debros.replica.tables import Row
+
+if TYPE_CHECKING:
+    from debros.models.ports import Collection
+    from debros.query.relations import Relation
+    from debros.schema import Schema
+
+
+class ModelSubject:
+    """The subject of one model class."""
+
+    def __init__(self, cls: Any) -> None:
+        self._cls = cls
+
+    def __repr__(self) -> str:
+        return f"<subject {self._cls.__name__}>"
+
+    @property
+    def model(self) -> Any:
+        """The model class."""
+        return self._cls
+
+    @property
+    def schema(self) -> Schema:
+        """The model's schema."""
+        return cast("Schema", self._cls.__schema__)
+
+    def source(self) -> Collection:
+        """Return the model's records on the current node.
+
+        Raises:
+            NoNodeError: no node is open, or several are and none is current.
+            ModelError: the node was opened without this model.
+        """
+        return current_node().collection(self._cls.__schema__)
+
+    def hydrate(self, rows: Sequence[Row], source: Source) -> list[Any]:
+        """Make one new record of each row."""
+        return cast("list[Any]", self._cls.__shape__.hydrate(rows, source))
+
+    def related(self, relation: str) -> ModelSubject:
+        """Return the subject of a relation's target.
+
+        Raises:
+            ModelError: the target is not known yet.
+        """
+        return cast(ModelSubject, self._cls.__shape__.relations[relation].target().__subject__)
+
+    def junction(self, relation: str) -> ModelSubject:
+        """Return the subject of a many_to_many's junction model.
+
+        Raises:
+            ModelError: it is not known yet.
+        """
+        return cast(ModelSubject, self._cls.__shape__.relations[relation].junction().__subject__)
+
+    def key_of(self, record: Any, field: str) -> Any:
+        """Return the field's value on a record."""
+        return record.__dict__[field]
+
+    def attach(self, record: Any, relation: str, value: Any) -> None:
+        """Remember on a record what was loaded: a record, `None`, or a list."""
+        record.__dict__.setdefault("_loaded", {})[relation] = value
+
+    def column(self, name: str) -> Column[Any]:
+        """Return the query's column of a field, computed field, or fact of the log (`meta.created_by`)."""
+        return columns(self.schema).named(name)
+
+    def relation(self, name: str) -> Relation[Any]:
+        """Return the query's relation."""
+        from debros.query.relations import Relation
+
+        return Relation(self, name)

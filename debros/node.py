@@ -1,0 +1,325 @@
+"""The composition root behind `debros.open(...)`: it opens everything, and everything goes through what it holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from debros import current
+from debros.blocks import cid, dagcbor
+from debros.blocks.files import DiskFiles, Files, MemoryFiles
+from debros.config import load
+from debros.env import SYSTEM, Env
+from debros.errors import ConfigError, IdentityError, ModelError, TransactionError
+from debros.home import Devices, Home
+from debros.identity.did import did_of, key_of
+from debros.identity.keys import Device, Identity
+from debros.models.declare import schema_of
+from debros.models.linking import check_models
+from debros.models.registry import defined_models
+from debros.query.functions import register
+from debros.replica.opening import Opened, open_store
+from debros.replica.replica import Replica
+from debros.replica.tables import quoted
+from debros.replica.transaction import Transaction
+from debros.schema import Schema
+from debros.shards.collection import Collection
+from debros.shards.map import ShardMap
+
+if TYPE_CHECKING:
+    from debros.config import Config, Preset
+    from debros.models.record import Model
+
+MEMORY = ":memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A node at a glance."""
+
+    home: str
+    app: str
+    did: str
+    durability: str
+    models: tuple[str, ...]
+    logs: int
+    entries: int  # admitted, in all logs
+    log_bytes: int  # position behind the last byte of the newest segment
+    findings: tuple[str, ...]  # what recovery found in the log when it was opened
+    rebuilt: bool  # the view was made anew at this opening
+    rejected: int  # entries read behind damage that did not pass the gate again
+    skipped: int  # changes left out since the node opened: no right, or not of good form
+    last_failure: str  # of a background flush of the view; empty when there is none
+
+
+class Debros:
+    """An open node. `async with debros.open(...) as db:` gives it."""
+
+    def __init__(
+        self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap
+    ) -> None:
+        self.home = home
+        self.env = env
+        self.config = config
+        self.identity = identity
+        self.store = opened.store
+        self._opened = opened
+        self._devices = devices
+        self._map = map
+        self._device_of: dict[bytes, Device] = {}
+        self._replicas: dict[tuple[str, bytes], Replica] = {}
+        self._collections = {model.table.schema: Collection(self, model) for model in self.store.models.values()}
+
+    # -- what models ask ---------------------------------------------------------------------------------------
+
+    def collection(self, schema: Schema) -> Collection:
+        """Return one model's records.
+
+        Raises:
+            ModelError: the node was opened without this model.
+        """
+        found = self._collections.get(schema)
+        if found is None:
+            opened = ", ".join(sorted(s.name for s in self._collections)) or "none"
+            raise ModelError(
+                f"{schema.name} is not open on this node (open: {opened}); pass it to `debros.open(..., models=[...])`, "
+                "and open the node after the class is defined"
+            )
+        return found
+
+    def device(self) -> Device:
+        """Return the key that the acting identity writes with in this home."""
+        identity = current.context().identity or self.identity
+        device = self._device_of.get(identity.user)
+        if device is None:
+            device = identity.device(self._devices.salt)
+            self._devices.note(device.public)
+            self._device_of[identity.user] = device
+        return device
+
+    def replica_of(self, schema: Schema, user: bytes) -> Replica:
+        """Return the log that holds a model's records, for the user whose root key this is."""
+        place = (schema.scope, user)
+        found = self._replicas.get(place)
+        if found is None:
+            found = self._replicas[place] = self.store.replica(self._map.manifest(schema, user))
+        return found
+
+    # -- the surface -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def current(self) -> Iterator[Debros]:
+        """Make this the current node for the block, and for the tasks it starts."""
+        with current.choosing(node=self):
+            yield self
+
+    @asynccontextmanager
+    async def acting_as(self, identity: Identity) -> AsyncIterator[Identity]:
+        """Write as this identity in the block; user-scoped models mean its records. Nests, and makes the node current.
+
+        Raises:
+            TransactionError: inside a transaction, which has one identity.
+        """
+        chosen = current.context()
+        if chosen.transaction is not None and identity.user != (chosen.identity or self.identity).user:
+            raise TransactionError("a transaction has one identity: use `acting_as` around it, not inside")
+        await trio.lowlevel.checkpoint()
+        with current.choosing(node=self, identity=identity):
+            yield identity
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout_s: float = 30) -> AsyncIterator[Transaction]:
+        """All or nothing: one signed entry per log touched; a raise writes nothing. Nested, it is a savepoint.
+
+        Transactions of one node run one after another, and saves outside wait; plain reads do not.
+
+        Raises:
+            TransactionError: others held the log for `timeout_s` seconds, or the transaction around has ended.
+        """
+        outer = current.context().transaction
+        if outer is not None and outer.belongs_to(self.store):
+            outer.check()
+            mark = outer.mark()
+            try:
+                yield outer
+            except BaseException:
+                outer.back_to(mark)
+                raise
+            return
+        self.store.check_open()
+        async with AsyncExitStack() as stack:
+            with trio.move_on_after(timeout_s) as waiting:
+                await stack.enter_async_context(self.store.writer.exclusive())
+            if waiting.cancelled_caught:
+                raise TransactionError(
+                    f"other transactions held the log for {timeout_s} s; keep network calls out of them"
+                )
+            self.store.flush()
+            transaction = Transaction(self.store, self.device())
+            with current.choosing(node=self, transaction=transaction):
+                try:
+                    yield transaction
+                    await transaction.commit()
+                except BaseException:
+                    transaction.abandon()
+                    raise
+        for hook in transaction.after_commit:
+            await hook()
+
+    async def owners(self) -> list[str]:
+        """Return the DIDs of users whose logs this node holds."""
+        self.store.check_open()
+        logs = self.store.by_number.values()
+        return sorted(did_of(r.manifest.admins[0]) for r in logs if r.manifest.scope == "user" and r.heads)
+
+    async def fingerprint(self) -> str:
+        """Return a digest of what the node shows: equal for nodes that show the same records."""
+        self.store.check_open()
+        self.store.flush()
+        shown = sha256()
+        for name in sorted(self.store.models):
+            table = self.store.models[name].table
+            columns = ", ".join(map(quoted, table.columns[: len(table.names)]))
+            query = f'SELECT "_log", {columns} FROM {quoted(table.name)} WHERE "_hidden" = 0'
+            rows = sorted(
+                dagcbor.encode([self.store.by_number[log].log_id, *row])
+                for log, *row in self.store.view.read(query, ())
+            )
+            shown.update(dagcbor.encode([name, len(rows)]))
+            for row in rows:
+                shown.update(row)
+        return cid.to_text(shown.digest(), cid.RAW)
+
+    def status(self) -> Status:
+        """Return what the node is and how it is."""
+        store, opened = self.store, self._opened
+        return Status(
+            home=self.home,
+            app=self._map.app,
+            did=self.identity.did,
+            durability=self.config.durability,
+            models=tuple(sorted(store.models)),
+            logs=sum(bool(replica.heads) for replica in store.by_number.values()),
+            entries=store.entries.next_e - 1,
+            log_bytes=store.log.end & 0xFFFFFFFF,
+            findings=tuple(str(finding) for finding in opened.report),
+            rebuilt=opened.rebuilt,
+            rejected=opened.rejected,
+            skipped=sum(replica.skipped for replica in store.by_number.values()),
+            last_failure=str(store.flush_failure or ""),
+        )
+
+    async def close(self) -> None:
+        """Flush and close; leaving the `async with` does it."""
+        await self.env.offload(self.store.close)
+
+
+@asynccontextmanager
+async def open(
+    home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type[Model]] | None = None,
+    identity: Identity | None = None, admins: Sequence[str] = (), open: bool = True,
+    config: Config | Preset | None = None, **settings: Any,
+) -> AsyncIterator[Debros]:  # fmt: skip
+    """Open a node in a directory, which is made if it is not there; `":memory:"` keeps everything in memory.
+
+    Args:
+        home: the directory.
+        app: name of the application; nodes share logs only under the same name, `admins` and `open`.
+        models: what to show; every `@model` class defined so far if not given.
+        identity: who writes; if not given, the key kept in the home, made when there is none.
+        admins: DIDs who may always write to the global log, and may grant and revoke.
+        open: whether anybody may write to the global log.
+        config: `"development"`, `"production"`, `"testing"`, or a `debros.Config`.
+        settings: single settings by name, e.g. `durability="process"`; they outrank all other sources.
+
+    Raises:
+        ConfigError: a setting is unknown or wrong, or nobody could write to the global log.
+        ModelError: the models contradict each other.
+        StoreLockedError: the home is open already.
+        StorageError: the disk refused.
+        IdentityError: the key file cannot be used.
+    """
+    async with open_node(
+        SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
+        settings=settings,
+    ) as node:  # fmt: skip
+        yield node
+
+
+@asynccontextmanager
+async def open_node(
+    env: Env, files: Files | None, home: str | os.PathLike[str], *, app: str | None = None,
+    models: Iterable[type[Model]] | None = None, identity: Identity | None = None, admins: Sequence[str] = (),
+    anybody: bool = True, config: Config | Preset | None = None, settings: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Debros]:  # fmt: skip
+    """Open a node in a given world: like `open`, with the environment and the log's files to use."""
+    in_memory = str(home) == MEMORY
+    arguments = {**(settings or {}), **({} if app is None else {"app": app})}
+    chosen = load(
+        None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=Path.cwd()
+    )
+    classes = tuple(defined_models() if models is None else models)
+    check_models(classes)
+    schemas = [schema_of(model) for model in classes]
+    map = _map(chosen.app, anybody, admins, schemas)
+    place = None if in_memory else Home(Path(home))
+    try:
+        who = identity or (Identity.generate(env.random_bytes) if place is None else place.identity(env))
+        devices = Devices(None if place is None else place.path / "device", env)
+        opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys)
+        try:
+            if opened.fresh_key_needed:
+                if who.root is None:
+                    raise IdentityError(
+                        "the log lost entries of this device's key, and it must not sign their numbers again; "
+                        "make a new device with `identity.new_device()`"
+                    )
+                devices.renew(env)
+            node = Debros(str(home), env, chosen, opened, who, devices, map)
+            current.open_nodes.append(node)
+            try:
+                yield node
+            finally:
+                current.open_nodes.remove(node)
+        finally:
+            await env.offload(opened.store.close)
+    finally:
+        if place is not None:
+            place.close()
+
+
+def _open_store(
+    env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes]
+) -> Opened:
+    return open_store(
+        env,
+        files or (MemoryFiles() if place is None else DiskFiles()),
+        "/log" if place is None else place.log,
+        MEMORY if place is None else place.view,
+        schemas,
+        prepare=register,
+        own_keys=keys,
+        durable=config.durability == "disk" and place is not None,
+        flush_rows=config.flush_rows,
+        row_cache=config.row_cache,
+        max_segment=config.max_segment_bytes,
+    )
+
+
+def _map(app: str, anybody: bool, admins: Sequence[str], schemas: Sequence[Schema]) -> ShardMap:
+    if not anybody and not admins:
+        raise ConfigError("open=False without admins: nobody could ever write to the global log; name admins by DID")
+    for schema in schemas:
+        if schema.write == "admins" and schema.scope == "global" and not admins:
+            raise ModelError(f'{schema.name} is write="admins", and there are none; `debros.open(..., admins=[did])`')
+    try:
+        return ShardMap(app, anybody, tuple(sorted({key_of(did) for did in admins})))
+    except ValueError as error:
+        raise ConfigError(f"admins: {error}") from error

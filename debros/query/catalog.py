@@ -1,0 +1,125 @@
+"""The columns of a model by name, and the SQL that its queries begin with. Made once per schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from debros.errors import QueryError, UnknownFieldError
+from debros.query.columns import Column
+from debros.query.meta import meta_columns
+from debros.query.ports import Source
+from debros.replica.projection import computed_value
+from debros.replica.state import from_column
+from debros.replica.tables import Table, quoted
+from debros.schema import Codec, ComputedSpec, Schema
+from debros.values.scalars import TEXT
+
+
+class ComputedColumn(Column[Any]):
+    """A computed field that the view does not keep: it can be selected, and nothing else."""
+
+    __slots__ = ("spec",)
+    is_computed = True
+
+    def __init__(self, model: str, spec: ComputedSpec) -> None:
+        self.spec = spec
+        self.model = model
+        self.name = spec.name
+        self.codec = spec.codec
+        self.bindings = ()
+        self.nullable = True
+        self.owners = frozenset({model})
+
+    @property
+    def sql(self) -> NoReturn:  # type: ignore[override]  # every use of it is an error
+        raise QueryError(
+            f"{self!r} is computed and not kept in the view: declare it `@computed(index=True)` to filter or order by it"
+        )
+
+    value = sql  # type: ignore[assignment]  # as above
+
+
+class Columns:
+    """The columns of one model, and the SQL that its queries begin with."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.table = Table(schema)
+        self.name = schema.name
+        self.sql_name = quoted(self.table.name)
+        self.owners = frozenset({schema.name})
+        self.listed = ", ".join(f"{self.sql_name}.{quoted(name)}" for name in self.table.columns)
+        self.visible = f'{self.sql_name}."_hidden" = 0'  # literally so: the partial indexes need it
+        self.from_visible = f" FROM {self.sql_name} WHERE {self.visible}"
+        self.rows = f"SELECT {self.listed}{self.from_visible}"
+        self.one_log = f' AND {self.sql_name}."_log" = ?'
+        self.by_name: dict[str, Column[Any]] = {"id": self._column("id", TEXT, nullable=False)}
+        for spec in schema.fields:
+            value = f"{self.sql_name}.{self.table.column(spec)}"
+            self.by_name[spec.name] = self._column(spec.name, spec.codec, value=value, nullable=spec.nullable)
+        for computed in schema.computed:
+            if computed.index:
+                value = f"{self.sql_name}.{quoted('c_' + computed.name)}"
+                self.by_name[computed.name] = self._column(computed.name, computed.codec, value=value)
+            else:
+                self.by_name[computed.name] = ComputedColumn(schema.name, computed)
+        self.id = self.by_name["id"]
+        self.by_name |= {f"meta.{name}": column for name, column in meta_columns(schema, self.sql_name).items()}
+        self.indexed = self._indexed()
+
+    def _column(self, name: str, codec: Codec, value: str | None = None, nullable: bool = True) -> Column[Any]:
+        sql = f"{self.sql_name}.{self.table.sort_column(name)}"
+        return Column(self.name, name, codec, sql, value=value, nullable=nullable, owners=self.owners)
+
+    def _indexed(self) -> frozenset[str]:
+        """SQL of the columns that an index begins with (behind the log, in user scope)."""
+        first = {index.fields[0][0] for index in self.schema.indexes}
+        return frozenset({self.id.sql, *(f"{self.sql_name}.{self.table.sort_column(name)}" for name in first)})
+
+    def named(self, name: object) -> Column[Any]:
+        """Return the column of this name.
+
+        Raises:
+            UnknownFieldError: the model declares no such field.
+        """
+        if type(name) is not str or name not in self.by_name:
+            raise UnknownFieldError(self.name, str(name), self.by_name)
+        return self.by_name[name]
+
+
+    def with_computed(
+        self, picked: Sequence[Column[Any]], rows: list[tuple[Any, ...]], source: Source
+    ) -> list[tuple[Any, ...]]:
+        """Return selected tuples, computing what the view does not keep from the rest of the row."""
+        width = len(self.table.columns)
+        found = []
+        for row in rows:
+            values = self._wire_values(row)
+            others = iter(row[width:])
+            found.append(tuple(_selected(column, values, others, source) for column in picked))
+        return found
+
+    def _wire_values(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        values = {"id": row[0]}
+        for at, spec in enumerate(self.schema.fields, 1):
+            decode = from_column(spec.codec)
+            values[spec.name] = row[at] if decode is None or row[at] is None else decode(row[at])
+        return values
+
+
+def _selected(column: Column[Any], values: dict[str, Any], others: Iterator[Any], source: Source) -> Any:
+    if isinstance(column, ComputedColumn):
+        found = computed_value(column.spec.function, values)
+        decode = column.codec.from_wire
+    else:
+        found = next(others)
+        decode = column.decoder(source)
+    return found if found is None or decode is None else decode(found)
+
+
+@lru_cache(maxsize=1024)
+def columns(schema: Schema) -> Columns:
+    """Return the columns of a model; the same ones each time."""
+    return Columns(schema)

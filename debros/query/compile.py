@@ -1,0 +1,169 @@
+"""From a question to SQL: names from the schema, values bound, rows that do not show left out.
+
+Every statement begins with the literal `"_hidden" = 0`, which the partial indexes need, and the logs that may be
+read. Rows are ordered by what the query says, then by `id` (and the log, where several are read), so that every
+order is total.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from debros.errors import QueryError
+from debros.query.catalog import Columns
+from debros.query.columns import MAX_BOUND, Column
+from debros.query.expressions import Expr, Leaf, Order, Statement, logs_clause
+from debros.query.ports import Source, Users
+
+Sql: TypeAlias = tuple[str, tuple[object, ...]]
+"""A statement, or a part of one, and what its marks stand for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One term of a total order."""
+
+    sql: str
+    bindings: tuple[object, ...]
+    descending: bool
+    nullable: bool
+
+    @property
+    def text(self) -> str:
+        """The term as ORDER BY writes it."""
+        return f"{self.sql} DESC" if self.descending else self.sql
+
+
+class Question:
+    """What a query asks, as data."""
+
+    __slots__ = ()
+    columns: Columns
+    condition: Expr | None
+    users: Users
+    orders: tuple[Order, ...]
+    at_most: int | None
+    skipped: int
+    picked: tuple[Column[Any], ...] | None  # `None`: whole records
+    is_distinct: bool
+
+
+def restriction(question: Question, source: Source) -> Sql:
+    """Return ` AND ...`: the logs that may be read, and the condition."""
+    logs = source.logs(question.users)
+    text, bound = "", ()  # type: str, tuple[object, ...]
+    if logs is not None:
+        one = len(logs) == 1
+        text, bound = (question.columns.one_log, logs) if one else logs_clause(question.columns.sql_name, logs)
+    condition = question.condition
+    if condition is None:
+        return text, bound
+    if type(condition) is Leaf:
+        return f"{text} AND {condition.text}", bound + condition.bindings
+    out = Statement(source, question.users)
+    condition.write(out)
+    if len(out.bound) > MAX_BOUND:
+        raise QueryError(f"a query binds at most {MAX_BOUND} values, not {len(out.bound)}; `in_` takes any number")
+    return f"{text} AND {out.text()}", (*bound, *out.bound)
+
+
+def order(question: Question, source: Source) -> Sql:
+    """Return the ORDER BY clause: total, and short where the query has no wishes."""
+    columns, orders = question.columns, question.orders
+    logs = source.logs(question.users)
+    if question.is_distinct or (logs is not None and len(logs) != 1):
+        terms = sorts(question, source)
+        return " ORDER BY " + ", ".join(term.text for term in terms), tuple(b for term in terms for b in term.bindings)
+    if not orders:
+        return f" ORDER BY {columns.id.sql}", ()
+    if len(orders) == 1 and not orders[0].bindings:
+        return f" ORDER BY {orders[0].text}, {columns.id.sql}", ()
+    listed = ", ".join(one.text for one in orders)
+    return f" ORDER BY {listed}, {columns.id.sql}", tuple(b for one in orders for b in one.bindings)
+
+
+def sorts(question: Question, source: Source) -> list[Sort]:
+    """Return the terms of the total order: the wishes, then what makes it total."""
+    columns, logs = question.columns, source.logs(question.users)
+    terms = [Sort(one.sql, one.bindings, one.descending, one.nullable) for one in question.orders]
+    if question.is_distinct and question.picked is not None:
+        terms += [Sort(column.sql, column.bindings, False, column.nullable) for column in question.picked]
+    else:
+        terms.append(Sort(columns.id.sql, (), False, False))
+        if logs is not None and len(logs) != 1:
+            terms.append(Sort(f'{columns.sql_name}."_log"', (), False, False))
+    found: dict[tuple[str, tuple[object, ...]], Sort] = {}
+    for term in terms:
+        found.setdefault((term.sql, term.bindings), term)
+    return list(found.values())
+
+
+def cut(question: Question) -> Sql:
+    """Return LIMIT and OFFSET."""
+    if question.at_most is None:
+        return (" LIMIT -1 OFFSET ?", (question.skipped,)) if question.skipped else ("", ())
+    if question.skipped:
+        return " LIMIT ? OFFSET ?", (question.at_most, question.skipped)
+    return " LIMIT ?", (question.at_most,)
+
+
+def grouping(question: Question) -> Sql:
+    """Return the GROUP BY that makes selected rows distinct, by how their values compare."""
+    if not question.is_distinct or question.picked is None:  # records are distinct by themselves
+        return "", ()
+    bound = tuple(b for column in question.picked for b in column.bindings)
+    return " GROUP BY " + ", ".join(column.sql for column in question.picked), bound
+
+
+def rows(question: Question, source: Source, also: list[Sort] | None = None) -> Sql:
+    """Return the SELECT of the rows; `also` gives further terms, behind the others."""
+    where, bound = restriction(question, source)
+    group, group_bound = grouping(question)
+    by, by_bound = order(question, source)
+    limit, limit_bound = cut(question)
+    if question.picked is None and also is None:
+        return f"{question.columns.rows}{where}{by}{limit}", (*bound, *by_bound, *limit_bound)
+    picked, picked_bound = _listed(question)
+    if also:
+        picked += ", " + ", ".join(term.sql for term in also)
+        picked_bound += tuple(b for term in also for b in term.bindings)
+    text = f"SELECT {picked}{question.columns.from_visible}{where}{group}{by}{limit}"
+    return text, (*picked_bound, *bound, *group_bound, *by_bound, *limit_bound)
+
+
+def _listed(question: Question) -> Sql:
+    columns, picked = question.columns, question.picked
+    if picked is None:
+        return columns.listed, ()
+    computed = any(column.is_computed for column in picked)
+    terms = [column.value for column in picked if not column.is_computed]
+    bound = tuple(b for column in picked for b in column.bindings)
+    return ", ".join([columns.listed, *terms] if computed else terms), bound
+
+
+def count(question: Question, source: Source) -> Sql:
+    """Return the SELECT of the number of rows."""
+    where, bound = restriction(question, source)
+    group, group_bound = grouping(question)
+    limit, limit_bound = cut(question)
+    start = question.columns.from_visible
+    if not group and not limit:
+        return f"SELECT count(*){start}{where}", bound
+    return f"SELECT count(*) FROM (SELECT 1{start}{where}{group}{limit})", (*bound, *group_bound, *limit_bound)
+
+
+def exists(question: Question, source: Source) -> Sql:
+    """Return a SELECT of one row, if there is any; not for distinct rows."""
+    where, bound = restriction(question, source)
+    at_most = 1 if question.at_most is None else min(1, question.at_most)
+    return f"SELECT 1{question.columns.from_visible}{where} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
+
+
+def values_of(question: Question, source: Source, column: Column[Any]) -> Sql:
+    """Return the SELECT of one column's values as `"sort"` and `"value"`, for an aggregate over a limited query."""
+    where, bound = restriction(question, source)
+    by, by_bound = order(question, source)
+    limit, limit_bound = cut(question)
+    text = f'SELECT {column.sql} AS "sort", {column.value} AS "value"{question.columns.from_visible}{where}{by}{limit}'
+    return text, (*column.bindings, *column.bindings, *bound, *by_bound, *limit_bound)

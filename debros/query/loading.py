@@ -1,0 +1,193 @@
+"""Loading relations: one statement per relation, for however many records, and one object per record.
+
+The ids asked for go as one bound list, so no number of records meets a limit. Within one result a record is one
+object, wherever it appears: `Loaded` remembers what was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from debros.query.catalog import Columns, columns
+from debros.query.columns import Column
+from debros.query.expressions import Statement
+from debros.query.ports import Source, Subject, Users
+from debros.query.relations import LINK, Relation, users_for, write_links
+from debros.replica.tables import Row
+
+Loaded: TypeAlias = dict[tuple[str, str, int], Any]
+"""Records of one result by model, id and log."""
+
+
+def load(
+    subject: Subject[Any],
+    records: Sequence[Any],
+    relations: Iterable[Relation[Any]],
+    users: Users = None,
+    loaded: Loaded | None = None,
+) -> None:
+    """Load relations of records of one subject, and attach what is found: a record, `None`, or a list.
+
+    Args:
+        subject: what the records are.
+        records: any number; one lookup per relation serves them all.
+        relations: which, with their conditions and what to include in turn.
+        users: whose records, as in a query.
+        loaded: records made already for the same result.
+    """
+    if not records:
+        return
+    if loaded is None:
+        loaded = {}
+    for relation in relations:
+        _Load(subject, relation.with_defaults(), users, loaded).run(records)
+
+
+class _Load:
+    """The loading of one relation."""
+
+    def __init__(self, subject: Subject[Any], relation: Relation[Any], users: Users, loaded: Loaded) -> None:
+        self.subject = subject
+        self.relation = relation
+        self.spec = relation.spec
+        self.target = relation.target
+        self.users = users
+        self.target_users = users_for(self.target, subject, users)
+        self.its: Columns = columns(self.target.schema)
+        self.source: Source = self.target.source()
+        self.loaded = loaded
+
+    def run(self, records: Sequence[Any]) -> None:
+        if self.spec.kind == "belongs_to":
+            found = self._by_key(records)
+        elif self.spec.kind == "many_to_many" and self.spec.ids:
+            found = self._by_ids(records)
+        else:
+            found = self._by_parent(records)
+        if self.relation.loads:
+            load(self.target, found, self.relation.loads, self.target_users, self.loaded)
+
+    def _by_key(self, records: Sequence[Any]) -> list[Any]:
+        """belongs_to: the key names the target."""
+        key = columns(self.subject.schema).named(self.spec.key)
+        keys = [self._stored(key, self.subject.key_of(record, self.spec.key)) for record in records]
+        found, targets = self._of_ids(dict.fromkeys(k for k in keys if k is not None))
+        for record, wanted in zip(records, keys, strict=True):
+            self.subject.attach(record, self.spec.name, targets.get(wanted))
+        return found
+
+    def _by_ids(self, records: Sequence[Any]) -> list[Any]:
+        """many_to_many by a field of ids; in its order, unless another is asked for."""
+        wanted = [list(map(str, self.subject.key_of(record, self.spec.ids) or ())) for record in records]
+        found, targets = self._of_ids(dict.fromkeys(id for ids in wanted for id in ids))
+        rank = {id: n for n, id in enumerate(targets)}
+        for record, ids in zip(records, wanted, strict=True):
+            if self.relation.orders or self._is_set():
+                ids = sorted((id for id in set(ids) if id in rank), key=rank.__getitem__)
+            present = [targets[id] for id in ids if id in targets]
+            self.subject.attach(record, self.spec.name, present[: self.relation.count_limit])
+        return found
+
+    def _is_set(self) -> bool:
+        return columns(self.subject.schema).named(self.spec.ids).codec.kind == "set"
+
+    def _of_ids(self, ids: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the targets with these ids that show, in order, and by id."""
+        wanted = list(ids)
+        if not wanted:
+            return [], {}
+        out = Statement(self.source, self.target_users)
+        out.add(f"SELECT {self.its.listed}")
+        self._write_where(out, self.its.id, wanted)
+        self._write_order(out)
+        rows = self.source.read(out.text(), out.bound)
+        table = self.its.table
+        first: dict[str, Row] = {}
+        for row in rows:  # of one id in several logs, the record made first is meant
+            other = first.get(row[0])
+            if other is None or (row[table.ct_at], row[table.log_at]) < (other[table.ct_at], other[table.log_at]):
+                first[row[0]] = row
+        found = self._records(list(first.values()))
+        return found, dict(zip(first, found, strict=True))
+
+    def _by_parent(self, records: Sequence[Any]) -> list[Any]:
+        """Everything else: the target, or a link, names the record."""
+        ids = [self.subject.key_of(record, "id") for record in records]
+        rows = self.source.read(*self._parent_sql(list(dict.fromkeys(ids))))
+        width = len(self.its.table.columns)
+        found = self._records([row[:width] for row in rows])
+        by_parent: dict[str, list[Any]] = {}
+        for row, record in zip(rows, found, strict=True):
+            by_parent.setdefault(row[width], []).append(record)
+        for record, id in zip(records, ids, strict=True):
+            related = by_parent.get(id, [])
+            if self.relation.is_many:
+                self.subject.attach(record, self.spec.name, list(related))
+            else:
+                self.subject.attach(record, self.spec.name, related[0] if related else None)
+        return list({id(record): record for record in found}.values()) if self._may_repeat() else found
+
+    def _may_repeat(self) -> bool:
+        return bool(self.spec.through) or self.spec.kind == "many_to_many"
+
+    def _parent_sql(self, ids: list[str]) -> tuple[str, list[object]]:
+        out = Statement(self.source, self.target_users)
+        limit = self.relation.count_limit if self.relation.is_many else 1
+        linked = self._may_repeat()
+        parent = f'{LINK}."parent"' if linked else self.its.named(self.spec.key).value
+        if limit is not None:
+            out.add("SELECT * FROM (")
+        out.add(f'SELECT {self.its.listed}, {parent} AS "_parent"')
+        if limit is not None:
+            out.add(f', row_number() OVER (PARTITION BY {parent}')
+            self._write_order(out)
+            out.add(') AS "_rank"')
+        if linked:
+            out.add(" FROM (")
+            out.users = self.users
+            write_links(out, self.subject, self.spec, lambda column: _among(column, ids))
+            out.users = self.target_users
+            joined = self.its.named(self.spec.key).value if self.spec.kind == "has_many" else self.its.id.sql
+            out.add(f') AS {LINK} JOIN {self.its.sql_name} ON {joined} = {LINK}."child"')
+            self._write_where(out, None, ())
+        else:
+            self._write_where(out, self.its.named(self.spec.key), ids)
+        if limit is None:
+            self._write_order(out)
+        else:
+            out.add(') WHERE "_rank" <= ? ORDER BY "_rank"', (limit,))
+        return out.text(), out.bound
+
+    def _write_where(self, out: Statement, column: Column[Any] | None, values: Sequence[str]) -> None:
+        with out.reading(self.target, self.target_users, self.its.sql_name) as (logs, bound):
+            out.add(f" WHERE {self.its.visible}" if column is None else self.its.from_visible)
+            out.add(logs, bound)
+            if column is not None:
+                out.add(" AND ")
+                _among(column, values).write(out)
+            if self.relation.condition is not None:
+                out.add(" AND ")
+                self.relation.condition.write(out)
+
+    def _write_order(self, out: Statement) -> None:
+        out.add(" ORDER BY ")
+        for order in self.relation.orders:
+            out.add(f"{order.text}, ", order.bindings)
+        out.add(self.its.id.sql)
+
+    def _records(self, rows: list[Row]) -> list[Any]:
+        """Return the records of rows: those made already for this result, else new ones."""
+        log_at, model = self.its.table.log_at, self.its.name
+        keys = [(model, row[0], row[log_at]) for row in rows]
+        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.loaded}
+        self.loaded.update(zip(new, self.target.hydrate(list(new.values()), self.source), strict=True))
+        return [self.loaded[key] for key in keys]
+
+    def _stored(self, column: Column[Any], value: Any) -> str | None:
+        """Return the id that a key's Python value names."""
+        return None if value is None else column.operand(value)
+
+
+def _among(column: Column[Any], values: Sequence[str]) -> Any:
+    return column.among(list(values))

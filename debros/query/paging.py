@@ -1,0 +1,89 @@
+"""Pages by cursor: a page begins behind the last row of the one before, so inserts neither repeat nor skip rows.
+
+A cursor is the base64url of DAG-CBOR `[fingerprint, [sort values of the last row]]`: opaque, but no secret. The
+fingerprint says which question it answers: model, users, conditions with their values, order. A page's size and
+what is included may change from page to page.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from debros.blocks import dagcbor
+from debros.errors import CursorError
+from debros.query.compile import Question, Sort
+from debros.query.expressions import Leaf, Statement
+
+PAGE_SIZE: Final = 50  # rows, where the query has no limit
+_FINGERPRINT_SIZE: Final = 8
+
+
+def fingerprint(question: Question) -> bytes:
+    """Return 8 bytes that tell this question from others, the same on every node."""
+    out = Statement(None, question.users)
+    if question.condition is not None:
+        question.condition.write(out)
+    orders = [(order.text, order.bindings) for order in question.orders]
+    picked = question.picked and [(column.sql, column.bindings) for column in question.picked if not column.is_computed]
+    about = (question.columns.name, question.users, out.text(), out.bound, orders, picked, question.is_distinct)
+    return sha256(repr(about).encode()).digest()[:_FINGERPRINT_SIZE]
+
+
+def write_cursor(mark: bytes, values: Sequence[object]) -> str:
+    """Return the cursor behind a row with these sort values."""
+    return urlsafe_b64encode(dagcbor.encode([mark, list(values)])).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str, mark: bytes, size: int) -> list[Any]:
+    """Return the sort values that a cursor holds.
+
+    Raises:
+        CursorError: it is damaged, or belongs to another query.
+    """
+    again = "start again from the first page"
+    if not isinstance(cursor, str):
+        raise CursorError(f"a cursor is text from `page.next`, not {cursor!r}")
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        found: Any = dagcbor.decode(raw)
+    except (Base64Error, ValueError, RecursionError):
+        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}") from None
+    if urlsafe_b64encode(raw).rstrip(b"=").decode() != cursor:  # one text per cursor
+        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}")
+    if type(found) is not list or len(found) != 2 or found[0] != mark:
+        raise CursorError(f"the cursor {cursor[:40]!r} belongs to another query; {again}")
+    values = found[1]
+    if type(values) is not list or len(values) != size or not all(map(_can_be_bound, values)):
+        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}")
+    return values
+
+
+def behind(sorts: Sequence[Sort], values: Sequence[Any], owners: frozenset[str]) -> Leaf:
+    """Return the condition that a row comes after the one with these sort values.
+
+    Each term narrows by a plain comparison first, which an index can use.
+    """
+    text, bound = "0", ()  # type: str, tuple[object, ...]
+    for term, value in zip(reversed(sorts), reversed(values), strict=True):
+        at, of = term.sql, term.bindings
+        if value is None and term.descending:  # nulls are last: only equal ones remain
+            text, bound = f"({at} IS NULL AND {text})", (*of, *bound)
+        elif value is None:
+            text, bound = f"({at} IS NOT NULL OR {text})", (*of, *bound)
+        else:
+            more = "<" if term.descending else ">"
+            text = f"({at} {more}= ? AND ({at} {more} ? OR {text}))"
+            bound = (*of, value, *of, value, *bound)
+            if term.descending and term.nullable:
+                text, bound = f"({text} OR {at} IS NULL)", (*bound, *of)
+    return Leaf(text, bound, owners)
+
+
+def _can_be_bound(value: object) -> bool:
+    if type(value) is int:
+        return -(2**63) <= value < 2**63
+    return value is None or type(value) in (str, bytes, float)

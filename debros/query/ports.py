@@ -1,0 +1,74 @@
+"""What the query engine asks of the rest of the house: where rows come from, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+from debros.replica.tables import Row, Table
+from debros.schema import Schema
+
+R = TypeVar("R")
+
+Users: TypeAlias = tuple[str, ...] | Literal["all"] | None
+"""Whose records a query reads: these DIDs', everybody's, or (`None`) the acting identity's."""
+
+
+class Source(Protocol):
+    """One model's records on one node, as the acting identity sees them."""
+
+    table: Table
+
+    def read(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run one SELECT. Flushes pending rows first; inside a transaction it sees the transaction's writes.
+
+        Raises:
+            ClosedError: the node is closed.
+        """
+
+    def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
+        """Numbers of the logs a query may read; `None`: no restriction (a global unsharded model).
+
+        `users` are DIDs of `where_user`.
+        """
+
+    def user_number(self, did: str) -> int:
+        """Return the user's number in `_by`, -1 for one never seen here."""
+
+    def user_did(self, number: int) -> str:
+        """Return the DID of a number in `_by`."""
+
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """Return the head CIDs of each log, by its address."""
+
+
+class Subject(Protocol[R]):
+    """What a query is about and what it returns."""
+
+    schema: Schema
+
+    def source(self) -> Source:
+        """Return the source of the current node. Terminals call it, building a query never does.
+
+        Raises:
+            NoNodeError: no node is open, or several are and none is current.
+        """
+
+    def hydrate(self, rows: Sequence[Row], source: Source) -> list[R]:
+        """Make one new record of each row."""
+
+    def related(self, relation: str) -> Subject[Any]:
+        """Return the subject of a relation's target.
+
+        Raises:
+            ModelError: the target is not known yet.
+        """
+
+    def junction(self, relation: str) -> Subject[Any]:
+        """Return the subject of a many_to_many's `through` model."""
+
+    def key_of(self, record: Any, field: str) -> Any:
+        """Return the field's Python value on a record."""
+
+    def attach(self, record: Any, relation: str, value: Any) -> None:
+        """Remember on a record what was loaded: a record, `None`, or a list."""

@@ -1,0 +1,195 @@
+"""A saver's request: from drafts to signed entries, under the writer's lock.
+
+First everything that can be refused is checked (existence, rights, unique values, sizes), then the entries are
+built, one per log, or as many as the size limits need where the caller allows parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from debros.errors import FieldError, TooLargeError, UniqueError, ValidationError
+from debros.identity.keys import Device
+from debros.log.changes import encode_change
+from debros.log.rights import may_write
+from debros.replica.draft import Draft
+from debros.replica.drafting import change_of
+from debros.replica.replica import Change, Replica, refuse_foreign
+from debros.replica.store import Group, Model, Store
+from debros.replica.tables import Row
+
+MAX_BYTES: Final = 2**20 - 256  # of encoded changes in one entry: a body has at most 1 MiB
+MAX_PART: Final = 1000  # changes in one part of a bulk write
+MAX_CHANGES: Final = 10_000  # in one entry
+
+
+class Item(NamedTuple):
+    """A draft, and where it goes."""
+
+    replica: Replica
+    model: Model
+    draft: Draft
+
+
+class Plan(NamedTuple):
+    """What one log gets: changes beside their bytes."""
+
+    replica: Replica
+    changes: list[Change]
+    encoded: list[bytes]
+
+
+class Commit:
+    """Some drafts, written together or, with `parts`, in as many entries as the size limits need."""
+
+    __slots__ = ("_device", "_items", "_parts", "_store", "done", "error", "rows", "weight")
+
+    def __init__(self, store: Store, device: Device, items: Sequence[Item], *, parts: bool) -> None:
+        self._store = store
+        self._device = device
+        self._items = items
+        self._parts = parts
+        self.weight = len(items)
+        self.done = False
+        self.error: BaseException | None = None
+        self.rows: list[Row | None] = []  # the documents afterwards, in the order of the drafts
+
+    def stage(self, group: Group) -> bool:
+        """Check all drafts, then add their entries to the group."""
+        store = self._store
+        documents: set[tuple[str, int, str]] = set()
+        claims: set[tuple[str, object]] = set()
+        plans: dict[int, Plan] = {}
+        for item in self._items:
+            replica, model, draft = item
+            name = model.table.schema.name
+            place = (name, replica.n, draft.id)
+            if place in group.documents:
+                return False
+            if place in documents:
+                raise UniqueError(name, ("id",), draft.id)
+            change = self._change(item)
+            if change is None:
+                continue
+            documents.add(place)
+            for key in self._new_claims(item, change):
+                if (name, key) in group.claims:
+                    return False
+                if (name, key) in claims:
+                    raise UniqueError(name, model.claims.fields(key), draft.id)
+                claims.add((name, key))
+                if (holder := model.claims.holder(key, replica.n, draft.id)) is not None:
+                    raise UniqueError(name, model.claims.fields(key), holder)
+            plan = plans.get(replica.n)
+            if plan is None:
+                replica.check_right(self._device)
+                plan = plans[replica.n] = Plan(replica, [], [])
+            plan.changes.append(change)
+            plan.encoded.append(encoded(change))
+        entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
+        for part in entries:
+            build(store, group, self._device, part)
+        group.documents |= documents
+        group.claims |= claims
+        return True
+
+    def _change(self, item: Item) -> Change | None:
+        """Return what to write, with the row it makes when it makes it alone."""
+        replica, model, draft = item
+        table, store = model.table, self._store
+        if not may_write(draft.id, self._device.user, replica.manifest):
+            raise refuse_foreign(table.schema.name, draft.id)
+        version = table.schema.version
+        fresh = draft.fresh and draft.id > model.rows.greatest.get(replica.n, "")
+        before = None if fresh else store.view.row(model.rows, replica.n, draft.id)
+        value = change_of(draft, before, table, model.states)
+        if value is None:
+            return None
+        if before is not None:
+            return Change(table.schema.name, version, draft.id, value)
+        rows = model.rows
+        by = store.keys.number(self._device.user)
+        row = model.projection.created(draft.id, value, rows.next_doc, replica.n, 0, 0, by, version)
+        if row is not None:
+            rows.next_doc += 1
+        return Change(table.schema.name, version, draft.id, value, row)
+
+    def _new_claims(self, item: Item, change: Change) -> list[tuple[object, ...]]:
+        """Return the unique values that the document does not claim yet."""
+        replica, model, draft = item
+        claims = model.claims
+        if not claims.indexes:
+            return []
+        if change.row is not None:
+            return claims.keys(change.row)
+        before = self._store.view.row(model.rows, replica.n, draft.id)
+        held = set() if before is None else set(claims.keys(before))
+        row = preview(self._store, replica, model, before, change)
+        return [key for key in claims.keys(row) if key not in held]
+
+    def finish(self) -> None:
+        """Take the rows as they are now."""
+        row = self._store.view.row
+        self.rows = [row(model.rows, replica.n, draft.id) for replica, model, draft in self._items]
+
+
+def encoded(change: Change) -> bytes:
+    """Return the bytes of a change.
+
+    Raises:
+        ValidationError: a value has no form in the log, e.g. text that is not Unicode.
+    """
+    try:
+        return encode_change(change.model, change.version, change.id, change.value)
+    except ValueError as error:
+        raise ValidationError(change.model, (FieldError("", None, "not_storable", str(error)),)) from error
+
+
+def preview(store: Store, replica: Replica, model: Model, before: Row | None, change: Change) -> Row:
+    """Return the row that a change would make, were it written now."""
+    table, entries = model.table, store.entries
+    document = model.states.load(before) if before is not None else model.states.empty()
+    document.merge(change.value, replica.clock + 1, entries.next_e, change.version)
+    doc, by = (0, 0) if before is None else (before[table.doc_at], before[table.by_at])
+    return model.projection.project(change.id, document, doc, replica.n, by, 1 if before is None else 2)
+
+
+def build(store: Store, group: Group, device: Device, plan: Plan, tx: tuple[bytes, int] | None = None) -> None:
+    """Sign one entry and add it to the group."""
+    replica, changes, encoded = plan
+    tip = group.tip(replica, device.public)
+    e = store.entries.next_e + len(group.staged)
+    now_ms = store.env.now_us() // 1000
+    staged = replica.stage(device, tip, changes, encoded, salt=store.env.random_bytes(16), now_ms=now_ms, tx=tx)
+    stamp = (e, staged.clock, e, staged.clock)
+    for n, change in enumerate(changes):
+        if change.row is not None:
+            at = store.models[change.model].table.e_at  # `_e _t _ce _ct` stand side by side
+            row = change.row[:at] + stamp + change.row[at + 4 :]
+            changes[n] = Change(change.model, change.version, change.id, change.value, row)
+    group.add(staged)
+
+
+def parts_of(plan: Plan, *, parts: bool) -> Iterator[Plan]:
+    """Cut a plan into entries that keep the limits.
+
+    Raises:
+        TooLargeError: a record is too large for any entry, or the plan is for one and has to go into one.
+    """
+    start, size = 0, 0
+    for n, encoded in enumerate(plan.encoded):
+        if len(encoded) > MAX_BYTES:
+            id = plan.changes[n].id
+            raise TooLargeError(f"record {id!r} has {len(encoded)} bytes encoded; {MAX_BYTES} are allowed")
+        full = n - start >= (MAX_PART if parts else MAX_CHANGES) or size + len(encoded) > MAX_BYTES
+        if full and not parts:
+            raise TooLargeError(
+                f"{len(plan.encoded)} changes of {sum(map(len, plan.encoded))} bytes do not fit into one entry "
+                f"({MAX_CHANGES} changes, {MAX_BYTES} bytes); use several transactions"
+            )
+        if full:
+            yield Plan(plan.replica, plan.changes[start:n], plan.encoded[start:n])
+            start, size = n, 0
+        size += len(encoded)
+    yield Plan(plan.replica, plan.changes[start:], plan.encoded[start:])

@@ -1,0 +1,97 @@
+"""Cuts taking effect on a replica: entries become void, or count again, and their documents are folded anew.
+
+Which entries are void is `debros.log.rights`' pure function of the set; here is what of the view has to change. Only
+the entries that a touched register hits are asked about again, and only their documents are folded again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from debros.identity.certificate import Certificate
+from debros.log.acts import parse_acts
+from debros.log.body import parse_body
+from debros.log.entry import parse_header
+from debros.log.rights import Cuts, Fact
+from debros.replica.entries import EntryRow
+from debros.replica.refold import refold
+
+if TYPE_CHECKING:
+    from debros.replica.replica import Replica
+    from debros.replica.store import Store
+
+
+class Rights:
+    """The acts of one log. Most logs have none, which costs one look at a set."""
+
+    def __init__(self, store: Store, replica: Replica) -> None:
+        self._store = store
+        self._replica = replica
+        self._cuts: Cuts | None = None
+        self._grants: dict[bytes, Certificate] = {}
+        for (e,) in store.view.read("SELECT e FROM acts WHERE log = ? ORDER BY e", (replica.n,)):
+            entry = store.entries.by_number(e)
+            self._take(entry, parse_body(store.log.read(entry.body)).acts)
+
+    def is_void(self, entry: EntryRow) -> bool:
+        """Whether a cut excludes an entry that is just coming in, or is known."""
+        return self._cuts is not None and self._cuts.is_void(_fact(entry))
+
+    def grant(self, user: bytes) -> Certificate | None:
+        """Return the write certificate that an admin delivered for a user."""
+        return self._grants.get(user)
+
+    def admit(self, entry: EntryRow, acts: list[Any] | None) -> None:
+        """Take an admitted, indexed entry in; whatever it voids or brings back changes in the view."""
+        if not acts and self._cuts is None:
+            return
+        touched = self._take(entry, acts)
+        if touched:
+            self._reconsider(touched)
+
+    def _take(self, entry: EntryRow, acts: list[Any] | None) -> set[Any]:
+        if self._cuts is None:
+            self._cuts = Cuts(self._replica.manifest, self._known)
+        for _, act in parse_acts(acts)[0] if acts else ():
+            if isinstance(act, Certificate) and self._is_grant(act):
+                self._grants[act.to] = act
+        return self._cuts.admit(_fact(entry), acts)
+
+    def _is_grant(self, certificate: Certificate) -> bool:
+        manifest = self._replica.manifest
+        here = certificate.may == "write" and certificate.log == manifest.log_id
+        return here and manifest.is_admin(certificate.by) and certificate.is_signed()
+
+    def _known(self, digest: bytes) -> Fact | None:
+        entry = self._store.entries.find(digest)
+        if entry is None or entry.log != self._replica.n:
+            return None
+        return _fact(entry)._replace(prev=parse_header(self._store.log.read(entry.header)).prev)
+
+    def _reconsider(self, registers: set[Any]) -> None:
+        store, log = self._store, self._replica.n
+        store.flush()
+        hit: dict[bytes, EntryRow] = {}
+        for root, key in registers:
+            found = store.entries.of_author(log, key)
+            if root is None:
+                found += store.entries.of_user(log, key)
+            hit.update((entry.digest, entry) for entry in found)
+        changed = {entry.digest: void for entry in hit.values() if (void := self.is_void(entry)) != entry.void}
+        if not changed:
+            return
+        with store.view.transaction():
+            store.entries.mark_void(changed)
+        documents = {
+            (change.model, change.id)
+            for digest in changed
+            for change in store.changes_of(hit[digest])
+            if change.model in store.models
+        }
+        for model, id in sorted(documents):
+            refold(store, self._replica, store.models[model], id)
+
+
+def _fact(entry: EntryRow) -> Fact:
+    """What rights ask about an entry; `prev` is looked up where a chain is walked."""
+    return Fact(entry.digest, entry.author, entry.user, None, entry.seq, entry.clock)

@@ -1,0 +1,114 @@
+"""From a draft to the change that goes into the log: what only the holder of the writer's lock can decide.
+
+Whether the document exists, whether it changed since it was loaded, which dots a removal ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from debros.blocks import dagcbor
+from debros.errors import ConflictError, NotFoundError, UniqueError
+from debros.replica.cells import Document, Elements
+from debros.replica.draft import Draft
+from debros.replica.state import States
+from debros.replica.tables import DELETED, Row, Table
+
+MAX_DOTS = 256  # in one list of a `rem` or `keep`
+
+
+def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> dict[str, Any] | None:
+    """Return the change to write, `None` when there is nothing to do.
+
+    Args:
+        draft: what was asked.
+        row: the document's present row, hidden or not.
+        table: the model's table.
+        states: reads the cells behind rows.
+
+    Raises:
+        UniqueError: a create of an id that lives.
+        NotFoundError: an update, increment or restore of a document that is deleted or unknown.
+        ConflictError: `if_unchanged`, and the document has a newer entry than the one loaded.
+    """
+    name = table.schema.name
+    gone = row is None or bool(row[table.hidden_at] & DELETED)
+    if draft.kind == "create":
+        if row is None:
+            return _fresh(draft)
+        if not gone:
+            raise UniqueError(name, ("id",), draft.id)
+        return _again(draft, states.load(row))
+    if draft.kind == "delete":
+        return None if gone else {"live": False}
+    if draft.kind == "restore":
+        if row is None:
+            raise NotFoundError(name, (draft.id,))
+        return {"live": True} if gone else None
+    if draft.kind == "increment":
+        if row is None:
+            return {"inc": draft.inc, "live": True}
+        if gone:
+            raise NotFoundError(name, (draft.id,))
+        return {"inc": draft.inc, "live": True} if table.schema.store == "counter" else {"inc": draft.inc}
+    if gone or row is None:
+        raise NotFoundError(name, (draft.id,))
+    if draft.if_unchanged and draft.base is not None and draft.base[table.e_at] != row[table.e_at]:
+        raise ConflictError(name, draft.id, _differing(draft.base, row, table))
+    change = _update(draft, draft.base or row, states)
+    if table.schema.store == "keyvalue" and change:
+        change["live"] = True  # the last save wins whole, over a delete too
+    return change or None
+
+
+def _fresh(draft: Draft) -> dict[str, Any]:
+    change: dict[str, Any] = {"live": True}
+    change |= {key: values for key, values in (("put", draft.put), ("inc", draft.inc), ("add", draft.add)) if values}
+    if draft.keep:
+        change["keep"] = {field: [value, []] for field, value in draft.keep.items()}
+    return change
+
+
+def _again(draft: Draft, cells: Document) -> dict[str, Any]:
+    """Create a deleted id again: what it was is replaced, whatever kind of cell it is in."""
+    change = _fresh(draft)
+    wanted = draft.inc or {}
+    sums = {field: wanted.get(field, 0) - cells.sums.get(field, 0) for field in {*wanted, *cells.sums}}
+    change["inc"] = {field: amount for field, amount in sorted(sums.items()) if amount}
+    ends = {field: _ends(cell, list(cell.living)) for field, cell in cells.elements.items() if cell.living}
+    change["rem"] = ends
+    if draft.keep:
+        change["keep"] = {field: [value, _kept_dots(cells, field)] for field, value in draft.keep.items()}
+    return {key: value for key, value in change.items() if value is True or value}
+
+
+def _update(draft: Draft, base: Row, states: States) -> dict[str, Any]:
+    change: dict[str, Any] = {}
+    change |= {key: values for key, values in (("put", draft.put), ("inc", draft.inc), ("add", draft.add)) if values}
+    if draft.rem or draft.keep:
+        seen = states.load(base)
+        for field, removed in (draft.rem or {}).items():
+            cell = seen.elements.get(field)
+            ends = _ends(cell, [dagcbor.encode(value) for value in removed]) if cell else []
+            if ends:
+                change.setdefault("rem", {})[field] = ends
+        if draft.keep:
+            change["keep"] = {field: [value, _kept_dots(seen, field)] for field, value in draft.keep.items()}
+    return change
+
+
+def _ends(cell: Elements, encoded: list[bytes]) -> list[list[Any]]:
+    ends = []
+    for value in sorted(encoded):
+        dots = sorted(cell.living.get(value, ()))
+        ends += [[dagcbor.decode(value), dots[n : n + MAX_DOTS]] for n in range(0, len(dots), MAX_DOTS)]
+    return ends
+
+
+def _kept_dots(cells: Document, field: str) -> list[bytes]:
+    kept = cells.kept.get(field)
+    return sorted(kept.living)[:MAX_DOTS] if kept else []
+
+
+def _differing(base: Row, row: Row, table: Table) -> tuple[str, ...]:
+    return tuple(name for at, name in enumerate(table.names) if base[at] != row[at])

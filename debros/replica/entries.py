@@ -1,0 +1,188 @@
+"""The index of admitted entries: by digest and by number, in memory while recent, else in the view.
+
+An entry's number counts admissions on this node; it is short, and stands for the digest in rows. Public keys
+are numbered likewise.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from debros.identity.did import did_of, tag
+from debros.replica.view import View
+
+RECENT: Final = 8192  # entries kept in memory
+PROVISIONAL: Final = b"\xff" * 32  # the digest that an entry of a running transaction goes by: after all others
+
+
+class EntryRow(NamedTuple):
+    """An admitted entry: who wrote it, where it stands in its log, and where its blocks are."""
+
+    e: int
+    digest: bytes
+    log: int  # number of the log
+    author: bytes
+    user: bytes
+    seq: int
+    clock: int
+    header: int  # positions in the log file
+    body: int
+    void: bool
+
+
+class Keys:
+    """Numbers of public keys: authors and users."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._numbers: dict[bytes, int] = {}
+        self._keys: dict[int, bytes] = {}
+        self._tags: dict[str, bytes] = {}
+        for n, key in view.db.execute("SELECT n, key FROM keys"):
+            self._numbers[key], self._keys[n] = n, key
+            self._tags[tag(key)] = key
+        self._next = max(self._keys, default=0) + 1
+        self._new: list[tuple[int, bytes, str]] = []
+
+    def number(self, key: bytes) -> int:
+        """Return the number of a key, a new one if it was never seen here."""
+        n = self._numbers.get(key)
+        if n is None:
+            n = self._next
+            self._next += 1
+            self._numbers[key], self._keys[n] = n, key
+            self._tags[tag(key)] = key
+            self._new.append((n, key, tag(key)))
+        return n
+
+    def find(self, key: bytes) -> int | None:
+        """Return the number of a key, `None` if it was never seen here."""
+        return self._numbers.get(key)
+
+    def key(self, n: int) -> bytes:
+        """Return the key that has this number."""
+        return self._keys[n]
+
+    def did_of_tag(self, owner: str) -> str | None:
+        """Return the DID of the user with this owner tag, `None` if no such user was seen here."""
+        key = self._tags.get(owner)
+        return None if key is None else did_of(key)
+
+    def drain(self) -> None:
+        """Write the new numbers, within the view's running transaction."""
+        if self._new:
+            self._view.db.executemany("INSERT INTO keys VALUES (?, ?, ?)", self._new)
+
+    def settle(self) -> None:
+        """Forget what was written: it is committed."""
+        self._new = []
+
+
+class Entries:
+    """All admitted entries of a store."""
+
+    def __init__(self, view: View, keys: Keys) -> None:
+        self._view = view
+        self._keys = keys
+        self.next_e: int = 1 + (view.db.execute("SELECT max(e) FROM entries").get or 0)
+        self._pending: dict[bytes, EntryRow] = {}
+        self._recent: OrderedDict[bytes, EntryRow] = OrderedDict()
+        self._digests: OrderedDict[int, bytes] = OrderedDict()
+
+    def add(self, row: EntryRow) -> None:
+        """Note an admitted entry, which has the number `next_e`."""
+        self.next_e = row.e + 1
+        self._pending[row.digest] = row
+        self._digests[row.e] = row.digest
+
+    def pending(self) -> int:
+        """Return how many entries are not yet in the view."""
+        return len(self._pending)
+
+    def find(self, digest: bytes) -> EntryRow | None:
+        """Return the entry with this digest."""
+        row = self._pending.get(digest) or self._recent.get(digest)
+        if row is None:
+            k = int.from_bytes(digest[:8], "big", signed=True)
+            for found in self._rows("k = ? AND digest = ?", (k, digest)):
+                row = found
+                self._remember(row)
+        return row
+
+    def by_number(self, e: int) -> EntryRow:
+        """Return the entry with this number."""
+        digest = self._digests.get(e)
+        row = (self._pending.get(digest) or self._recent.get(digest)) if digest is not None else None
+        if row is None:
+            row = next(self._rows("e = ?", (e,)))
+            self._remember(row)
+        return row
+
+    def digest_of(self, e: int) -> bytes:
+        """Return the digest of an entry; the provisional one for a number not given yet."""
+        digest = self._digests.get(e)
+        if digest is not None:
+            return digest
+        return PROVISIONAL if e >= self.next_e else self.by_number(e).digest
+
+    def of_author(self, log: int, author: bytes) -> list[EntryRow]:
+        """Return all entries of one key in one log; the view has been flushed."""
+        n = self._keys.find(author)
+        return [] if n is None else list(self._rows("author = ? AND log = ?", (n, log)))
+
+    def of_user(self, log: int, user: bytes) -> list[EntryRow]:
+        """Return all entries of one user in one log; the view has been flushed."""
+        n = self._keys.find(user)
+        return [] if n is None else list(self._rows("user = ? AND log = ?", (n, log)))
+
+    def tip(self, log: int, author: bytes) -> EntryRow | None:
+        """Return the newest entry of one key in one log, by its own count."""
+        n = self._keys.find(author)
+        newest = (
+            None if n is None else next(self._rows("author = ? AND log = ? ORDER BY s DESC LIMIT 1", (n, log)), None)
+        )
+        for row in self._pending.values():
+            if row.author == author and row.log == log and (newest is None or row.seq > newest.seq):
+                newest = row
+        return newest
+
+    def mark_void(self, changes: dict[bytes, bool]) -> None:
+        """Set whether entries are void; the view has been flushed, the caller's transaction is running."""
+        for digest, void in changes.items():
+            row = self.find(digest)
+            if row is not None:
+                self._view.db.execute("UPDATE entries SET void = ? WHERE e = ?", (int(void), row.e))
+                self._recent[digest] = row._replace(void=void)
+
+    def _rows(self, where: str, bindings: tuple[Any, ...]) -> Iterator[EntryRow]:
+        columns = "e, digest, log, author, user, s, t, header, body, void"
+        key = self._keys.key
+        found: Iterable[Any] = self._view.db.execute(f"SELECT {columns} FROM entries WHERE {where}", bindings)
+        for e, digest, log, author, user, s, t, header, body, void in found:
+            yield EntryRow(e, digest, log, key(author), key(user), s, t, header, body, bool(void))
+
+    def _remember(self, row: EntryRow) -> None:
+        self._recent[row.digest] = row
+        self._digests[row.e] = row.digest
+        if len(self._recent) > RECENT:
+            _, old = self._recent.popitem(last=False)
+            self._digests.pop(old.e, None)
+
+    def drain(self) -> None:
+        """Write the pending entries, within the view's running transaction."""
+        number, unpack = self._keys.number, int.from_bytes
+        self._view.db.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (e, unpack(digest[:8], "big", signed=True), digest, log, number(author), number(user), s, t, h, b, void)
+                for e, digest, log, author, user, s, t, h, b, void in self._pending.values()
+            ],
+        )
+
+    def settle(self) -> None:
+        """Forget the pending entries: they are committed."""
+        for row in self._pending.values():
+            self._remember(row)
+        self._pending = {}

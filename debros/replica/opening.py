@@ -1,0 +1,143 @@
+"""Opening a home: recover the log, judge the view, and bring it up to the log.
+
+A view is kept when the last entry it has applied is in the log, whole, where it says, and ends where it says.
+Otherwise it belongs to another past: it is rebuilt, and the caller must write with a new device key, for the log
+may have lost entries that a peer has seen. Tables whose declaration changed are projected anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from debros.blocks.files import Files
+from debros.blocks.logfile import MAX_SEGMENT, LogFile
+from debros.blocks.recovery import Finding
+from debros.env import Env
+from debros.errors import CorruptionError, StorageError
+from debros.replica.replay import Replay
+from debros.replica.store import Store, behind
+from debros.replica.tables import Table
+from debros.replica.view import MEMORY, Prepare, View
+from debros.schema import Schema
+
+
+class Opened(NamedTuple):
+    """An open store, and what its opener has to know."""
+
+    store: Store
+    report: Sequence[Finding]  # what recovery found in the log
+    fresh_key_needed: bool  # the log may lack entries of this home's device key: write with a new one
+    rebuilt: bool  # the view was made anew
+    rejected: int  # entries behind damage that did not pass the gate again
+
+
+def open_store(
+    env: Env, files: Files, log_path: str, view_path: str, schemas: Iterable[Schema], *,
+    prepare: Prepare, own_keys: frozenset[bytes], durable: bool = True, flush_rows: int = 500, row_cache: int = 10_000,
+    max_segment: int = MAX_SEGMENT, progress: Callable[[int], None] | None = None,
+) -> Opened:  # fmt: skip
+    """Open the log and view of a home. Blocking.
+
+    Args:
+        env: randomness for new segments, and the clock of new entries.
+        files: where the log lies; the view is SQLite's own business.
+        log_path: directory of the log's segments.
+        view_path: the view's file, or `:memory:`.
+        schemas: the models to show.
+        prepare: puts the SQL functions that queries use on a connection.
+        own_keys: device keys that this home has written with: an unfinished transaction of theirs at the end of
+            the log is cut, for nobody has seen it.
+        durable: sync each commit group before it is acknowledged.
+        flush_rows: rows and entries that may wait in memory before they are moved into the view.
+        row_cache: rows kept in memory.
+        max_segment: bytes of a log segment.
+        progress: called with the number of entries replayed so far.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    view = _existing(view_path, prepare, row_cache)
+    applied = 0 if view is None else int(view.meta("applied") or 0)
+    log = LogFile.open(files, log_path, applied=applied, random_bytes=env.random_bytes, max_segment=max_segment)
+    lost = view is not None and not _belongs(view, log, applied)
+    rebuilt = view is None or lost
+    if view is None or lost:
+        if view is not None:
+            view.close()
+        view = _new(view_path, prepare, row_cache)
+        applied = 0
+    store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
+    store.load_replicas()
+    store.applied = applied
+    stale = _attach(store, schemas)
+    replay = Replay(store, own_keys, progress)
+    if stale:
+        replay.project_again(stale, applied)
+    replay.tail(applied)
+    store.flush()
+    if stale:
+        with view.transaction():
+            for name in stale:
+                view.finish_table(store.models[name].table)
+    return Opened(store, log.report, lost, rebuilt, replay.rejected)
+
+
+def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:
+    """Attach the models' tables; return the names of those that have to be projected again."""
+    view, stale = store.view, []
+    for schema in schemas:
+        table = Table(schema)
+        found = view.fingerprint(table)
+        if found != schema.fingerprint():
+            spoken_of = found is not None  # the log says something of this model already
+            with view.transaction():
+                view.make_table(table, finished=not spoken_of)
+            if spoken_of:
+                stale.append(schema.name)
+        store.attach(table)
+    return stale
+
+
+def _belongs(view: View, log: LogFile, applied: int) -> bool:
+    """Whether the view is the fold of a prefix of this log."""
+    if not applied:
+        return view.meta("last") is None
+    try:
+        _, digest, block = log.read_section(view.meta("last"))
+    except (CorruptionError, StorageError):
+        return False
+    return bool(digest == view.meta("last_digest") and behind(view.meta("last"), len(block)) == applied)
+
+
+def _existing(path: str, prepare: Prepare, row_cache: int) -> View | None:
+    """Return the view in a file, `None` if there is none that can be used."""
+    if path == MEMORY or not os.path.exists(path):
+        return None
+    try:
+        view = View(path, prepare, row_cache)
+    except StorageError:  # not a database: it is made anew
+        return None
+    if view.is_usable():
+        return view
+    view.close()
+    return None
+
+
+def _new(path: str, prepare: Prepare, row_cache: int) -> View:
+    """Make an empty view in the place of whatever is there.
+
+    It is filled in place: each flush moves rows and `applied` together, so at any moment, a crash included, it is
+    the fold of a prefix of the log.
+    """
+    for suffix in ("", "-wal", "-shm") if path != MEMORY else ():
+        try:
+            os.remove(path + suffix)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot replace the view {path}: {error}") from error
+    view = View(path, prepare, row_cache)
+    view.create()
+    return view

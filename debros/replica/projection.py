@@ -1,0 +1,248 @@
+"""From cells to typed rows: the last, pure step of the fold.
+
+A value of another type than the field's is not shown: it stays in the cells, and the field reads as if its cell
+were missing, so that nothing a peer writes can break a reader. A row whose required field cannot be shown is
+left out whole. Values beyond declared bounds show and are flagged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from operator import ge, gt, le, lt
+from typing import Any, Final, NamedTuple
+
+from debros.blocks import dagcbor
+from debros.replica.cells import Document
+from debros.replica.tables import (
+    DELETED,
+    OUT_OF_BOUNDS,
+    OVERFLOW,
+    REWRITTEN,
+    UNREADABLE,
+    WRONG_ID,
+    Row,
+    Table,
+    to_column,
+)
+from debros.schema import Bounds, FieldSpec, Schema
+
+INT64: Final = range(-(2**63), 2**63)
+_OWNED: Final = re.compile(r"[^~]{0,107}~[a-z2-7]{20}")
+_ADMIN: Final = re.compile(r"[^~]{0,122}~admin")
+
+
+class _Shown(NamedTuple):
+    wire: str
+    merge: str
+    nullable: bool
+    accepts: Callable[[Any], bool]
+    to_column: Callable[[Any], Any] | None
+    out_of_bounds: Callable[[Any], bool] | None
+    missing: Any  # what a missing cell reads as: a wire value
+    has_missing: bool
+
+
+class Projection:
+    """Makes the rows of one table. `dump` of `States` encodes what the columns do not say."""
+
+    def __init__(self, table: Table, dump: Callable[[Document, set[str]], bytes]) -> None:
+        self._table = table
+        self._dump = dump
+        schema = table.schema
+        self._fields = [_shown(spec) for spec in schema.fields]
+        self._registers = sum(spec.merge == "lww" for spec in schema.fields)
+        self._computed = [spec for spec in schema.computed if spec.index]
+        self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
+        self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
+        self._id_is_good = id_form(schema)
+        self._append_only = schema.store == "events"
+        self._plain = not (self._computed or self._keys)
+
+    def created(
+        self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
+    ) -> Row | None:
+        """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
+        if change.get("live") is not True or "rem" in change:
+            return None
+        put = change.get("put", _NOTHING)
+        inc, add, keep = change.get("inc", _NOTHING), change.get("add", _NOTHING), change.get("keep", _NOTHING)
+        if len(put) != self._registers:
+            return None
+        known = self._registers
+        flags = 0
+        row: list[Any] = [id]
+        for wire, merge, nullable, accepts, column, beyond, missing, _ in self._fields:
+            if merge == "lww":
+                if wire not in put:
+                    return None
+                value = put[wire]
+            elif merge == "counter":
+                known += wire in inc
+                value = inc.get(wire, missing)
+            elif merge == "set":
+                known += wire in add
+                value = sorted_values(add[wire]) if wire in add else missing
+            else:
+                if wire not in keep or keep[wire][1]:
+                    return None
+                known += 1
+                value = keep[wire][0]
+            if value is None:
+                if not nullable:
+                    return None
+            elif not accepts(value):
+                return None
+            else:
+                if beyond is not None and beyond(value):
+                    flags = OUT_OF_BOUNDS
+                if column is not None:
+                    value = column(value)
+            row.append(value)
+        if known != len(put) + len(inc) + len(add) + len(keep):
+            return None  # fields that only a newer schema knows
+        hidden = 0 if self._id_is_good(id) else WRONG_ID
+        row += (doc, log, hidden, flags, e, clock, e, clock, by, version, None)
+        return self._finish(row)
+
+    def project(self, id: str, document: Document, doc: int, log: int, by: int, touched: int) -> Row:
+        """Return the row that the cells make. `touched` counts the changes merged."""
+        hidden = 0 if document.is_live else DELETED
+        if not self._id_is_good(id):
+            hidden |= WRONG_ID
+        flags = REWRITTEN if self._append_only and touched > 1 else 0
+        shown: set[str] = set()
+        row: list[Any] = [id]
+        for field in self._fields:
+            value, exact, flag = _value(field, document)
+            flags |= flag
+            if exact and field.merge == "lww":
+                shown.add(field.wire)
+            if value is None and not field.nullable and not field.has_missing:
+                hidden |= UNREADABLE
+            if value is not None:
+                if field.out_of_bounds is not None and field.out_of_bounds(value):
+                    flags |= OUT_OF_BOUNDS
+                if field.to_column is not None:
+                    value = field.to_column(value)
+            row.append(value)
+        clock, e, version = document.newest or (0, 0, 0)
+        born_clock, born = document.born or (None, None)
+        state = self._dump(document, shown)
+        row += (doc, log, hidden, flags, e, clock, born, born_clock, by, version, state)
+        return self._finish(row)
+
+    def _finish(self, row: list[Any]) -> Row:
+        if self._plain:
+            return tuple(row)
+        if self._computed:
+            computed = self._compute(row)
+            row += (to_column(spec.codec, value) for spec, value in zip(self._computed, computed, strict=True))
+        for at, codec in self._keys:
+            row.append(None if row[at] is None else codec.to_key(row[at]))  # type: ignore[misc]  # keyed ones only
+        for n, codec in self._computed_keys:
+            row.append(None if computed[n] is None else codec.to_key(computed[n]))  # type: ignore[misc]  # as above
+        return tuple(row)
+
+    def _compute(self, row: list[Any]) -> list[Any]:
+        from debros.replica.state import from_column
+
+        values: dict[str, Any] = {"id": row[0]}
+        for at, spec in enumerate(self._table.schema.fields, 1):
+            decode = from_column(spec.codec)
+            values[spec.name] = row[at] if decode is None or row[at] is None else decode(row[at])
+        return [computed_value(spec.function, values) for spec in self._computed]
+
+
+def computed_value(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> Any:
+    """Call a computed field's function; null where it raises, as declared: a row must not depend on user code."""
+    try:
+        return function(values)
+    except Exception:  # whatever the user's function raises, the stated value is null
+        return None
+
+
+def sorted_values(values: list[Any]) -> list[Any]:
+    """Return the values of a set in the order of their encodings, without duplicates."""
+    if all(type(value) is str and value.isascii() for value in values):  # text sorts by length first, then by bytes
+        return sorted(set(values), key=_by_length)
+    return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
+
+
+def _by_length(text: str) -> tuple[int, str]:
+    return len(text), text
+
+
+def id_form(schema: Schema) -> Callable[[str], bool]:
+    """Return whether an id has the form that the model declares (docs/format.md, Who may write)."""
+    write = schema.write if schema.scope == "global" else "anyone"
+    if write == "owner":
+        return lambda id: _OWNED.fullmatch(id) is not None
+    if write == "admins":
+        return lambda id: _ADMIN.fullmatch(id) is not None
+    return lambda id: "~" not in id
+
+
+def _shown(spec: FieldSpec) -> _Shown:
+    bounds = None if spec.bounds is None else _bounds_check(spec.bounds, spec.codec.to_key)
+    has_missing, missing = spec.has_default, spec.default
+    if spec.merge == "set":
+        has_missing, missing = True, []  # a set without a living value is no cell, whatever a new record starts with
+    elif spec.merge == "counter":
+        has_missing, missing = True, 0
+    accepts, column = spec.codec.accepts, spec.codec.to_column
+    return _Shown(spec.wire, spec.merge, spec.nullable, accepts, column, bounds, missing, has_missing)
+
+
+def _value(field: _Shown, document: Document) -> tuple[Any, bool, int]:
+    """Return the wire value to show, whether it is exactly the cell's, and flags."""
+    if field.merge == "counter":
+        total = document.sums.get(field.wire, 0)
+        bounded = min(max(total, INT64.start), INT64.stop - 1)
+        return bounded, True, OVERFLOW if bounded != total else 0
+    if field.merge == "set":
+        cell = document.elements.get(field.wire)
+        values = [dagcbor.decode(encoded) for encoded in sorted(cell.living)] if cell else []
+        good = [value for value in values if field.accepts([value])]  # an element of another type does not show
+        return good, True, 0
+    if field.merge == "keep":
+        kept = document.kept.get(field.wire)
+        found = [value for _, value in kept.values()] if kept else []
+        if not found:
+            return field.missing, False, 0
+        value = found[0]
+    else:
+        register = document.registers.get(field.wire)
+        if register is None:
+            return field.missing, False, 0
+        value = register[3]
+    if value is None:
+        return (None, True, 0) if field.nullable else (field.missing, False, 0)
+    return (value, True, 0) if field.accepts(value) else (field.missing, False, 0)
+
+
+def _bounds_check(bounds: Bounds, key: Callable[[Any], Any] | None) -> Callable[[Any], bool]:
+    """Return whether a wire value lies beyond its bounds."""
+    order = key or (lambda value: value)
+    checks: list[Callable[[Any], bool]] = []
+    for name, compare in (("ge", lt), ("gt", le), ("le", gt), ("lt", ge)):
+        limit = getattr(bounds, name)
+        if limit is not None:
+            checks.append(_compared(compare, order, order(limit)))
+    if bounds.min_length is not None:
+        checks.append(_compared(lt, len, bounds.min_length))
+    if bounds.max_length is not None:
+        checks.append(_compared(gt, len, bounds.max_length))
+    if bounds.pattern is not None:
+        found = re.compile(bounds.pattern).search
+        checks.append(lambda value: found(value) is None)
+    if len(checks) == 1:
+        return checks[0]
+    return lambda value: any(check(value) for check in checks)
+
+
+def _compared(compare: Callable[[Any, Any], bool], measure: Callable[[Any], Any], limit: Any) -> Callable[[Any], bool]:
+    return lambda value: compare(measure(value), limit)
+
+
+_NOTHING: dict[str, Any] = {}

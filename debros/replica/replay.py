@@ -1,0 +1,154 @@
+"""Replaying the log into the view: entries behind `applied` when a home is opened, all of them in a rebuild.
+
+What stands in the own log passed the gate when it came in, so its signatures are not checked again; its bytes are
+hashed. Entries read behind damage may have lain inside a value, so they pass the gate again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from debros.blocks import cid
+from debros.blocks.car import Section
+from debros.errors import EntryHeldError, EntryRefusedError, NewerFormatError
+from debros.log.body import Body, parse_body
+from debros.log.certificate import user_of_chain
+from debros.log.changes import good_changes
+from debros.log.entry import Header, parse_header
+from debros.log.gate import judge
+from debros.log.manifest import parse
+from debros.replica.entries import EntryRow
+from debros.replica.replica import Change
+from debros.replica.store import Store, behind
+
+HEADER_START: Final = b"aaX "  # how every header goes on behind its first byte: the key `a`, the head of its value
+MANIFEST_START: Final = b"av\x01capp"  # and every manifest of this version
+
+
+class Found(NamedTuple):
+    """A whole entry in the log."""
+
+    header: Header
+    body: Body | None  # None: encrypted
+    header_at: int
+    body_at: int
+    doubtful: bool
+    raw_body: bytes
+
+
+class Replay:
+    """Reads entries from a store's log and admits them."""
+
+    def __init__(self, store: Store, own_keys: frozenset[bytes], progress: Callable[[int], None] | None) -> None:
+        self._store = store
+        self._own_keys = own_keys
+        self._progress = progress
+        self._done = 0
+        self.rejected = 0  # doubtful entries that the gate did not let in again
+
+    def tail(self, applied: int) -> None:
+        """Admit what is in the log behind a position."""
+        waiting: list[Found] = []  # entries of an own transaction that is not all there yet
+        for found in self._entries(applied):
+            tx = found.body.tx if found.body is not None else None
+            if waiting and (tx is None or waiting[0].body is None or tx != waiting[0].body.tx):
+                self._admit_all(waiting)  # it is not the last of the log, so somebody acknowledged it
+            if tx is None or tx[1] < 2 or found.header.author not in self._own_keys or found.doubtful:
+                self._admit(found)
+                continue
+            waiting.append(found)
+            if len(waiting) == tx[1]:
+                self._admit_all(waiting)
+        if waiting:
+            self._store.log.truncate_to(waiting[0].body_at)
+
+    def _admit_all(self, waiting: list[Found]) -> None:
+        for found in waiting:
+            self._admit(found)
+        waiting.clear()
+
+    def project_again(self, models: Iterable[str], applied: int) -> None:
+        """Fold the entries that the view has into the emptied tables of some models."""
+        store, names = self._store, frozenset(models)
+        for found in self._entries(0):
+            if found.header_at >= applied:
+                break
+            entry = store.entries.find(found.header.digest)
+            if entry is not None and found.body is not None:
+                replica = store.by_number[entry.log]
+                changes = [change for change in changes_in(found.body) if change.model in names]
+                replica.fold_all(changes, entry)
+                self._step(0)
+
+    def _admit(self, found: Found) -> None:
+        store, header = self._store, found.header
+        replica = store.replicas.get(header.log)
+        if replica is None or store.entries.find(header.digest) is not None:
+            return
+        known = None if header.prev is None else store.entries.find(header.prev)
+        if found.doubtful or (known is None and header.prev is not None):
+            try:
+                judge(header.raw, found.raw_body, replica, store.env.now_us() // 1000)
+            except (EntryRefusedError, EntryHeldError):
+                self.rejected += 1  # what it builds on is damaged, or it never was an entry: peers have it
+                return
+            known = None if header.prev is None else store.entries.find(header.prev)
+        user = known.user if known else user_of_chain(header.author, header.certificates, replica.manifest)
+        e = store.entries.next_e
+        entry = EntryRow(
+            e, header.digest, replica.n, header.author, user, header.seq, header.clock, found.header_at,
+            found.body_at, False,
+        )  # fmt: skip
+        body = found.body
+        changes = changes_in(body) if body is not None else ()
+        replica._admit(entry, header.parents(), changes, body.acts if body is not None else None, "replay")
+        self._step(behind(found.header_at, len(header.raw)))
+
+    def _step(self, applied: int) -> None:
+        self._done += 1
+        self._store.applied = max(self._store.applied, applied)
+        if self._store.is_full():
+            self._store.flush()
+            if self._progress is not None:
+                self._progress(self._done)
+
+    def _entries(self, start: int) -> Iterator[Found]:
+        """Read whole entries: a header, and right before it the body that it names."""
+        store = self._store
+        before: Section | None = None
+        for section in store.log.scan(start):
+            if section.codec == cid.DAG_CBOR and section.block[1:5] == HEADER_START and before is not None:
+                found = _entry(before, section)
+                if found is not None:
+                    yield found
+                    before = None
+                    continue
+            elif section.codec == cid.DAG_CBOR:
+                self._manifest(section)
+            before = section
+
+    def _manifest(self, section: Section) -> None:
+        if section.block[1:8] == MANIFEST_START:
+            try:
+                self._store.replica(parse(section.block))
+            except (ValueError, NewerFormatError):
+                return  # a body that only begins like one
+
+
+def _entry(body: Section, section: Section) -> Found | None:
+    try:
+        header = parse_header(section.block)
+        if header.body != body.digest or header.length != len(body.block) or header.body_codec != body.codec:
+            return None
+        parsed = None if header.epoch is not None else parse_body(body.block)
+    except (EntryRefusedError, EntryHeldError):
+        return None  # no header after all: a value may begin like one
+    doubtful = section.doubtful or body.doubtful
+    return Found(header, parsed, section.position, body.position, doubtful, body.block)
+
+
+def changes_in(body: Body) -> Iterator[Change]:
+    """Return the changes of good form in a body."""
+    for _, model, version, id, value in good_changes(body.ops):
+        yield Change(model, version, id, value)

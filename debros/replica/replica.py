@@ -1,0 +1,250 @@
+"""The local copy of one log, and the one place where an entry changes what a reader sees: `_admit`.
+
+A local entry comes from `stage` (built, signed, appended by the store), a foreign one from the gate; both end in
+`_admit`, which is synchronous, so no cancellation can fall between *durable* and *visible*. Local and remote differ
+by an argument, not by a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from debros.errors import PermissionDeniedError
+from debros.log.body import encode_body
+from debros.log.certificate import Certificate
+from debros.log.clock import tick
+from debros.log.entry import sign_header
+from debros.log.gate import Known
+from debros.log.manifest import Manifest
+from debros.log.rights import may_write
+from debros.replica.cells import Document
+from debros.replica.cuts import Rights
+from debros.replica.entries import EntryRow
+from debros.replica.tables import Row
+
+if TYPE_CHECKING:
+    from debros.identity.keys import Device
+    from debros.replica.store import Model, Store
+
+Origin = Literal["local", "remote", "replay"]
+MAX_LINKS: Final = 32  # other heads that an entry names
+
+
+class Change(NamedTuple):
+    """A change of good form, with the row it makes when that is known already."""
+
+    model: str
+    version: int
+    id: str
+    value: dict[str, Any]
+    row: Row | None = None
+
+
+@dataclass(slots=True)
+class Tip:
+    """Where the next entry of one key goes: its last entry, the heads, the greatest clock."""
+
+    prev: bytes | None
+    seq: int  # of the next entry
+    heads: set[bytes]
+    clock: int
+
+
+@dataclass(slots=True)
+class Staged:
+    """A built and signed entry that is not yet on disk."""
+
+    replica: Replica
+    header: bytes
+    digest: bytes
+    body: bytes
+    body_digest: bytes
+    author: bytes
+    user: bytes
+    seq: int
+    clock: int
+    parents: tuple[bytes, ...]
+    changes: list[Change]
+    acts: list[Any] | None = None
+    origin: Origin = "local"
+
+
+class Replica:
+    """One log on this node. Made by the store, which holds what all logs share."""
+
+    def __init__(self, store: Store, n: int, manifest: Manifest, heads: set[bytes], clock: int) -> None:
+        self.n = n  # number of the log on this node
+        self.manifest = manifest
+        self.log_id = manifest.log_id
+        self.heads = heads
+        self.clock = clock  # the greatest admitted
+        self.changed = False  # heads or clock differ from what the view holds
+        self.skipped = 0  # changes that the fold left out since the node opened
+        self._store = store
+        self._tips: dict[bytes, tuple[bytes, int] | None] = {}
+        self._rights: Rights | None = None  # looked up when first needed
+
+    # -- the state that the gate asks for ------------------------------------------------------------------
+
+    def entry(self, digest: bytes) -> Known | None:
+        """Return what the gate must know about an admitted entry of this log."""
+        row = self._store.entries.find(digest)
+        return None if row is None or row.log != self.n else Known(row.author, row.seq, row.clock, row.user)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def tip(self, author: bytes) -> Tip:
+        """Return where the next entry of a key of this home goes."""
+        if author not in self._tips:
+            row = self._store.entries.tip(self.n, author)
+            self._tips[author] = None if row is None else (row.digest, row.seq)
+        own = self._tips[author]
+        if own is None:
+            return Tip(None, 0, self.heads, self.clock)
+        return Tip(own[0], own[1] + 1, self.heads, self.clock)
+
+    def stage(
+        self, device: Device, tip: Tip, changes: list[Change], encoded: list[bytes], *, salt: bytes, now_ms: int,
+        tx: tuple[bytes, int] | None = None, acts: list[Any] | None = None,
+    ) -> Staged:  # fmt: skip
+        """Build and sign the entry that says these changes (`encoded`: their bytes), at this tip; nothing is written."""
+        body = encode_body(encoded, salt=salt, tx=tx, acts=acts)
+        body_digest = self._store.digest(body)
+        clock = tick(tip.clock, now_ms)
+        links = self._links(tip)
+        header, digest = sign_header(
+            device, body_digest=body_digest, length=len(body), log=self.log_id, next=links, prev=tip.prev,
+            seq=tip.seq, clock=clock, certificates=self._certificates(device) if tip.prev is None else (),
+        )  # fmt: skip
+        parents = (*links, tip.prev) if tip.prev is not None else links
+        return Staged(
+            self, header, digest, body, body_digest, device.public, device.user, tip.seq, clock, parents, changes, acts
+        )
+
+    def _links(self, tip: Tip) -> tuple[bytes, ...]:
+        if not tip.heads or (len(tip.heads) == 1 and tip.prev in tip.heads):
+            return ()
+        find = self._store.entries.find
+        others = [row for head in tip.heads if head != tip.prev and (row := find(head)) is not None and not row.void]
+        newest = sorted(others, key=lambda row: (row.clock, row.digest), reverse=True)[:MAX_LINKS]
+        return tuple(sorted(row.digest for row in newest))
+
+    def check_right(self, device: Device) -> None:
+        """Raise `PermissionDeniedError` if this key may not write here."""
+        if self.manifest.scope == "user" and not self.manifest.is_admin(device.user):
+            raise PermissionDeniedError("this is another user's log; only its owner writes to it")
+        if self.tip(device.public).prev is None:
+            self._certificates(device)
+        last = self._tips[device.public]
+        if last is not None and (row := self._store.entries.find(last[0])) is not None and row.void:
+            raise PermissionDeniedError("the right of this device or user to write here was revoked")
+
+    def _certificates(self, device: Device) -> tuple[Certificate, ...]:
+        found = [] if device.certificate is None else [device.certificate]
+        if not self.manifest.open and not self.manifest.is_admin(device.user):
+            grant = self.rights.grant(device.user)
+            if grant is None:
+                raise PermissionDeniedError("this log is not open: an admin must `grant` you the right to write to it")
+            found.append(grant)
+        return tuple(found)
+
+    # -- the funnel ------------------------------------------------------------------------------------------
+
+    def _admit(
+        self, entry: EntryRow, parents: Iterable[bytes], changes: Iterable[Change], acts: list[Any] | None,
+        origin: Origin,
+    ) -> None:  # fmt: skip
+        """Make an entry that is on disk visible: index it, move the heads, fold its changes."""
+        store = self._store
+        if self.rights.is_void(entry):
+            entry = entry._replace(void=True)
+        store.entries.add(entry)
+        self.heads.difference_update(parents)
+        self.heads.add(entry.digest)
+        self.clock = max(self.clock, entry.clock)
+        self.changed = True
+        if entry.author in self._tips:
+            self._tips[entry.author] = (entry.digest, entry.seq)
+        self.fold_all(changes, entry)
+        if acts:
+            store.note_acts(self, entry)
+        self.rights.admit(entry, acts)
+        if store.on_admit is not None:
+            store.on_admit(self, entry, origin)
+
+    def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
+        """Fold an entry's changes into the rows of the opened models."""
+        models = self._store.models
+        for change in changes:
+            model = models.get(change.model)
+            if model is None:
+                self._store.note_unknown(change.model)
+            elif change.row is not None:
+                self.show(model, change.row, None, checked=True)
+            elif may_write(change.id, entry.user, self.manifest):
+                self.fold(model, change, entry)
+            else:
+                self.skipped += 1
+
+    def fold(self, model: Model, change: Change, entry: EntryRow) -> Row:
+        """Merge one change into its document and show the row that comes of it."""
+        rows, view = model.rows, self._store.view
+        greatest = rows.greatest.get(self.n, "")
+        before = view.row(rows, self.n, change.id) if change.id <= greatest else None
+        row = self.merged(model, before, change, entry)
+        self.show(model, row, before)
+        return row
+
+    def merged(self, model: Model, before: Row | None, change: Change, entry: EntryRow) -> Row:
+        """Return the row after a change, noting which entries made the document."""
+        rows, table = model.rows, model.table
+        if before is None:
+            doc = rows.next_doc
+            rows.next_doc += 1
+            by = self._store.keys.number(entry.user)
+            if not entry.void:
+                row = model.projection.created(
+                    change.id, change.value, doc, self.n, entry.clock, entry.e, by, change.version
+                )
+                if row is not None:
+                    return row
+            document = Document(self._store.entries.digest_of)
+        else:
+            doc, by = before[table.doc_at], before[table.by_at]
+            if before[table.state_at] is None:
+                rows.touched.append((doc, before[table.e_at]))
+            document = model.states.load(before)
+        rows.touched.append((doc, entry.e))
+        if not entry.void:
+            document.merge(change.value, entry.clock, entry.e, change.version)
+            if document.born is not None and document.born[1] == entry.e:
+                by = self._store.keys.number(entry.user)
+        return model.projection.project(change.id, document, doc, self.n, by, 1 if before is None else 2)
+
+    def show(self, model: Model, row: Row, before: Row | None, *, checked: bool = False) -> None:
+        """Let a row be seen; `checked`: its unique values were found free."""
+        rows, id = model.rows, row[0]
+        if before is None:
+            if row[model.table.doc_at] >= rows.next_doc:
+                rows.next_doc = row[model.table.doc_at] + 1
+            if id > rows.greatest.get(self.n, ""):
+                rows.greatest[self.n] = id
+        self._store.view.put(rows, self.n, id, row)
+        if model.claims.indexes:
+            model.claims.note(row, before, checked=checked)
+
+    @property
+    def rights(self) -> Rights:
+        """The acts of this log."""
+        if self._rights is None:
+            self._rights = Rights(self._store, self)
+        return self._rights
+
+
+def refuse_foreign(model: str, id: str) -> PermissionDeniedError:
+    """Return the error for a record that belongs to somebody else."""
+    return PermissionDeniedError(
+        f"{model} {id!r} belongs to another user, as its id says; only they or an admin write it"
+    )

@@ -1,0 +1,124 @@
+"""The merge state of a document beside its row: what the columns alone do not say.
+
+While one change made the whole row, nothing is stored (`_state` is null): every cell has the row's stamp. From the
+second change on, `_state` holds a DAG-CBOR list: the stamp shared by most registers, the registers that differ
+from it (with their value where no column shows it), sums, sets and kept values with their dots, `live` and `born`.
+Ties are entry numbers; dots are digests, for changes from peers name them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from debros.blocks import dagcbor
+from debros.replica.cells import Document, Elements, Kept
+from debros.replica.tables import Row, Table
+from debros.schema import Codec
+
+
+def from_column(codec: Codec) -> Callable[[Any], Any] | None:
+    """Return the function from a column value back to the wire value; `None` where they are the same."""
+    if codec.to_column is None:
+        return None
+    if codec.kind == "bool":
+        return bool
+    return dagcbor.decode_fast
+
+
+class States:
+    """Reads and writes the documents of one table."""
+
+    def __init__(self, table: Table, digest_of: Callable[[int], bytes]) -> None:
+        self._table = table
+        self._digest_of = digest_of
+        self._fields = [(n + 1, spec, from_column(spec.codec)) for n, spec in enumerate(table.schema.fields)]
+
+    def empty(self) -> Document:
+        """Return a document without cells."""
+        return Document(self._digest_of)
+
+    def load(self, row: Row) -> Document:
+        """Return the cells behind a row."""
+        table, state = self._table, row[self._table.state_at]
+        document = Document(self._digest_of)
+        if state is None:
+            self._load_simple(document, row, row[table.t_at], row[table.e_at], row[table.v_at])
+        else:
+            self._load_full(document, row, dagcbor.decode(state))
+        return document
+
+    def _load_simple(self, document: Document, row: Row, clock: int, tie: int, version: int) -> None:
+        change: dict[str, Any] = {"put": {}, "inc": {}, "add": {}, "keep": {}, "live": True}
+        for at, spec, decode in self._fields:
+            value = row[at] if decode is None or row[at] is None else decode(row[at])
+            if spec.merge == "lww":
+                change["put"][spec.wire] = value
+            elif spec.merge == "counter":
+                if value:
+                    change["inc"][spec.wire] = value
+            elif spec.merge == "set":
+                if value:
+                    change["add"][spec.wire] = value
+            else:
+                change["keep"][spec.wire] = [value, []]
+        document.merge(change, clock, tie, version)
+
+    def _load_full(self, document: Document, row: Row, state: Any) -> None:
+        (clock, tie, version), shared, apart, sums, elements, kept, live, born, newest = state
+        columns = {spec.wire: (at, decode) for at, spec, decode in self._fields}
+        for wire in shared:
+            document.registers[wire] = (clock, tie, version, self._column(row, *columns[wire]))
+        for wire, (t, e, v, *value) in apart.items():
+            document.registers[wire] = (t, e, v, value[0] if value else self._column(row, *columns[wire]))
+        document.sums = {wire: _from_text(total) for wire, total in sums.items()}
+        for wire, (living, waiting) in elements.items():
+            cell = document.elements[wire] = Elements()
+            cell.living = {value: set(dots) for value, dots in living}
+            cell.waiting = {value: set(dots) for value, dots in waiting}
+        for wire, (living, waiting) in kept.items():
+            register = document.kept[wire] = Kept()
+            register.living = {dot: (t, value) for dot, t, value in living}
+            register.waiting = set(waiting)
+        document.live = None if live is None else tuple(live)
+        document.born = None if born is None else tuple(born)
+        document.newest = tuple(newest)
+
+    @staticmethod
+    def _column(row: Row, at: int, decode: Callable[[Any], Any] | None) -> Any:
+        return row[at] if decode is None or row[at] is None else decode(row[at])
+
+    def dump(self, document: Document, shown: set[str]) -> bytes:
+        """Encode the cells; `shown` names the registers whose value a column holds as it is."""
+        registers = document.registers
+        stamps = Counter((t, e, v) for t, e, v, _ in registers.values())
+        common = stamps.most_common(1)[0][0] if stamps else (0, 0, 0)
+        shared = sorted(f for f, (t, e, v, _) in registers.items() if (t, e, v) == common and f in shown)
+        alike = set(shared)
+        apart = {
+            f: [t, e, v] if f in shown else [t, e, v, value]
+            for f, (t, e, v, value) in registers.items()
+            if f not in alike
+        }
+        elements = {f: [_listed(cell.living), _listed(cell.waiting)] for f, cell in document.elements.items()}
+        kept = {
+            f: [[[dot, t, value] for dot, (t, value) in sorted(c.living.items())], sorted(c.waiting)]
+            for f, c in document.kept.items()
+        }
+        sums = {wire: _to_text(total) for wire, total in document.sums.items()}
+        live, born, newest = document.live, document.born, document.newest
+        return dagcbor.encode([common, shared, apart, sums, elements, kept, live, born, newest])
+
+
+def _listed(cells: dict[bytes, set[bytes]]) -> list[list[Any]]:
+    return [[value, sorted(dots)] for value, dots in sorted(cells.items())]
+
+
+def _to_text(total: int) -> int | str:
+    """Sums have no bounds: beyond 64 bits they are kept as text."""
+    return total if -(2**63) <= total < 2**63 else str(total)
+
+
+def _from_text(total: int | str) -> int:
+    return int(total)

@@ -1,0 +1,319 @@
+"""One home's logs and their view, and the way of a write through them.
+
+The store owns what all logs of a home share: the log file, the view, the index of entries, the writer's lock. A
+group of requests is staged (checked, built, signed), appended with one write and one sync, then admitted,
+each entry through `Replica._admit`. Nothing in memory changes before the group is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, Protocol
+
+from debros.blocks import cid
+from debros.blocks.logfile import LogFile
+from debros.env import Env
+from debros.errors import ClosedError, StorageError
+from debros.log.body import parse_body
+from debros.log.changes import good_changes
+from debros.log.clock import NONE
+from debros.log.manifest import Manifest, parse
+from debros.replica.entries import Entries, EntryRow, Keys
+from debros.replica.projection import Projection
+from debros.replica.replica import Change, Origin, Replica, Staged, Tip
+from debros.replica.state import States
+from debros.replica.tables import Table
+from debros.replica.uniqueness import Claims
+from debros.replica.view import Rows, View
+from debros.replica.writer import Writer
+
+WAL_PAGES: Final = 2000  # moved into the view's file when the write-ahead log is longer
+
+
+def behind(position: int, size: int) -> int:
+    """Return the position behind a section whose block has `size` bytes."""
+    length = cid.SIZE + size
+    return position + (length.bit_length() + 6) // 7 + length
+
+
+class Model(NamedTuple):
+    """What the store keeps for an opened model."""
+
+    table: Table
+    rows: Rows
+    states: States
+    projection: Projection
+    claims: Claims
+
+
+class Request(Protocol):
+    """Something to be written as a whole or not at all."""
+
+    weight: int
+    done: bool
+    error: BaseException | None
+
+    def stage(self, group: Group) -> bool:
+        """Check, and add entries to the group; `False`: not beside what is in the group already."""
+
+    def finish(self) -> None:
+        """Take the result, now that it is visible."""
+
+
+class Group:
+    """Entries that are written together, and what later ones must know of the earlier ones."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.staged: list[Staged] = []
+        self.blocks: list[tuple[int, bytes, bytes]] = []
+        self.slots: list[int] = []  # where in `blocks` the body of each staged entry is; its header follows
+        self.documents: set[tuple[str, int, str]] = set()  # (model, log, id) touched
+        self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
+        self._tips: dict[tuple[int, bytes], Tip] = {}
+        self._heads: dict[int, tuple[set[bytes], int]] = {}
+
+    def tip(self, replica: Replica, author: bytes) -> Tip:
+        """Return where the next entry of a key goes, behind those staged."""
+        tip = self._tips.get((replica.n, author)) or replica.tip(author)
+        if replica.n in self._heads:
+            tip.heads, tip.clock = self._heads[replica.n]
+        return tip
+
+    def add(self, staged: Staged) -> None:
+        """Take an entry into the group."""
+        replica = staged.replica
+        if replica.clock == NONE and replica.n not in self._heads:  # the log's first entry: its manifest goes before
+            self.blocks.append((cid.DAG_CBOR, replica.log_id, replica.manifest.block))
+        self.staged.append(staged)
+        self.slots.append(len(self.blocks))
+        self.blocks.append((cid.DAG_CBOR, staged.body_digest, staged.body))
+        self.blocks.append((cid.DAG_CBOR, staged.digest, staged.header))
+        heads = {staged.digest}
+        self._tips[replica.n, staged.author] = Tip(staged.digest, staged.seq + 1, heads, staged.clock)
+        self._heads[replica.n] = (heads, staged.clock)
+
+
+class Store:
+    """The logs of one home and what they mean. Made by `debros.replica.opening.open_store`."""
+
+    def __init__(self, env: Env, log: LogFile, view: View, *, durable: bool, flush_rows: int) -> None:
+        self.env = env
+        self.log = log
+        self.view = view
+        self.keys = Keys(view)
+        self.entries = Entries(view, self.keys)
+        self.models: dict[str, Model] = {}
+        self.replicas: dict[bytes, Replica] = {}
+        self.by_number: dict[int, Replica] = {}
+        self.applied = 0  # position up to which the log is admitted
+        self.unknown: set[str] = set()  # models in the log that nobody opened
+        self.on_admit: Callable[[Replica, EntryRow, Origin], None] | None = None
+        self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
+        self.closed = False
+        self._durable = durable
+        self._flush_rows = flush_rows
+        self._new_unknown: set[str] = set()
+        self._new_acts: list[tuple[int, int]] = []
+        self.writer = Writer(self._run, None if durable else self._run_now)
+
+    @staticmethod
+    def digest(block: bytes) -> bytes:
+        """Return the sha2-256 of a block."""
+        return sha256(block).digest()
+
+    def attach(self, table: Table) -> Model:
+        """Make a model's rows readable and writable; its table is in the view."""
+        rows = self.view.add_table(table)
+        states = States(table, self.entries.digest_of)
+        projection = Projection(table, states.dump)
+        model = Model(table, rows, states, projection, Claims(self.view, rows, states, self.entries.digest_of))
+        self.models[table.schema.name] = model
+        return model
+
+    # -- logs ------------------------------------------------------------------------------------------------
+
+    def load_replicas(self) -> None:
+        """Take up the logs that the view knows."""
+        for n, _, block, heads, clock in self.view.db.execute("SELECT n, id, manifest, heads, clock FROM logs"):
+            digests = {heads[at : at + 32] for at in range(0, len(heads), 32)}
+            self._take(Replica(self, n, parse(block), digests, clock))
+
+    def _take(self, replica: Replica) -> Replica:
+        self.replicas[replica.log_id] = replica
+        self.by_number[replica.n] = replica
+        return replica
+
+    def replica(self, manifest: Manifest) -> Replica:
+        """Return the local copy of a log, an empty one if there is none."""
+        found = self.replicas.get(manifest.log_id)
+        if found is None:
+            found = self._take(Replica(self, len(self.by_number) + 1, manifest, set(), NONE))
+            found.changed = True
+        return found
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    async def commit(self, request: Request) -> None:
+        """Write a request; on return it is durable and visible.
+
+        Raises:
+            ClosedError: the node is closed.
+            DebrosError: the request was refused, or the disk failed; nothing of it was written.
+        """
+        self.check_open()
+        await self.writer.commit(request)
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` once the node is closed."""
+        if self.closed:
+            raise ClosedError("the node is closed; open it again to read or write")
+
+    async def _run(self, requests: Sequence[Request]) -> list[Request]:
+        group, ready, deferred = self._stage(requests)
+        if group.staged:
+            self._admit_all(group, await self.append(group.blocks))
+        self._finish(ready)
+        return deferred
+
+    def _run_now(self, requests: Sequence[Request]) -> list[Request]:
+        group, ready, deferred = self._stage(requests)
+        if group.staged:
+            self._admit_all(group, self.log.append(group.blocks, durable=False))
+        self._finish(ready)
+        return deferred
+
+    async def append(self, blocks: list[tuple[int, bytes, bytes]]) -> list[int]:
+        """Append blocks as durably as this store promises, and return their positions. Not to be cancelled."""
+        if self._durable:
+            return await self.env.offload(self._append, blocks)
+        return self.log.append(blocks, durable=False)
+
+    def _append(self, blocks: list[tuple[int, bytes, bytes]]) -> list[int]:
+        return self.log.append(blocks, durable=True)
+
+    async def run_exclusively(self, request: Request) -> None:
+        """Write a request while the caller holds the writer's lock."""
+        await self._run([request]) if self._durable else self._run_now([request])
+        if request.error is not None:
+            raise request.error
+
+    def _stage(self, requests: Sequence[Request]) -> tuple[Group, list[Request], list[Request]]:
+        group = Group(self)
+        ready: list[Request] = []
+        deferred: list[Request] = []
+        for request in requests:
+            try:
+                self.check_open()
+                if self.flush_failure is not None:
+                    self.flush()
+                (ready if request.stage(group) else deferred).append(request)
+            except Exception as error:  # whatever refuses one request is its saver's, not the group's
+                request.error = error
+        return group, ready, deferred
+
+    def _admit_all(self, group: Group, positions: list[int]) -> None:
+        for staged, at in zip(group.staged, group.slots, strict=True):
+            entry = EntryRow(
+                self.entries.next_e, staged.digest, staged.replica.n, staged.author, staged.user, staged.seq,
+                staged.clock, positions[at + 1], positions[at], False,
+            )  # fmt: skip
+            staged.replica._admit(entry, staged.parents, staged.changes, staged.acts, staged.origin)
+        if group.staged:
+            self.applied = behind(positions[group.slots[-1] + 1], len(group.staged[-1].header))
+
+    def _finish(self, requests: list[Request]) -> None:
+        for request in requests:
+            request.finish()
+            request.done = True
+        self.flush_if_full()
+
+    def flush_if_full(self) -> None:
+        """Move what is pending into the view when there is enough of it."""
+        if self.is_full():
+            try:
+                self.flush()
+            except StorageError as error:  # the writes stand; the view catches up before the next one or query
+                self.flush_failure = error
+
+    def is_full(self) -> bool:
+        """Whether enough waits in memory to be moved into the view."""
+        return self.view.pending_rows + self.entries.pending() >= self._flush_rows
+
+    # -- the view ----------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Move what is pending into the view's file, in one transaction with the position it reflects.
+
+        Raises:
+            StorageError: the disk refused; everything is still in memory.
+        """
+        view, entries = self.view, self.entries
+        if not entries.pending() and not view.pending_rows:
+            return
+        with view.transaction():
+            entries.drain()  # numbers new keys, so it comes first
+            self.keys.drain()
+            view.drain()
+            for replica in self.by_number.values():
+                if replica.changed:
+                    view.db.execute(
+                        "REPLACE INTO logs VALUES (?, ?, ?, ?, ?)",
+                        (
+                            replica.n,
+                            replica.log_id,
+                            replica.manifest.block,
+                            b"".join(sorted(replica.heads)),
+                            replica.clock,
+                        ),
+                    )
+            if self._new_acts:
+                view.db.executemany("INSERT OR IGNORE INTO acts VALUES (?, ?)", self._new_acts)
+            for name in sorted(self._new_unknown):
+                view.db.execute("REPLACE INTO models VALUES (?, '')", (name,))
+            last = entries.by_number(entries.next_e - 1)
+            view.set_meta("applied", self.applied)
+            view.set_meta("last", last.header)
+            view.set_meta("last_digest", last.digest)
+            stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
+        for claims, places in stale:
+            claims.forget(places)
+        view.settle()
+        entries.settle()
+        self.keys.settle()
+        self._new_acts, self._new_unknown = [], set()
+        for replica in self.by_number.values():
+            replica.changed = False
+        self.flush_failure = None
+        if view.wal_pages() > WAL_PAGES:
+            view.checkpoint()
+
+    def note_unknown(self, model: str) -> None:
+        """Remember that the log speaks of a model nobody opened; it is projected when somebody does."""
+        if model not in self.unknown:
+            self.unknown.add(model)
+            self._new_unknown.add(model)
+
+    def note_acts(self, replica: Replica, entry: EntryRow) -> None:
+        """Remember that an entry has acts."""
+        self._new_acts.append((entry.e, replica.n))
+
+    # -- reading the log ---------------------------------------------------------------------------------------
+
+    def changes_of(self, entry: EntryRow) -> list[Change]:
+        """Read an entry's changes of good form from the log."""
+        body = parse_body(self.log.read(entry.body))
+        return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+
+    def close(self) -> None:
+        """Flush and close. What was acknowledged is in the log in any case."""
+        if self.closed:
+            return
+        try:
+            self.log.sync()
+            self.flush()
+        finally:
+            self.closed = True
+            self.view.close()
+            self.log.close()

@@ -1,0 +1,210 @@
+"""Transactions: all or nothing, one entry per log touched, one change per document.
+
+A transaction holds the writer's lock, so on this node it runs alone. Its changes are kept here, merged into
+provisional rows that only its own reads see: point reads find them in `rows`, queries in an SQLite transaction that
+is never committed. At the end they become signed entries, which are admitted like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from debros.errors import TransactionError, UniqueError
+from debros.identity.keys import Device
+from debros.log.combine import combine
+from debros.log.rights import may_write
+from debros.replica.commit import Item, Plan, build, encoded, parts_of
+from debros.replica.drafting import change_of
+from debros.replica.entries import PROVISIONAL
+from debros.replica.replica import Change, Replica, refuse_foreign
+from debros.replica.store import Group, Model, Store
+from debros.replica.tables import Row
+
+Key = tuple[int, str]  # (log, id)
+
+
+class Transaction:
+    """What `async with db.transaction() as tx` gives: `id`, 32 hex digits. Everything else is the framework's."""
+
+    def __init__(self, store: Store, device: Device) -> None:
+        self._store = store
+        self._device = device
+        self._tx_id = store.env.random_bytes(16)
+        self.id = self._tx_id.hex()
+        self.ended = False
+        self.rows: dict[str, dict[Key, Row]] = {}  # provisional, by model
+        self._changes: dict[tuple[int, str, str], dict[str, Any]] = {}  # (log, model, id) -> change
+        self._dirty: dict[str, dict[Key, Row]] = {}  # of `rows`, what queries do not see yet
+        self._claimed: dict[tuple[str, Any], Key] = {}  # (model, unique value) -> who claimed it last in here
+        self.settled: list[Callable[[], None]] = []  # records take their final rows, right after the commit
+        self.after_commit: list[Callable[[], Awaitable[None]]] = []  # after-hooks
+        self.on_rollback: list[Callable[[], None]] = []  # records get their unsaved state back
+        self.weight = 0
+        self.done = False
+        self.error: BaseException | None = None
+
+    @property
+    def device(self) -> Device:
+        """The key that signs."""
+        return self._device
+
+    def belongs_to(self, store: Store) -> bool:
+        """Whether this is a transaction of that store; another node's does not concern it."""
+        return self._store is store
+
+    def check(self) -> None:
+        """Raise `TransactionError` once the block has ended."""
+        if self.ended:
+            raise TransactionError("this transaction has ended; a task that it started still writes to it")
+
+    # -- inside the block --------------------------------------------------------------------------------------
+
+    def row(self, model: Model, log: int, id: str) -> Row | None:
+        """Return a document's row as the block sees it."""
+        changed = self.rows.get(model.table.schema.name)
+        row = None if changed is None else changed.get((log, id))
+        return row if row is not None else self._store.view.row(model.rows, log, id)
+
+    def write(self, items: Sequence[Item]) -> list[Row | None]:
+        """Take drafts into the transaction and return the rows they make; a refused draft takes none of them in."""
+        self.check()
+        mark = self.mark() if len(items) > 1 else None  # one alone is refused before it changes anything
+        try:
+            for item in items:
+                self._write(item)
+        except BaseException:
+            if mark is not None:
+                self.back_to(mark)
+            raise
+        return [self.row(model, replica.n, draft.id) for replica, model, draft in items]
+
+    def _write(self, item: Item) -> None:
+        replica, model, draft = item
+        table = model.table
+        name = table.schema.name
+        if not may_write(draft.id, self._device.user, replica.manifest):
+            raise refuse_foreign(name, draft.id)
+        replica.check_right(self._device)
+        before = self.row(model, replica.n, draft.id)
+        value = change_of(draft, before, table, model.states)
+        if value is None:
+            return
+        place = (replica.n, name, draft.id)
+        held = self._changes.get(place)
+        row = self._merged(replica, model, before, Change(name, table.schema.version, draft.id, value))
+        self._check_unique(replica, model, before, row)
+        self._changes[place] = value if held is None else combine(held, value, PROVISIONAL)
+        self.rows.setdefault(name, {})[replica.n, draft.id] = row
+        self._dirty.setdefault(name, {})[replica.n, draft.id] = row
+
+    def _merged(self, replica: Replica, model: Model, before: Row | None, change: Change) -> Row:
+        table, store = model.table, self._store
+        clock, e = replica.clock + 1, store.entries.next_e
+        by = store.keys.number(self._device.user)
+        if before is None:
+            doc = model.rows.next_doc
+            model.rows.next_doc += 1
+            row = model.projection.created(change.id, change.value, doc, replica.n, clock, e, by, change.version)
+            if row is not None:
+                return row
+            document = model.states.empty()
+        else:
+            doc, by = before[table.doc_at], before[table.by_at]
+            document = model.states.load(before)
+        document.merge(change.value, clock, e, change.version)
+        if document.born is not None and document.born[1] == e:
+            by = store.keys.number(self._device.user)
+        return model.projection.project(change.id, document, doc, replica.n, by, 1 if before is None else 2)
+
+    def _check_unique(self, replica: Replica, model: Model, before: Row | None, row: Row) -> None:
+        claims, name = model.claims, model.table.schema.name
+        if not claims.indexes:
+            return
+        held = set() if before is None else set(claims.keys(before))
+        changed = self.rows.get(name, {})
+        for key in claims.keys(row):
+            if key in held:
+                continue
+            place = (replica.n, row[0])
+            inside = self._claimed.get((name, key))
+            if inside is not None and inside != place and inside in changed and key in claims.keys(changed[inside]):
+                raise UniqueError(name, claims.fields(key), inside[1])
+            holder = claims.holder(key, *place, without=changed)
+            if holder is not None:
+                raise UniqueError(name, claims.fields(key), holder)
+        for key in claims.keys(row):
+            self._claimed[name, key] = (replica.n, row[0])
+
+    def show(self) -> None:
+        """Let queries of the block see its rows, until somebody outside reads."""
+        if self.rows:
+            fresh = self._store.view.is_showing
+            self._store.view.show_provisional(self._dirty if fresh else self.rows)
+            self._dirty = {}
+
+    # -- savepoints ----------------------------------------------------------------------------------------------
+
+    def mark(self) -> tuple[Any, ...]:
+        """Return the present state, for `back_to`."""
+        rows = {name: dict(changed) for name, changed in self.rows.items()}
+        counts = len(self.settled), len(self.after_commit), len(self.on_rollback)
+        return rows, dict(self._changes), counts
+
+    def back_to(self, mark: tuple[Any, ...]) -> None:
+        """Forget what was written since `mark`; records written since get their unsaved state back."""
+        rows, changes, (settled, hooks, undo) = mark
+        self._store.view.hide_provisional()
+        self.rows, self._changes, self._dirty = rows, changes, {}
+        del self.settled[settled:]
+        del self.after_commit[hooks:]
+        for restore in reversed(self.on_rollback[undo:]):
+            restore()
+        del self.on_rollback[undo:]
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def commit(self) -> None:
+        """Write what the block did; the caller holds the writer's lock."""
+        self._store.view.hide_provisional()
+        self.ended = True
+        if self._changes:
+            await self._store.run_exclusively(self)
+        for settle in self.settled:
+            settle()
+
+    def abandon(self) -> None:
+        """Write nothing."""
+        self._store.view.hide_provisional()
+        self.ended = True
+        for restore in reversed(self.on_rollback):
+            restore()
+
+    def stage(self, group: Group) -> bool:
+        """Build one entry per log touched."""
+        store = self._store
+        plans: dict[int, Plan] = {}
+        for (log, name, id), value in self._changes.items():
+            replica = store.by_number[log]
+            version = store.models[name].table.schema.version
+            plan = plans.setdefault(log, Plan(replica, [], []))
+            change = self._change(replica, store.models[name], id, value, version)
+            plan.changes.append(change)
+            plan.encoded.append(encoded(change))
+        parts = [part for plan in plans.values() for part in parts_of(plan, parts=False)]
+        for part in parts:
+            build(store, group, self._device, part, tx=(self._tx_id, len(parts)) if len(parts) > 1 else None)
+        return True
+
+    def _change(self, replica: Replica, model: Model, id: str, value: dict[str, Any], version: int) -> Change:
+        name, rows = model.table.schema.name, model.rows
+        if self._store.view.row(rows, replica.n, id) is not None:
+            return Change(name, version, id, value)
+        by = self._store.keys.number(self._device.user)
+        row = model.projection.created(id, value, rows.next_doc, replica.n, 0, 0, by, version)
+        if row is not None:
+            rows.next_doc += 1
+        return Change(name, version, id, value, row)
+
+    def finish(self) -> None:
+        """The entries are visible."""

@@ -1,0 +1,140 @@
+"""Unique values: refused against what this node knows, flagged where peers claimed at once.
+
+A claim is the value of a unique index in a visible row; null claims nothing. Of several claimants the one with the
+smallest stamp holds the value, the others are flagged `NOT_UNIQUE` (docs/format.md, Values). The index in SQLite
+is not UNIQUE, for losers stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple, TypeAlias
+
+from debros.replica.state import States
+from debros.replica.tables import NOT_UNIQUE, Row, quoted
+from debros.replica.view import Rows, View
+
+Key: TypeAlias = "tuple[Any, ...]"  # index number, log (0: across logs), values
+
+
+class _Index(NamedTuple):
+    number: int
+    fields: tuple[str, ...]
+    wires: tuple[str, ...]
+    positions: tuple[int, ...]
+    find: str  # -> _log, id
+
+
+class Claims:
+    """Who holds which unique value in one table."""
+
+    def __init__(self, view: View, rows: Rows, states: States, digest_of: Callable[[int], bytes]) -> None:
+        self._view, self._rows, self._states, self._digest_of = view, rows, states, digest_of
+        table = rows.table
+        self._within_log = table.schema.scope == "user"
+        self._pending: dict[Key, tuple[int, str]] = {}
+        self._dirty: set[Key] = set()
+        self.indexes: list[_Index] = []
+        for number, index in enumerate(table.schema.indexes):
+            if not index.unique:
+                continue
+            names = tuple(name for name, _ in index.fields)
+            columns = [table.sort_column(name) for name in names]
+            where = [f"{column} = ?" for column in columns] + (['"_log" = ?'] if self._within_log else [])
+            self.indexes.append(
+                _Index(
+                    number,
+                    names,
+                    tuple(table.schema.by_name[name].wire for name in names if name in table.schema.by_name),
+                    tuple(table.columns.index(column.strip('"')) for column in columns),
+                    f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {" AND ".join(where)} AND "_hidden" = 0',
+                )
+            )
+
+    def keys(self, row: Row) -> list[Key]:
+        """Return the claims that a row makes."""
+        table = self._rows.table
+        if row[table.hidden_at]:
+            return []
+        log = row[table.log_at] if self._within_log else 0
+        found = []
+        for index in self.indexes:
+            values = [row[at] for at in index.positions]
+            if None not in values:
+                found.append((index.number, log, *values))
+        return found
+
+    def note(self, row: Row, before: Row | None, *, checked: bool) -> None:
+        """Take notice of a new state of a row; `checked`: `holder` was asked, and only claims were added."""
+        place = (row[self._rows.table.log_at], row[0])
+        for key in self.keys(row):
+            self._pending[key] = place
+            if not checked:
+                self._dirty.add(key)
+        if before is not None:
+            self._dirty.update(self.keys(before))
+
+    def holder(self, key: Key, log: int, id: str, without: Collection[tuple[int, str]] = ()) -> str | None:
+        """Return the id of another record that shows this value, those `without` (log, id) left aside."""
+        claimed = self._pending.get(key)
+        if claimed is not None and claimed != (log, id) and claimed not in without:
+            row = self._rows.pending.get(claimed)
+            if row is not None and key in self.keys(row):
+                return claimed[1]
+        for place in self._claimants(key):
+            if place != (log, id) and place not in self._rows.pending and place not in without:
+                return place[1]
+        return None
+
+    def fields(self, key: Key) -> tuple[str, ...]:
+        """Return the names of the fields that a claim is about."""
+        return next(index.fields for index in self.indexes if index.number == key[0])
+
+    def _claimants(self, key: Key) -> list[tuple[int, str]]:
+        index = next(index for index in self.indexes if index.number == key[0])
+        bindings = (*key[2:], key[1]) if self._within_log else key[2:]
+        return [(log, id) for log, id in self._view.read(index.find, bindings)]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether flags wait for the next flush, so that a row in memory may lack one."""
+        return bool(self._dirty)
+
+    def settle(self) -> list[tuple[int, str]]:
+        """Set the flags of all records that contend for the values touched since the last time.
+
+        Runs in the flush's SQLite transaction, when all rows are in the file. Returns (log, id) of the rows in
+        memory that are older than the file's now; `forget` follows once the transaction is committed.
+        """
+        contenders: set[tuple[int, str]] = set()
+        for key in sorted(self._dirty, key=repr):
+            contenders.update(self._claimants(key))
+        table, changed = self._rows.table, []
+        for log, id in sorted(contenders):
+            [row] = self._view.read(table.by_id, (id, log))
+            lost = any(self._winner(key) != (log, id) for key in self.keys(row))
+            flags = row[table.flags_at] | NOT_UNIQUE if lost else row[table.flags_at] & ~NOT_UNIQUE
+            if flags != row[table.flags_at]:
+                update = f'UPDATE {quoted(table.name)} SET "_flags" = ? WHERE "_doc" = ?'
+                self._view.db.execute(update, (flags, row[table.doc_at]))
+                changed.append((log, id))
+        return changed
+
+    def forget(self, stale: list[tuple[int, str]]) -> None:
+        """Forget what is settled, and the rows in memory that are stale."""
+        self._pending, self._dirty = {}, set()
+        for place in stale:
+            self._rows.cache.pop(place, None)
+            self._rows.pending.pop(place, None)
+
+    def _winner(self, key: Key) -> tuple[int, str]:
+        claimants = self._claimants(key)
+        return min(claimants, key=lambda place: (*self._stamp(key, *place), place))
+
+    def _stamp(self, key: Key, log: int, id: str) -> tuple[int, bytes]:
+        """Return when the claim was made: the newest stamp among the fields of the index."""
+        [row] = self._view.read(self._rows.table.by_id, (id, log))
+        index = next(index for index in self.indexes if index.number == key[0])
+        registers = self._states.load(row).registers
+        stamps = [(registers[w][0], self._digest_of(registers[w][1])) for w in index.wires if w in registers]
+        return max(stamps, default=(0, b""))

@@ -1,0 +1,138 @@
+"""Checking a whole home offline: every CID, every signature, every clock and every link.
+
+Nothing of the view is needed or trusted. Entries are put through the gate again, in the order in which they lie in the
+log, against a state made only of what was found there. This is a read-only operation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from debros.blocks import cid
+from debros.blocks.car import Damage, Section, walk
+from debros.blocks.files import DiskFiles, Files
+from debros.blocks.recovery import missing
+from debros.blocks.segments import list_segments, segment_path
+from debros.errors import EntryHeldError, EntryRefusedError, NewerFormatError, OrphanError
+from debros.log.entry import Header, parse_header
+from debros.log.gate import Known, check_body, check_place, check_signature, read
+from debros.log.manifest import Manifest, parse
+from debros.replica.replay import HEADER_START, MANIFEST_START
+
+_STEP: Final = 4 << 20  # bytes between two reports of progress
+
+
+class Progress(NamedTuple):
+    """How far the check is."""
+
+    done_bytes: int
+    total_bytes: int
+    entries: int
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be. `position` is segment << 32 | offset; `what` one word, for programs."""
+
+    position: int
+    what: str
+    detail: str
+
+
+class _Log:
+    """One log, as far as it was found: what the gate asks."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.log_id = manifest.log_id
+        self.manifest = manifest
+        self.known: dict[bytes, Known] = {}
+
+    def entry(self, digest: bytes) -> Known | None:
+        return self.known.get(digest)
+
+
+class _Check:
+    """Pairs bodies with headers and judges them."""
+
+    def __init__(self) -> None:
+        self._logs: dict[bytes, _Log] = {}
+        self._before: Section | None = None
+        self.entries = 0
+
+    def take(self, section: Section) -> Iterator[Finding]:
+        """Check one section; a body is checked with the header that follows it."""
+        before, self._before = self._before, section
+        if section.codec != cid.DAG_CBOR:
+            return
+        if section.block[1:8] == MANIFEST_START:
+            try:
+                manifest = parse(section.block)
+            except (ValueError, NewerFormatError):
+                return  # a body may begin like a manifest
+            self._logs.setdefault(manifest.log_id, _Log(manifest))
+        elif section.block[1:5] == HEADER_START and before is not None:
+            try:
+                header = parse_header(section.block)
+            except (EntryRefusedError, EntryHeldError):
+                return  # and like a header; then the header behind it finds its body
+            self.entries += 1
+            yield from self._entry(header, before, section.position)
+
+    def _entry(self, header: Header, body: Section, position: int) -> Iterator[Finding]:
+        log = self._logs.get(header.log)
+        if log is None:
+            yield Finding(position, "manifest", f"the manifest of the log {cid.to_text(header.log)} is missing")
+            return
+        user = header.author
+        try:
+            read(header.raw, log)
+            check_signature(header)
+            check_body(header, body.block if body.digest == header.body else None)
+            user = check_place(header, log)
+        except OrphanError as error:
+            missing_parents = ", ".join(cid.to_text(digest) for digest in error.missing)
+            yield Finding(
+                position, "link", f"entry {cid.to_text(header.digest)} builds on {missing_parents}, not found"
+            )
+            known = next((log.known[p] for p in header.parents() if p in log.known and p == header.prev), None)
+            user = known.user if known else header.author
+        except (EntryRefusedError, EntryHeldError) as error:
+            yield Finding(position, type(error).code, f"entry {cid.to_text(header.digest)}: {error}")
+            return
+        log.known[header.digest] = Known(header.author, header.seq, header.clock, user)
+
+
+def verify_home(home: str | os.PathLike[str]) -> Iterator[Progress | Finding]:
+    """Check a home on disk, whether or not a node has it open; the last item is a `Progress` with all bytes done.
+
+    Raises:
+        OSError: the files cannot be read.
+    """
+    yield from verify_log(DiskFiles(), os.path.join(home, "log"))
+
+
+def verify_log(files: Files, directory: str) -> Iterator[Progress | Finding]:
+    """Check the log in a directory, like `verify_home`."""
+    numbers = list_segments(files, directory)
+    for gap in missing(numbers):
+        yield Finding(gap.position, "missing", gap.what)
+    sizes = {}
+    for number in numbers:
+        with closing(files.open(segment_path(directory, number), write=False)) as handle:
+            sizes[number] = handle.size()
+    total, done, told = sum(sizes.values()), 0, 0
+    check = _Check()
+    for number in numbers:
+        with closing(files.open(segment_path(directory, number), write=False)) as handle:
+            for found in walk(handle.pread, sizes[number], number):
+                if isinstance(found, Damage):
+                    yield Finding(found.position, "damage", f"{found.size} bytes are no section: {found.what}")
+                    continue
+                yield from check.take(found)
+                if done + (found.position & 0xFFFFFFFF) - told > _STEP:
+                    told = done + (found.position & 0xFFFFFFFF)
+                    yield Progress(told, total, check.entries)
+        done += sizes[number]
+    yield Progress(total, total, check.entries)

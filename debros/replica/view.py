@@ -1,0 +1,274 @@
+"""The SQLite file that shows what the log means: typed tables, and an index of entries.
+
+The view is a cache of the log and may be deleted at any time. Writes to it wait in memory (`pending` rows of the
+tables, entries not yet indexed) and move into the file together with the position in the log up to which they
+are the fold (`applied`), in one transaction, so a view on disk is always the fold of a prefix of the log.
+
+One connection serves everybody. The provisional rows of a transaction of ours stand in an SQLite transaction that is
+rolled back before anyone outside reads, and made again when the inside reads next: nobody waits, nobody sees
+what may never be.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import apsw
+
+from debros.errors import ClosedError, ModelError, StorageError
+from debros.replica.tables import Row, Table, quoted
+
+MEMORY: Final = ":memory:"
+FORMAT: Final = 1  # of the view's own tables; another number means: rebuild
+Prepare = Callable[[apsw.Connection], None]  # puts the SQL functions on a connection that queries use
+
+_SYSTEM: Final = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "CREATE TABLE logs (n INTEGER PRIMARY KEY, id BLOB UNIQUE, manifest BLOB, heads BLOB, clock INTEGER)",
+    "CREATE TABLE keys (n INTEGER PRIMARY KEY, key BLOB UNIQUE, tag TEXT)",
+    "CREATE TABLE models (name TEXT PRIMARY KEY, fingerprint TEXT) WITHOUT ROWID",
+    # k: the first 8 bytes of the digest as a signed integer; the whole digest is compared on reading
+    "CREATE TABLE entries (e INTEGER PRIMARY KEY, k INTEGER, digest BLOB, log INTEGER, author INTEGER, user INTEGER,"
+    " s INTEGER, t INTEGER, header INTEGER, body INTEGER, void INTEGER)",
+    "CREATE INDEX entries_k ON entries (k)",
+    "CREATE INDEX entries_author ON entries (author, log, s)",
+    "CREATE TABLE acts (e INTEGER PRIMARY KEY, log INTEGER)",
+)
+
+
+class Rows:
+    """The rows of one table: those not yet in the file, those kept in memory, and the file."""
+
+    def __init__(self, table: Table, next_doc: int, greatest: dict[int, str]) -> None:
+        self.table = table
+        self.pending: dict[tuple[int, str], Row] = {}  # (log, id) -> row
+        self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
+        self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
+        self.next_doc = next_doc
+        self.greatest = greatest  # log -> greatest id ever: a greater one, as UUIDv7 gives, cannot exist yet
+        self.touch = quoted(f"t_{table.schema.name}")
+
+
+class View:
+    """Tables of the opened models over one SQLite database, opened by `View.open`."""
+
+    def __init__(self, name: str, prepare: Prepare, row_cache: int) -> None:
+        """Open the database in a file, or in memory.
+
+        Raises:
+            StorageError: it is no database, or the disk refused.
+        """
+        self._name = name
+        self._prepare = prepare
+        self._row_cache = row_cache
+        try:
+            self.db = self._connect()
+        except apsw.Error as error:
+            raise storage_error(error) from error
+        self.tables: dict[str, Rows] = {}
+        self.pending_rows = 0
+        self._provisional = False
+
+    def _connect(self) -> apsw.Connection:
+        db = apsw.Connection(self._name, statementcachesize=256)
+        self._prepare(db)
+        on_disk = self._name != MEMORY
+        for pragma in (
+            "page_size = 4096",
+            "journal_mode = WAL" if on_disk else "journal_mode = MEMORY",
+            "synchronous = NORMAL",
+            "mmap_size = 1073741824",
+            "wal_autocheckpoint = 0",
+            "temp_store = MEMORY",
+        ):
+            db.execute(f"PRAGMA {pragma}").fetchall()
+        db.set_busy_timeout(5000)
+        return db
+
+    # -- opening ---------------------------------------------------------------------------------------------
+
+    def is_usable(self) -> bool:
+        """Whether this is a view of the present format, not an empty, foreign or damaged file."""
+        try:
+            return bool(self.meta("format") == FORMAT)
+        except apsw.Error:
+            return False
+
+    def create(self) -> None:
+        """Make the system tables in an empty database."""
+        with self.transaction():
+            for statement in _SYSTEM:
+                self.db.execute(statement)
+            self.set_meta("format", FORMAT)
+
+    def meta(self, key: str) -> Any:
+        """Return a value of the view's own state, or `None`."""
+        return self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Set a value of the view's own state, within the running transaction."""
+        self.db.execute("REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def fingerprint(self, table: Table) -> str | None:
+        """Return the fingerprint under which the model's rows were projected, `None` when it has no rows yet."""
+        name = table.schema.name
+        found: str | None = self.db.execute("SELECT fingerprint FROM models WHERE name = ?", (name,)).get
+        return found
+
+    def add_table(self, table: Table) -> Rows:
+        """Attach a model's table, which exists with the present fingerprint."""
+        folded = table.name.lower()
+        if any(rows.table.name.lower() == folded for rows in self.tables.values()):
+            raise ModelError(f"two opened models are called {table.schema.name!r} but for upper and lower case")
+        name = quoted(table.name)
+        next_doc: int = 1 + (self.db.execute(f'SELECT max("_doc") FROM {name}').get or 0)
+        greatest = self.db.execute(f'SELECT n, (SELECT max("id") FROM {name} WHERE "_log" = n) FROM logs')
+        rows = Rows(table, next_doc, {int(log): str(id) for log, id in greatest if id is not None})
+        self.tables[table.schema.name] = rows
+        return rows
+
+    def make_table(self, table: Table, *, finished: bool) -> None:
+        """Create a model's empty table, dropping what an earlier declaration left, in the running transaction.
+
+        Unless it is `finished` so, `finish_table` follows once its rows are there.
+        """
+        touch = quoted(f"t_{table.schema.name}")
+        self.db.execute(f"DROP TABLE IF EXISTS {quoted(table.name)}")
+        self.db.execute(f"DROP TABLE IF EXISTS {touch}")
+        for statement in table.create():
+            self.db.execute(statement)
+        self.db.execute(f"CREATE TABLE {touch} (doc INTEGER, e INTEGER, PRIMARY KEY (doc, e)) WITHOUT ROWID")
+        self.db.execute("REPLACE INTO models VALUES (?, '')", (table.schema.name,))
+        if finished:
+            self.finish_table(table)
+
+    def finish_table(self, table: Table) -> None:
+        """Note that a model's rows are all there, under its present declaration."""
+        self.db.execute("REPLACE INTO models VALUES (?, ?)", (table.schema.name, table.schema.fingerprint()))
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def row(self, rows: Rows, log: int, id: str) -> Row | None:
+        """Return a document's row, whatever its state, or `None`."""
+        key = (log, id)
+        row = rows.pending.get(key)
+        if row is not None:
+            return row
+        row = rows.cache.get(key)
+        if row is not None:
+            rows.cache.move_to_end(key)
+            return row
+        row = self._one(rows.table.by_id, (id, log))
+        if row is not None:
+            self.remember(rows, key, row)
+        return row
+
+    def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
+        try:
+            row: Row | None = self.db.execute(sql, bindings).fetchone()
+        except apsw.Error as error:
+            raise storage_error(error) from error
+        return row
+
+    def remember(self, rows: Rows, key: tuple[int, str], row: Row) -> None:
+        """Keep a row in memory, letting go of the one unused for longest."""
+        cache = rows.cache
+        cache[key] = row
+        if len(cache) > self._row_cache:
+            cache.popitem(last=False)
+
+    def put(self, rows: Rows, log: int, id: str, row: Row) -> None:
+        """Show a row from now on; it reaches the file with the next flush."""
+        key = (log, id)
+        if key not in rows.pending:
+            self.pending_rows += 1
+            rows.cache.pop(key, None)
+        rows.pending[key] = row
+
+    def write_rows(self, rows: Rows, pending: Iterable[Row]) -> None:
+        """Write rows into the file, within the running transaction."""
+        self.db.executemany(rows.table.replace, pending)
+
+    def drain(self) -> None:
+        """Write all pending rows, within the running transaction. `settle` forgets them once it is committed."""
+        for rows in self.tables.values():
+            if rows.pending:
+                self.write_rows(rows, rows.pending.values())
+            if rows.touched:
+                self.db.executemany(f"INSERT OR IGNORE INTO {rows.touch} VALUES (?, ?)", rows.touched)
+
+    def settle(self) -> None:
+        """Forget the pending rows: they are in the file now."""
+        for rows in self.tables.values():
+            for key, row in rows.pending.items():
+                self.remember(rows, key, row)
+            rows.pending = {}
+            rows.touched = []
+        self.pending_rows = 0
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
+        """Run a query on the writer's connection; the caller has flushed."""
+        try:
+            return self.db.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise storage_error(error) from error
+
+    def show_provisional(self, rows: Mapping[str, Mapping[tuple[int, str], Row]]) -> None:
+        """Write a transaction's rows where only its own reads see them, until `hide_provisional`."""
+        if not self._provisional:
+            self.db.execute("BEGIN IMMEDIATE")
+            self._provisional = True
+        for name, changed in rows.items():
+            self.write_rows(self.tables[name], changed.values())
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether provisional rows stand in the file."""
+        return self._provisional
+
+    def hide_provisional(self) -> None:
+        """Take a transaction's rows away again."""
+        if self._provisional:
+            self._provisional = False
+            self.db.execute("ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run the block as one SQLite transaction; a raise rolls it back."""
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+            self.db.execute("COMMIT")
+        except BaseException as error:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            if isinstance(error, apsw.Error):
+                raise storage_error(error) from error
+            raise
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database file, as far as readers allow."""
+        if self._name != MEMORY:
+            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def wal_pages(self) -> int:
+        """Return how many pages wait in the write-ahead log."""
+        if self._name == MEMORY:
+            return 0
+        return int(self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
+
+    def close(self) -> None:
+        """Close the connections; the write-ahead log is folded in."""
+        self.db.close()
+
+
+def storage_error(error: apsw.Error) -> StorageError | ClosedError:
+    """Return the error of ours for one of SQLite's."""
+    if isinstance(error, apsw.ConnectionClosedError):
+        return ClosedError("the node is closed")
+    return StorageError(f"the view cannot be used: {error}; deleting view.sqlite rebuilds it from the log")

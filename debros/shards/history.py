@@ -1,0 +1,143 @@
+"""What became of one record, straight from the log: every entry's effect, who wrote what shows, what lost.
+
+Nothing of this is stored: the entries that a document names are folded again, in the order of their stamps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from debros.blocks import cid
+from debros.identity.did import did_of
+from debros.log import clock
+from debros.log.entry import parse_header
+from debros.replica.cells import Document
+from debros.replica.entries import EntryRow
+from debros.replica.refold import change_in, entries_of
+from debros.replica.replica import Change, Replica
+from debros.replica.store import Model, Store
+from debros.replica.tables import Row
+from debros.schema import FieldSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry's effect on one record."""
+
+    kind: Literal["create", "update", "delete", "restore"]
+    row: Row  # as the entry left it
+    changed: tuple[str, ...]  # attributes
+    user: str  # DID
+    at_ms: int  # since 1970, by the writer's clock
+    cid: str  # of the entry, as text
+
+
+class _Touch(NamedTuple):
+    entry: EntryRow
+    change: Change
+    step: Step
+
+
+class History:
+    """The entries of one document, folded one by one; void ones are left out."""
+
+    def __init__(self, store: Store, replica: Replica, model: Model, row: Row) -> None:
+        self._store, self._replica, self._model = store, replica, model
+        self._document = Document(store.entries.digest_of)
+        self._touches: list[_Touch] = []
+        before: Row | None = None
+        for entry in entries_of(store, model, row):
+            change = None if entry.void else change_in(store, replica, model, row[0], entry)
+            if change is None:
+                continue
+            was_live, existed = self._document.is_live, self._document.born is not None
+            self._document.merge(change.value, entry.clock, entry.e, change.version)
+            by = store.keys.number(entry.user)
+            after = model.projection.project(row[0], self._document, row[model.table.doc_at], replica.n, by, 1)
+            kind = _kind(was_live, existed, self._document.is_live)
+            step = Step(
+                kind, after, self._changed(before, after), did_of(entry.user), clock.ms(entry.clock), _text(entry)
+            )
+            self._touches.append(_Touch(entry, change, step))
+            before = after
+
+    def _changed(self, before: Row | None, after: Row) -> tuple[str, ...]:
+        names = self._model.table.names
+        if before is None:
+            return names[1:]
+        return tuple(name for at, name in enumerate(names) if at and before[at] != after[at])
+
+    def steps(self) -> list[Step]:
+        """Return every entry's effect, oldest first."""
+        return [touch.step for touch in self._touches]
+
+    def blame(self) -> dict[str, Step]:
+        """Return, by attribute, the step whose value shows; a counter's or set's is the last that touched it."""
+        found: dict[str, Step] = {}
+        for spec in self._model.table.schema.fields:
+            writers = self._writers(spec)
+            if spec.merge == "lww" and (register := self._document.registers.get(spec.wire)) is not None:
+                writers = [touch for touch in writers if touch.entry.e == register[1]]
+            elif spec.merge == "keep" and (kept := self._document.kept.get(spec.wire)) and (values := kept.values()):
+                writers = [touch for touch in writers if touch.entry.digest == values[0][0]]
+            if writers:
+                found[spec.name] = writers[-1].step
+        return found
+
+    def conflicts(self) -> dict[str, list[Step]]:
+        """Return, by attribute, the steps whose concurrent values lost (`keep`: all values still held, shown first)."""
+        found: dict[str, list[Step]] = {}
+        for spec in self._model.table.schema.fields:
+            if spec.merge == "keep":
+                kept = self._document.kept.get(spec.wire)
+                dots = [dot for dot, _ in kept.values()] if kept else []
+                by_digest = {touch.entry.digest: touch.step for touch in self._touches}
+                steps = [by_digest[dot] for dot in dots] if len(dots) > 1 else []
+            elif spec.merge == "lww":
+                steps = self._lost(spec)
+            else:
+                steps = []
+            if steps:
+                found[spec.name] = steps
+        return found
+
+    def _writers(self, spec: FieldSpec) -> list[_Touch]:
+        kinds = {"lww": ("put",), "counter": ("inc",), "set": ("add", "rem"), "keep": ("keep",)}[spec.merge]
+        return [t for t in self._touches if any(spec.wire in t.change.value.get(kind, ()) for kind in kinds)]
+
+    def _lost(self, spec: FieldSpec) -> list[Step]:
+        """Return the writes that no other write of the field saw, but for the one that shows."""
+        writers = {touch.entry.digest: touch for touch in self._writers(spec)}
+        if len(writers) < 2:
+            return []
+        oldest = min(touch.entry.clock for touch in writers.values())
+        seen: set[bytes] = set()
+        for touch in writers.values():
+            seen |= self._ancestors(touch.entry, oldest) & writers.keys()
+        register = self._document.registers[spec.wire]
+        return [t.step for digest, t in writers.items() if digest not in seen and t.entry.e != register[1]]
+
+    def _ancestors(self, entry: EntryRow, oldest: int) -> set[bytes]:
+        """Walk back, no further than the oldest clock that matters."""
+        found: set[bytes] = set()
+        open_ends = [entry]
+        while open_ends:
+            for digest in parse_header(self._store.log.read(open_ends.pop().header)).parents():
+                parent = self._store.entries.find(digest)
+                if digest not in found and parent is not None and parent.clock >= oldest:
+                    found.add(digest)
+                    open_ends.append(parent)
+        return found
+
+
+def _kind(was_live: bool, existed: bool, is_live: bool) -> Literal["create", "update", "delete", "restore"]:
+    if was_live == is_live:
+        return "update"
+    if not is_live:
+        return "delete"
+    return "restore" if existed else "create"
+
+
+def _text(entry: EntryRow) -> str:
+    return cid.to_text(entry.digest)

@@ -1,0 +1,195 @@
+"""Codecs of values made of parts: lists, sets, tuples, maps, nested models and dataclasses, and `Any`.
+
+Their column is the DAG-CBOR of the wire value. A nested value is replaced whole; unknown keys of a newer declaration of
+it stay in the log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, get_type_hints
+
+import libipld
+from pydantic import BaseModel
+
+from debros.blocks import dagcbor
+from debros.errors import ModelError
+from debros.schema import Codec, Kind
+
+MAX_DEPTH: Final = 16
+Describe = Callable[[Any, int], "tuple[Codec, bool]"]  # annotation, depth -> codec, nullable
+
+
+def encode_sorted(values: list[Any]) -> list[Any]:
+    """Return the wire values of a set: ascending by encoding, each once."""
+    return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
+
+
+def to_blob(codec_holds_bytes: bool) -> Callable[[Any], bytes]:
+    """Return the encoder of a column. The fast one might take bytes for a CID, so it is for values without bytes."""
+    if codec_holds_bytes:
+        return dagcbor.encode
+    encode: Callable[[Any], bytes] = libipld.encode_dag_cbor
+    return encode
+
+
+def from_blob(raw: bytes) -> Any:
+    """Return the wire value in a column: the column's bytes are our own, and hold no links."""
+    return libipld.decode_dag_cbor(raw)
+
+
+def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
+    """Return the codec of `list[T]`, `set[T]` or `tuple[T, ...]`."""
+    made: type = {"list": list, "set": set, "tuple": tuple}[kind]
+    to_item, from_item = _nullable(item.to_wire, nullable), _nullable(item.from_wire, nullable)
+    accepts_item = _accepts(item, nullable)
+
+    def accepts(wire: Any) -> bool:
+        return type(wire) is list and all(accepts_item(value) for value in wire)
+
+    def to_wire(value: Any) -> list[Any]:
+        wire = list(value) if to_item is None else [to_item(part) for part in value]
+        return _sorted(wire) if kind == "set" else wire
+
+    def from_wire(wire: list[Any]) -> Any:
+        return made(wire) if from_item is None else made([from_item(part) for part in wire])
+
+    decode: Callable[[bytes], Any] = from_blob
+    if kind != "list" or from_item is not None:
+        decode = lambda raw: from_wire(libipld.decode_dag_cbor(raw))  # noqa: E731 - one step for every row read
+    return Codec(
+        kind, "BLOB", name, accepts, lambda value: isinstance(value, made), to_wire, from_wire,
+        to_blob(holds_bytes(item)), decode, mutable=kind != "tuple" or item.mutable, item=item,
+    )  # fmt: skip
+
+
+def _sorted(wire: list[Any]) -> list[Any]:
+    if all(type(value) is str and value.isascii() for value in wire):
+        return sorted(wire, key=_by_length)
+    return encode_sorted(wire)
+
+
+def _by_length(text: str) -> tuple[int, str]:
+    return len(text), text
+
+
+def fixed_tuple(items: Sequence[tuple[Codec, bool]], name: str) -> Codec:
+    """Return the codec of `tuple[A, B]`."""
+    checks = [_accepts(codec, nullable) for codec, nullable in items]
+    writers = [_nullable(codec.to_wire, nullable) or _same for codec, nullable in items]
+    readers = [_nullable(codec.from_wire, nullable) or _same for codec, nullable in items]
+
+    def accepts(wire: Any) -> bool:
+        if type(wire) is not list or len(wire) != len(checks):
+            return False
+        return all(check(value) for check, value in zip(checks, wire, strict=True))
+
+    def from_wire(wire: list[Any]) -> tuple[Any, ...]:
+        return tuple([read(part) for read, part in zip(readers, wire, strict=True)])
+
+    return Codec(
+        "tuple", "BLOB", name, accepts, lambda value: isinstance(value, tuple),
+        lambda value: [write(part) for write, part in zip(writers, value, strict=True)], from_wire,
+        to_blob(any(holds_bytes(codec) for codec, _ in items)), lambda raw: from_wire(libipld.decode_dag_cbor(raw)),
+        mutable=any(codec.mutable for codec, _ in items),
+    )  # fmt: skip
+
+
+def mapping(item: Codec, nullable: bool, name: str) -> Codec:
+    """Return the codec of `dict[str, V]`."""
+    to_item, from_item = _nullable(item.to_wire, nullable), _nullable(item.from_wire, nullable)
+    accepts_item = _accepts(item, nullable)
+
+    def accepts(wire: Any) -> bool:
+        return type(wire) is dict and all(accepts_item(value) for value in wire.values())
+
+    def to_wire(value: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(value) if to_item is None else {key: to_item(part) for key, part in value.items()}
+
+    def from_wire(wire: dict[str, Any]) -> dict[str, Any]:
+        return wire if from_item is None else {key: from_item(part) for key, part in wire.items()}
+
+    return Codec(
+        "map", "BLOB", name, accepts, lambda value: isinstance(value, dict), to_wire, from_wire,
+        to_blob(holds_bytes(item)), from_blob if from_item is None else lambda raw: from_wire(from_blob(raw)),
+        mutable=True, item=item,
+    )  # fmt: skip
+
+
+def record(cls: type, describe: Describe, depth: int) -> Codec:
+    """Return the codec of a pydantic model or a dataclass: a map of its fields."""
+    parts = {name: describe(hint, depth + 1) for name, hint in _hints(cls).items()}
+    checks = {name: _accepts(codec, nullable) for name, (codec, nullable) in parts.items()}
+    writers = {name: _nullable(codec.to_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
+    readers = {name: _nullable(codec.from_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
+
+    def from_wire(wire: dict[str, Any]) -> Any:
+        return cls(**{name: readers[name](value) for name, value in wire.items() if name in readers})
+
+    def accepts(wire: Any) -> bool:
+        if type(wire) is not dict or not all(name in checks and checks[name](value) for name, value in wire.items()):
+            return False
+        try:
+            from_wire(wire)
+        except Exception:  # the class's own code decides what it takes, and may raise anything
+            return False
+        return True
+
+    return Codec(
+        "record", "BLOB", f"{cls.__qualname__}{{{', '.join(f'{n}: {c.name}' for n, (c, _) in parts.items())}}}",
+        accepts, lambda value: isinstance(value, cls),
+        lambda value: {name: write(getattr(value, name)) for name, write in writers.items()}, from_wire,
+        to_blob(any(holds_bytes(codec) for codec, _ in parts.values())), lambda raw: from_wire(from_blob(raw)),
+        mutable=True,
+    )  # fmt: skip
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    if issubclass(cls, BaseModel):
+        return {name: hints.get(name, info.annotation) for name, info in cls.model_fields.items()}
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def _any_is_good(value: Any, depth: int = 0) -> bool:
+    kind = type(value)
+    if kind is list:
+        return depth < MAX_DEPTH and all(_any_is_good(part, depth + 1) for part in value)
+    if kind is dict:
+        return depth < MAX_DEPTH and all(type(k) is str and _any_is_good(v, depth + 1) for k, v in value.items())
+    if kind is int:
+        return -(2**63) <= value < 2**63
+    return value is None or kind in (bool, str, bytes, float)
+
+
+ANY: Final = Codec(
+    "any", "BLOB", "Any", _any_is_good, lambda value: True, None, None, dagcbor.encode, dagcbor.decode, mutable=True
+)
+
+
+def holds_bytes(codec: Codec) -> bool:
+    """Whether values of this type may hold bytes somewhere."""
+    if codec.kind in ("bytes", "any", "record", "tuple"):
+        return codec.kind != "tuple" or codec.item is None or holds_bytes(codec.item)
+    return codec.item is not None and holds_bytes(codec.item)
+
+
+def _accepts(codec: Codec, nullable: bool) -> Callable[[Any], bool]:
+    accepts = codec.accepts
+    return (lambda wire: wire is None or accepts(wire)) if nullable else accepts
+
+
+def _nullable(function: Callable[[Any], Any] | None, nullable: bool) -> Callable[[Any], Any] | None:
+    if function is None or not nullable:
+        return function
+    return lambda value: None if value is None else function(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def too_deep(annotation: object) -> ModelError:
+    """Return the error for a type that nests too far."""
+    return ModelError(f"{annotation} nests deeper than {MAX_DEPTH} levels")

@@ -1,0 +1,121 @@
+"""What the demo does and tells, on a history whose answers are known."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from debros.cli import main
+from debros.cli.demo.generated import generate
+from debros.cli.demo.past import CommitPast
+
+Captured = pytest.CaptureFixture[str]
+COMMITS = generate(120).commits
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    path = tmp_path / "story.jsonl"
+    path.write_text("".join(json.dumps(as_json(commit)) + "\n" for commit in COMMITS), encoding="utf-8")
+    return path
+
+
+def as_json(commit: CommitPast) -> dict[str, Any]:
+    return {
+        "sha": commit.sha,
+        "author": commit.author,
+        "authored_at": commit.authored_at.isoformat(),
+        "subject": commit.subject,
+        "files": [{"path": file.path, "added": file.added, "deleted": file.deleted} for file in commit.files],
+    }
+
+
+def facts_of(history: Path, home: Path, capsys: Captured) -> dict[str, Any]:
+    assert main(["demo", str(history), "--home", str(home), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"facts", "timings_s"}
+    facts: dict[str, Any] = told["facts"]
+    return facts
+
+
+def test_its_facts_are_those_of_the_history(history: Path, tmp_path: Path, capsys: Captured) -> None:
+    facts = facts_of(history, tmp_path / "home", capsys)
+    assert facts["ok"] is True
+    assert facts["history"] == {"name": "story", "source": "jsonl", "note": ""}
+    counts = {
+        "authors": len({commit.author for commit in COMMITS}),
+        "commits": len(COMMITS),
+        "file_changes": sum(len(commit.files) for commit in COMMITS),
+    }
+    assert facts["imported"] == facts["counts"] == counts
+    assert facts["same_after_reopen"] is True
+
+
+def test_its_answers_are_those_one_counts_by_hand(history: Path, tmp_path: Path, capsys: Captured) -> None:
+    answers = facts_of(history, tmp_path / "home", capsys)["answers"]
+
+    added: Counter[str] = Counter()
+    for commit in COMMITS:
+        added[commit.author] += sum(file.added for file in commit.files)
+    assert [(row["author"], row["added"]) for row in answers["top_authors"]] == added.most_common(5)
+
+    touched = Counter(file.path for commit in COMMITS for file in commit.files)
+    path = min(touched, key=lambda name: (-touched[name], name))
+    touching = [commit.sha for commit in reversed(COMMITS) if path in {file.path for file in commit.files}]
+    assert answers["touching"] == {"path": path, "shas": touching[:5]}
+
+    area = min(file.area for file in COMMITS[-1].files)
+    inside = [commit.sha for commit in reversed(COMMITS) if area in {file.area for file in commit.files}]
+    assert answers["page"] == {"area": area, "shas": inside[8:16]}
+
+
+def test_its_edits_are_remembered(history: Path, tmp_path: Path, capsys: Captured) -> None:
+    edits = facts_of(history, tmp_path / "home", capsys)["edits"]
+    assert edits == {
+        "sha": COMMITS[-1].sha,
+        "gone_while_deleted": True,
+        "history": ["create", "update", "update", "delete", "restore"],
+        "subject": "Rewritten, and the log knows by whom",
+    }
+
+
+def test_it_tells_people_the_same_story(history: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["demo", str(history), "--home", str(tmp_path / "home")]) == 0
+    told = capsys.readouterr().out
+    for expected in ("story: 120 commits", str(tmp_path / "home"), "Ana Duarte", "Rewritten, and the log", "In short"):
+        assert expected in told
+
+
+def test_the_home_it_keeps_can_be_verified(history: Path, tmp_path: Path, capsys: Captured) -> None:
+    verified = facts_of(history, tmp_path / "home", capsys)["verified"]
+    assert main(["verify", str(tmp_path / "home"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"home": str(tmp_path / "home"), **verified, "findings": []}
+
+
+def test_a_changed_byte_is_found(history: Path, tmp_path: Path, capsys: Captured) -> None:
+    facts_of(history, tmp_path / "home", capsys)
+    segment = tmp_path / "home" / "log" / "000001.car"
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    assert main(["verify", str(tmp_path / "home"), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["whole"] is False
+    assert told["findings"]
+
+    assert main(["verify", str(tmp_path / "home")]) == 1
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_only_the_newest_commits_are_imported_when_fewer_are_asked_for(
+    history: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    assert main(["demo", str(history), "--home", str(tmp_path / "home"), "--commits", "7", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    assert facts["counts"]["commits"] == 7
+    assert facts["edits"]["sha"] == COMMITS[-1].sha
