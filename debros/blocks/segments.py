@@ -55,6 +55,11 @@ def list_segments(files: Files, directory: str) -> list[int]:
     return sorted(int(match[1]) for match in named if match and int(match[1]) > 0)
 
 
+def start_size(number: int) -> int:
+    """Return the size of a segment that holds nothing but its head."""
+    return len(car.segment_start(number, bytes(16)))
+
+
 def create_segment(files: Files, directory: str, number: int, store: bytes) -> tuple[Handle, int]:
     """Make an empty segment that survives a power cut, and return it with its size.
 

@@ -194,3 +194,12 @@ def return_of(method: Callable[..., Any]) -> Any:
     """Return a method's return annotation, as text or as a type; `None` where it has none."""
     returned = method.__annotations__.get("return")
     return _without_quotes(returned)
+
+
+def list_item(annotation: Any) -> Any:
+    """Return what stands inside `list[...]`, as text or as a type; `None` if it is no list of something."""
+    if isinstance(annotation, str):
+        node = ast.parse(annotation, mode="eval").body
+        is_list = isinstance(node, ast.Subscript) and ast.unparse(node.value).rpartition(".")[2] in ("list", "List")
+        return ast.unparse(node.slice) if is_list else None  # type: ignore[attr-defined]  # then it is a Subscript
+    return get_args(annotation)[0] if get_origin(annotation) is list and get_args(annotation) else None

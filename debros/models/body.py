@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from debros.errors import ModelError
-from debros.models.annotations import Place, Target, field_type, head_and_argument, return_of, target_of
+from debros.models.annotations import Place, Target, field_type, head_and_argument, list_item, return_of, target_of
 from debros.models.fields import Computed, Declaration, Field
 from debros.models.names import check_attribute
 from debros.models.relations import Many, One, RelationDeclaration
@@ -91,8 +91,8 @@ def _decorated(value: Declaration, place: Place, name: str) -> Declared:
             head = type(value).__name__
             raise ModelError(f"{where}: say which model it leads to: `{name}: {head}[User] = {value.kind}(...)`")
         if isinstance(value, Many):
-            head, argument = head_and_argument(returned, place, name)
-            if head is not list or argument is None:
+            argument = list_item(returned)
+            if argument is None:
                 raise ModelError(f"{where}: a {value.kind} method returns `list[Post]`")
             returned = argument
         return Declared(value, target=target_of(returned, place, name), place=place.for_targets())

@@ -17,7 +17,6 @@ from debros.models import hooks, registry
 from debros.models.annotations import place_of, place_of_mixin
 from debros.models.body import Declared, own_declarations
 from debros.models.fields import Declaration, field
-from debros.models.linking import check_models as check_models
 from debros.models.options import Index, Options
 from debros.models.relations import belongs_to, has_many, has_one, many_to_many
 

@@ -96,9 +96,12 @@ class Shape:
             if given == "" and self.derived is None:
                 own["_fresh"] = True
         if flaw is None and complete.keys() == self.stored:
-            own.update(self.validator.check_all(complete))
+            try:
+                own.update(self.validator.check_all(complete))
+            except ValidationError:
+                own.update(self._construct_slowly(own["id"], flaw, complete))
         else:
-            own.update(self._construct_slowly(own["id"], flaw, values, complete))
+            own.update(self._construct_slowly(own["id"], flaw, complete))
 
     def name_new(self, own: dict[str, Any]) -> None:
         """Give a record with checked values a new id."""
@@ -118,10 +121,8 @@ class Shape:
             return new_id() + suffix, None
         return given, flaw_of(given, suffix)
 
-    def _construct_slowly(
-        self, id: Any, flaw: str | None, values: Mapping[str, Any], complete: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The same with undeclared, missing or wrong arguments: keep or list them all."""
+    def _construct_slowly(self, id: Any, flaw: str | None, complete: dict[str, Any]) -> dict[str, Any]:
+        """Check values of which some are undeclared, missing or wrong: keep what may be kept, list all that is not."""
         errors = [] if flaw is None else [FieldError("id", id, "id", flaw)]
         for name in [name for name in complete if name not in self.types]:
             value = complete.pop(name)
@@ -129,23 +130,16 @@ class Shape:
                 complete[EXTRA] = {**complete[EXTRA], name: value}
             else:
                 errors.append(self.unknown(name, value))
-        missing = [name for name in self.types if name not in complete]
-        errors += [FieldError(name, None, "missing", "a value is required") for name in missing]
         checked: dict[str, Any] = {}
-        if missing:
-            for name, value in complete.items():
-                try:
-                    checked[name] = self.validator.check_one(name, value)
-                except ValidationError as error:
-                    errors += error.errors
-        else:
+        for name in self.types:  # one by one, so that one wrong value does not hide another
+            if name not in complete:
+                errors.append(FieldError(name, None, "missing", "a value is required"))
+                continue
             try:
-                checked = self.validator.check_all(complete)
+                checked[name] = self.validator.check_one(name, complete[name])
             except ValidationError as error:
                 errors += error.errors
         if errors:
-            order = {name: n for n, name in enumerate(("id", *self.types))}
-            errors.sort(key=lambda error: order.get(error.field.partition(".")[0], -1))
             raise ValidationError(self.cls.__name__, tuple(errors))
         return checked
 
@@ -163,7 +157,7 @@ class Shape:
         if name in self.computed:
             return FieldError(name, value, "computed", "is computed from the other fields and cannot be given")
         known = [known for known in (*self.names, *self.relations) if known != EXTRA]
-        return FieldError(name, value, "unexpected", f"no such field{did_you_mean(name, known)}")
+        return FieldError(name, value, "extra_forbidden", f"no such field{did_you_mean(name, known)}")
 
     def hydrate(self, rows: Sequence[Row], home: Collection) -> list[Any]:
         """Make a record of each row. They are trusted: the view holds only values of the declared types."""

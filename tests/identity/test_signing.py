@@ -39,6 +39,13 @@ def test_a_signature_of_another_size_is_none(size: int) -> None:
     assert not verify(KEY.public, MESSAGE, KEY.sign(MESSAGE).ljust(128, b"\0")[:size])
 
 
+def test_bytes_do_not_move_between_key_signature_and_message() -> None:
+    signature = KEY.sign(MESSAGE)
+    assert not verify(KEY.public + b"\0", MESSAGE, signature)
+    assert not verify(KEY.public, MESSAGE[1:], signature + MESSAGE[:1])
+    assert not verify(KEY.public, signature[-1:] + MESSAGE, signature[:-1])
+
+
 @pytest.mark.parametrize("message", [b"", b"debros", b"Debros/", b"x" * 200, bytes(32)])
 def test_a_key_signs_nothing_that_does_not_begin_with_its_domain(message: bytes) -> None:
     with pytest.raises(ValueError, match="debros/"):

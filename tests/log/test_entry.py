@@ -121,3 +121,34 @@ def test_both_readers_agree_on_numbers_at_the_edge_of_their_bytes(key: str, powe
         prev = bytes(32) if numbers["seq"] else None
         raw, _ = sign_header(D, body_digest=bytes(32), log=bytes(32), next=[], prev=prev, **numbers)
         assert (entry._parse_usual(raw) or MalformedEntryError) == verdict(raw)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"al\x05am", b"al\x18\x05am"),
+        (b"al\x05am", b"al\x19\x00\x05am"),
+        (b"al\x05am", b"al\x1a\x00\x00\x00\x05am"),
+        (b"al\x05am", b"al\x1b\x00\x00\x00\x00\x00\x00\x00\x05am"),
+        (b"al\x05am", b"al\x19\x00\xffam"),
+        (b"al\x05am", b"al\x1a\x00\x00\xff\xffam"),
+        (b"al\x05am", b"al\x18\x17am"),
+        (b"as\x07at", b"as\x18\x07at"),
+        (b"at\x09av", b"at\x1b\x00\x00\x00\x00\xff\xff\xff\xffav"),
+        (b"an\x82", b"an\x81"),
+        (b"an\x82", b"an\x83"),
+        (b"an\x82", b"an\x98\x02"),
+        (b"an\x82", b"an\x99\x00\x02"),
+        (b"an\x82", b"an\x98\x20"),
+        (b"an\x82", b"an\x80"),
+        (b"\xaaaaX ", b"\xb8\x0aaaX "),
+        (b"av\x01", b"av\x00"),
+    ],
+)
+def test_neither_reader_takes_a_header_that_is_not_in_its_shortest_form(old: bytes, new: bytes) -> None:
+    links = [bytes([1]) * 32, bytes([2]) * 32]
+    raw, _ = sign_header(D, body_digest=bytes(32), length=5, log=bytes(32), next=links, prev=bytes(32), seq=7, clock=9)
+    assert raw.count(old) == 1
+    mutant = raw.replace(old, new)
+    assert entry._parse_usual(mutant) is None
+    assert verdict(mutant) is MalformedEntryError

@@ -205,3 +205,47 @@ def test_a_late_cut_that_loses_touches_nothing() -> None:
     assert cuts.admit(newer, [["cut", ROOT_DEVICE, []]]) == {Register(ROOT, ROOT_DEVICE)}
     assert cuts.admit(older, [["cut", ROOT_DEVICE, None]]) == set()
     assert cuts.is_void(Fact(name_of(2), ROOT_DEVICE, ROOT, None, 0, 1))
+
+
+class Admitted:
+    """A log of facts, and what `Cuts` says of it entry by entry."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Fact] = {}
+        self.cuts = Cuts(MANIFEST, self.known.get)
+
+    def admit(
+        self, n: int, author: bytes, user: bytes, acts: list[Any], *, clock: int, prev: Fact | None = None
+    ) -> Fact:
+        fact = Fact(name_of(n), author, user, prev and prev.digest, prev.seq + 1 if prev else 0, clock)
+        self.known[fact.digest] = fact
+        self.touched = self.cuts.admit(fact, acts)
+        return fact
+
+
+def test_a_cut_of_a_cutting_device_names_whom_the_device_had_cut() -> None:
+    log = Admitted()
+    victim = log.admit(0, ROOT_DEVICE, ROOT, [], clock=1)
+    log.admit(1, DEVICE, ADMIN, [["cut", ROOT, []]], clock=2)
+    assert log.touched == {Register(None, ROOT)}
+    own = log.admit(2, ROOT, ROOT, [["cut", ROOT_DEVICE, []]], clock=3)  # void, as long as the admin's cut counts
+    assert log.cuts.is_void(victim)
+    assert log.cuts.is_void(own)
+    log.admit(3, ADMIN, ADMIN, [["cut", DEVICE, []]], clock=4)
+    assert {Register(ADMIN, DEVICE), Register(None, ROOT), Register(ROOT, ROOT_DEVICE)} <= log.touched
+    assert not log.cuts.is_void(own)
+    assert log.cuts.is_void(victim), "by its own root now, whose cut counts again"
+
+
+def test_an_entry_that_a_cut_names_and_that_comes_later_names_the_cut() -> None:
+    log = Admitted()
+    first = log.admit(0, ROOT_DEVICE, ROOT, [], clock=1)
+    log.admit(1, ROOT, ROOT, [["cut", ROOT_DEVICE, [Link(DAG_CBOR, name_of(2))]]], clock=5)
+    assert log.cuts.is_void(first)
+    second = log.admit(2, ROOT_DEVICE, ROOT, [], clock=2, prev=first)
+    assert log.touched == {Register(ROOT, ROOT_DEVICE)}
+    assert not log.cuts.is_void(first)
+    assert not log.cuts.is_void(second)
+    third = log.admit(3, ROOT_DEVICE, ROOT, [], clock=3, prev=second)
+    assert log.touched == set()
+    assert log.cuts.is_void(third)

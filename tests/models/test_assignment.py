@@ -38,7 +38,7 @@ def test_a_refused_assignment_leaves_the_old_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "constraint"), [("id", "id"), ("parent", "relation"), ("upper", "computed"), ("nane", "unexpected")]
+    ("name", "constraint"), [("id", "id"), ("parent", "relation"), ("upper", "computed"), ("nane", "extra_forbidden")]
 )
 def test_only_fields_can_be_assigned(name: str, constraint: str) -> None:
     node = Node(name="a")

@@ -1,4 +1,4 @@
-"""Every operator, and trees of them, answer as the naive reading in `tests.support.naive` does."""
+"""Every operator, and trees of them, answer as the naive reading in `tests.support.conditions` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.naive import Condition, build, holds, ordered
+from tests.support.conditions import Condition, build, holds, ordered
 from tests.support.tabular import Node, schema
 
 THING = schema(
