@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from debros.current import choosing
 from debros.errors import NotFoundError
 from debros.models.after import run_after, run_before
-from debros.models.saving import absorb, collection_of, present_row, take
+from debros.models.saving import absorb, check_right, collection_of, present_row, take
 from debros.models.tracking import Snapshot
 from debros.query.catalog import columns
 from debros.query.query import Query
@@ -64,6 +64,7 @@ async def owned_records(record: Any, name: str) -> list[Any]:
 async def _delete_one(record: Any, home: Collection, skip_hooks: bool) -> None:
     cls = type(record)
     shape: Shape = cls.__shape__
+    check_right(record, home)
     present = present_row(record, home)
     if present is not None and present[home.table.hidden_at] & DELETED:  # deleted already, perhaps by another task
         absorb(shape, record, present, home)
@@ -89,6 +90,7 @@ async def restore(record: Any) -> None:
     if record._row is None:
         raise NotFoundError(cls.__name__, (record.id,))
     home = collection_of(record)
+    check_right(record, home)
     [row] = await home.commit((Draft("restore", record.id, base=record._row),))
     take(shape, record, row, home, None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from debros.env import Env
@@ -12,30 +11,10 @@ from debros.query.ports import Source
 from debros.replica.draft import Draft
 from debros.replica.tables import Row, Table
 from debros.schema import Schema
+from debros.shards.collection import Facts as Facts
+from debros.shards.history import Step as Step
 
 Operation = Literal["create", "update", "delete", "restore"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One entry's effect on one record."""
-
-    kind: Operation
-    row: Row  # as the entry left it
-    changed: tuple[str, ...]  # attributes
-    user: str  # DID
-    at_ms: int  # since 1970, by the writer's clock
-    cid: str  # of the entry, as text
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the log knows about a row beside its columns."""
-
-    created_by: str  # DID
-    owner: str | None  # DID of who alone may write it
-    address: str  # of the log
-    cid: str  # of the newest entry
 
 
 class Transaction(Protocol):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from debros import current
 from debros.current import current_node
-from debros.errors import FieldError, UniqueError, ValidationError, did_you_mean
+from debros.errors import FieldError, PermissionDeniedError, UniqueError, ValidationError, did_you_mean
 from debros.models.after import run_after, run_before
 from debros.models.ids import flaw_of
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
@@ -28,6 +28,20 @@ def collection_of(record: Any) -> Collection:
     """Return the records that this one belongs to: of the node it came from, else of the current one."""
     home: Collection | None = record._home
     return home if home is not None else current_node().collection(type(record).__schema__)
+
+
+def check_right(record: Any, home: Collection) -> None:
+    """Refuse to write a record of another user's log; what is in a global log is for `commit` to judge.
+
+    Raises:
+        PermissionDeniedError: the acting identity is not the owner.
+    """
+    cls = type(record)
+    if cls.__schema__.scope == "user" and record._row[home.table.log_at] not in (home.logs(None) or ()):
+        raise PermissionDeniedError(
+            f"{cls.__name__} {record.id!r} is a record of {owner_of(record)}; only its owner writes it:"
+            " `async with db.acting_as(identity):`"
+        )
 
 
 def transaction_of(home: Collection) -> Transaction | None:
@@ -126,6 +140,7 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
     if shape.append_only:
         shape.refuse_change("changed")
     home = collection_of(record)
+    check_right(record, home)
     known = {} if skip_hooks else cls.__hooks__
     snapshot = Snapshot(shape, own, deep=True) if known else None
     try:

@@ -110,7 +110,7 @@ def contains_any(value: bytes | None, items: bytes) -> bool | None:
 def contains_all(value: bytes | None, items: bytes) -> bool | None:
     """Whether an encoded list has all of the encoded elements."""
     found = _encodings(value)
-    return None if found is None else found > _sought(items)
+    return None if found is None else found >= _sought(items)
 
 
 def has_key(value: bytes | None, key: str) -> bool | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from debros.errors import FieldError, TooLargeError, UniqueError, ValidationError
+from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
 from debros.identity.keys import Device
 from debros.log.changes import encode_change
 from debros.log.rights import may_write
@@ -67,6 +67,11 @@ class Commit:
             place = (name, replica.n, draft.id)
             if place in group.documents:
                 return False
+            if draft.kind == "delete" and store.effects.has_restrict(model):
+                if group.staged:
+                    return False  # who refers to it may be in this group
+                store.flush()
+                refuse_restricted(store, item)
             if place in documents:
                 raise UniqueError(name, ("id",), draft.id)
             change = self._change(item)
@@ -132,6 +137,14 @@ class Commit:
         """Take the rows as they are now."""
         row = self._store.view.row
         self.rows = [row(model.rows, replica.n, draft.id) for replica, model, draft in self._items]
+
+
+def refuse_restricted(store: Store, item: Item) -> None:
+    """Raise `RestrictedError` if visible records hold on to the one that is to be deleted."""
+    replica, model, draft = item
+    by = store.effects.restricted_by(model, replica.n, draft.id)
+    if by is not None:
+        raise RestrictedError(model.table.schema.name, draft.id, by)
 
 
 def encoded(change: Change) -> bytes:

@@ -72,6 +72,7 @@ def open_store(
     store.load_replicas()
     store.applied = applied
     stale = _attach(store, schemas)
+    store.effects.link()
     replay = Replay(store, own_keys, progress)
     if stale:
         replay.project_again(stale, applied)

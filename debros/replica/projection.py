@@ -28,6 +28,7 @@ from debros.replica.tables import (
 from debros.schema import Bounds, FieldSpec, Schema
 
 INT64: Final = range(-(2**63), 2**63)
+NONE: Final[frozenset[str]] = frozenset()
 _OWNED: Final = re.compile(r"[^~]{0,107}~[a-z2-7]{20}")
 _ADMIN: Final = re.compile(r"[^~]{0,122}~admin")
 
@@ -105,8 +106,10 @@ class Projection:
         row += (doc, log, hidden, flags, e, clock, e, clock, by, version, None)
         return self._finish(row)
 
-    def project(self, id: str, document: Document, doc: int, log: int, by: int, touched: int) -> Row:
-        """Return the row that the cells make. `touched` counts the changes merged."""
+    def project(
+        self, id: str, document: Document, doc: int, log: int, by: int, touched: int, masked: frozenset[str] = NONE
+    ) -> Row:
+        """Return the row that the cells make. `touched` counts the changes merged; `masked` fields read null."""
         hidden = 0 if document.is_live else DELETED
         if not self._id_is_good(id):
             hidden |= WRONG_ID
@@ -114,7 +117,7 @@ class Projection:
         shown: set[str] = set()
         row: list[Any] = [id]
         for field in self._fields:
-            value, exact, flag = _value(field, document)
+            value, exact, flag = _value(field, document) if field.wire not in masked else (None, False, 0)
             flags |= flag
             if exact and field.merge == "lww":
                 shown.add(field.wire)

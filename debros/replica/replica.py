@@ -232,6 +232,8 @@ class Replica:
             if id > rows.greatest.get(self.n, ""):
                 rows.greatest[self.n] = id
         self._store.view.put(rows, self.n, id, row)
+        if rows.linked:
+            self._store.effects.note(model, row, before)
         if model.claims.indexes:
             model.claims.note(row, before, checked=checked)
 

@@ -19,6 +19,7 @@ from debros.log.body import parse_body
 from debros.log.changes import good_changes
 from debros.log.clock import NONE
 from debros.log.manifest import Manifest, parse
+from debros.replica.effects import Effects
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.projection import Projection
 from debros.replica.replica import Change, Origin, Replica, Staged, Tip
@@ -108,6 +109,7 @@ class Store:
         self.replicas: dict[bytes, Replica] = {}
         self.by_number: dict[int, Replica] = {}
         self.applied = 0  # position up to which the log is admitted
+        self.effects = Effects(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
         self.on_admit: Callable[[Replica, EntryRow, Origin], None] | None = None
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
@@ -276,9 +278,14 @@ class Store:
             view.set_meta("applied", self.applied)
             view.set_meta("last", last.header)
             view.set_meta("last_digest", last.digest)
+            moved = self.effects.settle()
             stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
         for claims, places in stale:
             claims.forget(places)
+        for model, place in moved:
+            model.rows.pending.pop(place, None)
+            model.rows.cache.pop(place, None)
+        self.effects.forget()
         view.settle()
         entries.settle()
         self.keys.settle()

@@ -94,6 +94,8 @@ class Table:
             f"CREATE TABLE {quoted(self.name)} ({', '.join(made)})",
             f'CREATE UNIQUE INDEX {quoted("i_" + self.schema.name)} ON {quoted(self.name)} ("id", "_log")',
         ]
+        hidden = quoted(f"i_{self.schema.name}_hidden")
+        statements.append(f'CREATE INDEX {hidden} ON {quoted(self.name)} ("id") WHERE "_hidden" != 0')
         return statements + [self._index(n, columns) for n, columns in enumerate(self.indexed())]
 
     def indexed(self) -> list[tuple[str, ...]]:

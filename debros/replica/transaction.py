@@ -14,7 +14,7 @@ from debros.errors import TransactionError, UniqueError
 from debros.identity.keys import Device
 from debros.log.combine import combine
 from debros.log.rights import may_write
-from debros.replica.commit import Item, Plan, build, encoded, parts_of
+from debros.replica.commit import Item, Plan, build, encoded, parts_of, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.replica import Change, Replica, refuse_foreign
@@ -81,11 +81,14 @@ class Transaction:
 
     def _write(self, item: Item) -> None:
         replica, model, draft = item
-        table = model.table
+        table, store = model.table, self._store
         name = table.schema.name
         if not may_write(draft.id, self._device.user, replica.manifest):
             raise refuse_foreign(name, draft.id)
         replica.check_right(self._device)
+        if draft.kind == "delete" and store.effects.has_restrict(model):
+            self.show()
+            refuse_restricted(store, item)
         before = self.row(model, replica.n, draft.id)
         value = change_of(draft, before, table, model.states)
         if value is None:

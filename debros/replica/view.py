@@ -36,6 +36,10 @@ _SYSTEM: Final = (
     "CREATE INDEX entries_k ON entries (k)",
     "CREATE INDEX entries_author ON entries (author, log, s)",
     "CREATE TABLE acts (e INTEGER PRIMARY KEY, log INTEGER)",
+    # children that a deleted target hides, or whose key it nulls: link "Post.author", the target's id, the child
+    "CREATE TABLE effects (link TEXT, target TEXT, model TEXT, log INTEGER, id TEXT,"
+    " PRIMARY KEY (link, target, log, id)) WITHOUT ROWID",
+    "CREATE INDEX effects_child ON effects (model, log, id)",
 )
 
 
@@ -49,6 +53,7 @@ class Rows:
         self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
         self.next_doc = next_doc
         self.greatest = greatest  # log -> greatest id ever: a greater one, as UUIDv7 gives, cannot exist yet
+        self.linked = False  # whether its rows have `on_delete` effects, on others or from others
         self.touch = quoted(f"t_{table.schema.name}")
 
 
@@ -138,6 +143,7 @@ class View:
         touch = quoted(f"t_{table.schema.name}")
         self.db.execute(f"DROP TABLE IF EXISTS {quoted(table.name)}")
         self.db.execute(f"DROP TABLE IF EXISTS {touch}")
+        self.db.execute("DELETE FROM effects WHERE model = ?", (table.schema.name,))
         for statement in table.create():
             self.db.execute(statement)
         self.db.execute(f"CREATE TABLE {touch} (doc INTEGER, e INTEGER, PRIMARY KEY (doc, e)) WITHOUT ROWID")

@@ -62,7 +62,7 @@ class Collection:
         if store.closed:
             store.check_open()
         model = self._model
-        if model.claims.unsettled:
+        if model.claims.unsettled or (model.rows.linked and store.effects.unsettled):
             self._settle()
         log = (self._shared or self._replica()).n
         transaction = context().transaction

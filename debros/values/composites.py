@@ -145,7 +145,7 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
     )  # fmt: skip
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     hints = get_type_hints(cls, include_extras=True)
     if issubclass(cls, BaseModel):
         return {name: hints.get(name, info.annotation) for name, info in cls.model_fields.items()}
@@ -159,7 +159,7 @@ def _any_is_good(value: Any, depth: int = 0) -> bool:
     if kind is dict:
         return depth < MAX_DEPTH and all(type(k) is str and _any_is_good(v, depth + 1) for k, v in value.items())
     if kind is int:
-        return -(2**63) <= value < 2**63
+        return bool(-(2**63) <= value < 2**63)
     return value is None or kind in (bool, str, bytes, float)
 
 

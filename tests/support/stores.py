@@ -14,6 +14,7 @@ from debros.replica.cells import Document
 from debros.replica.opening import Opened, open_store
 from debros.replica.receive import Delivery, receive
 from debros.replica.replica import Replica
+from debros.replica.state import from_column
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 from debros.schema import ComputedSpec, FieldSpec, IndexSpec, Schema, Scope
@@ -194,6 +195,48 @@ def meaning(store: Store, replica: Replica) -> dict[str, Any]:
 def authors(store: Store, replica: Replica) -> list[bytes]:
     found = store.view.read("SELECT key FROM keys WHERE n IN (SELECT author FROM entries WHERE log = ?)", (replica.n,))
     return sorted(key for (key,) in found)
+
+
+def shown(store: Store, replica: Replica) -> dict[tuple[str, str], dict[str, Any]]:
+    """What a reader sees of a log, in the form of `tests.support.naive_rows`; documents without a change left out."""
+    store.flush()
+    found = {}
+    for name, model in store.models.items():
+        table, digest_of = model.table, store.entries.digest_of
+        for row in store.view.read(f'{table.select} WHERE "_log" = ?', (replica.n,)):
+            document = model.states.load(row)
+            if document.newest is None:
+                continue
+            fields = enumerate(table.schema.fields, 1)
+            values = {s.name: None if row[at] is None else (from_column(s.codec) or same)(row[at]) for at, s in fields}
+            born = row[table.ct_at] is not None
+            clock, e, version = document.newest
+            assert (row[table.e_at], row[table.t_at], row[table.v_at]) == (e, clock, version)
+            found[name, row[0]] = {
+                "values": values,
+                "hidden": row[table.hidden_at],
+                "flags": row[table.flags_at],
+                "created": (digest_of(row[table.ce_at]), row[table.ct_at], store.keys.key(row[table.by_at]))
+                if born
+                else None,
+                "newest": (digest_of(e), clock, version),
+            }
+    return found
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+def view_cells(store: Store, replica: Replica) -> dict[tuple[str, str, str, str], Any]:
+    """All cells that the view holds of a log, in the form of `tests.support.naive`, sums of zero left out."""
+    store.flush()
+    found = {}
+    for name, model in store.models.items():
+        for row in store.view.read(f'{model.table.select} WHERE "_log" = ?', (replica.n,)):
+            cells = without_zeros(cells_of(model.states.load(row)))
+            found |= {(name, row[0], *cell): value for cell, value in cells.items()}
+    return found
 
 
 def _tip(store: Store, replica: Replica, key: bytes) -> int:

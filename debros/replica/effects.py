@@ -1,0 +1,191 @@
+"""`on_delete` as an effect of reading: nothing is written, and a restore undoes it.
+
+While a target is deleted (missing is not deleted), its `cascade` children are hidden, theirs too, and `set_null` keys
+read null. The effect stands in the rows, set when a target turns or a child comes, so queries pay nothing; the
+table `effects` remembers which child is touched by which target. `restrict` is asked before a delete is written.
+
+Everything is settled in the flush: a pure function of the rows that are in the file then, whatever their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from debros.replica.tables import DELETED, REWRITTEN, TARGET_GONE, Row, quoted
+from debros.schema import OnDelete
+
+if TYPE_CHECKING:
+    from debros.replica.store import Model, Store
+
+Place: TypeAlias = "tuple[str, int, str]"  # model, log, id
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A relation with an effect: rows of `child` point at `target` with the field `wire`, in column `at`."""
+
+    number: str  # "Post.author", in the table
+    child: Model
+    target: Model
+    on_delete: OnDelete
+    wire: str
+    at: int
+    same_log: bool  # both are a user's own records
+
+
+class Effects:
+    """The effects between the opened models of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._links: list[_Link] = []
+        self._turned: set[Place] = set()  # targets that went or came back
+        self._children: set[Place] = set()  # rows to look at: new, changed, or of a turned target
+        self._may_be_gone: set[str] = set()  # models some record of which is deleted
+
+    def link(self) -> None:
+        """Take up the relations of all opened models."""
+        models = self._store.models
+        for name in sorted(models):
+            child = models[name]
+            for spec in child.table.schema.relations:
+                if spec.kind != "belongs_to" or spec.on_delete == "keep" or spec.target not in models:
+                    continue
+                target, key = models[spec.target], child.table.schema.by_name[spec.key]
+                same_log = child.table.schema.scope == target.table.schema.scope == "user"
+                at = child.table.names.index(spec.key)
+                number = f"{name}.{spec.name}"
+                self._links.append(_Link(number, child, target, spec.on_delete, key.wire, at, same_log))
+                child.rows.linked = target.rows.linked = True
+                gone = f'SELECT 1 FROM {quoted(target.table.name)} WHERE "_hidden" != 0 LIMIT 1'
+                if self._store.view.read(gone, ()):
+                    self._may_be_gone.add(spec.target)
+
+    def note(self, model: Model, row: Row, before: Row | None) -> None:
+        """Take notice of a new state of a row."""
+        name = model.table.schema.name
+        is_gone = _is_gone(model, row)
+        if is_gone != (before is not None and _is_gone(model, before)):
+            self._turned.add((name, row[model.table.log_at], row[0]))
+        if is_gone:
+            self._may_be_gone.add(name)
+        if any(link.child is model and link.target.table.schema.name in self._may_be_gone for link in self._links):
+            self._children.add((name, row[model.table.log_at], row[0]))
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether rows in memory may lack an effect until the next flush."""
+        return bool(self._turned or self._children)
+
+    def restricted_by(self, model: Model, log: int, id: str) -> str | None:
+        """Return a relation by which visible records hold on to this one. What is pending must be in the file."""
+        for link in self._links:
+            if link.target is model and link.on_delete == "restrict" and self._pointing(link, log, id):
+                return link.number
+        return None
+
+    def has_restrict(self, model: Model) -> bool:
+        """Whether records of another model may hold on to records of this one."""
+        return any(link.target is model and link.on_delete == "restrict" for link in self._links)
+
+    def settle(self) -> list[tuple[Model, tuple[int, str]]]:
+        """Bring all rows in line, in the flush's SQLite transaction; return those whose row in memory is stale."""
+        turned, children = set(self._turned), set(self._children)
+        stale: list[tuple[Model, tuple[int, str]]] = []
+        while turned or children:
+            for place in sorted(turned):
+                children.update(self._touched_by(place))
+            turned = set()
+            for name, log, id in sorted(children):
+                model = self._store.models[name]
+                if self._apply(model, log, id, stale):
+                    turned.add((name, log, id))
+            children = set()
+        return stale
+
+    def forget(self) -> None:
+        """Forget what is settled: the transaction is committed."""
+        self._turned, self._children = set(), set()
+
+    def _touched_by(self, place: Place) -> Iterator[Place]:
+        """Yield the children of a turned target: those that show, and those that it had an effect on."""
+        name, log, id = place
+        for link in self._links:
+            if link.target.table.schema.name != name or link.on_delete == "restrict":
+                continue
+            child = link.child.table.schema.name
+            for child_log, child_id in self._pointing(link, log, id):
+                yield child, child_log, child_id
+            found = "SELECT log, id FROM effects WHERE link = ? AND target = ?"
+            for child_log, child_id in self._store.view.read(found, (link.number, id)):
+                yield child, child_log, child_id
+
+    def _pointing(self, link: _Link, log: int, id: str) -> list[Row]:
+        table = link.child.table
+        where = f'{quoted(table.columns[link.at])} = ? AND "_hidden" = 0'
+        bindings: tuple[Any, ...] = (id,)
+        if link.same_log:
+            where, bindings = where + ' AND "_log" = ?', (id, log)
+        return self._store.view.read(f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {where}', bindings)
+
+    def _apply(self, model: Model, log: int, id: str, stale: list[tuple[Model, tuple[int, str]]]) -> bool:
+        """Give a row the effects of its targets; return whether it turned itself, as a target of others."""
+        view, table = self._store.view, model.table
+        [row] = view.read(table.by_id, (id, log))
+        base = self._without_effects(model, row)
+        links = [link for link in self._links if link.child is model and self._target_is_gone(link, log, base[link.at])]
+        masked = frozenset(link.wire for link in links if link.on_delete == "set_null")
+        after = self._projected(model, row, masked) if masked else base
+        if any(link.on_delete == "cascade" for link in links):
+            after = _with_hidden(model, after, after[table.hidden_at] | TARGET_GONE)
+        view.db.execute("DELETE FROM effects WHERE model = ? AND log = ? AND id = ?", (table.schema.name, log, id))
+        for link in links:
+            place = (link.number, base[link.at], table.schema.name, log, id)
+            view.db.execute("INSERT OR IGNORE INTO effects VALUES (?, ?, ?, ?, ?)", place)
+        if after == row:
+            return False
+        if row[table.state_at] is None and after[table.state_at] is not None:
+            touch = f"INSERT OR IGNORE INTO {model.rows.touch} VALUES (?, ?)"
+            view.db.execute(touch, (row[table.doc_at], row[table.e_at]))
+        view.write_rows(model.rows, [after])
+        stale.append((model, (log, id)))
+        if model.claims.indexes:
+            model.claims.note(after, row, checked=False)
+        return _is_gone(model, after) != _is_gone(model, row)
+
+    def _without_effects(self, model: Model, row: Row) -> Row:
+        table = model.table
+        found = "SELECT 1 FROM effects WHERE model = ? AND log = ? AND id = ?"
+        if not self._store.view.read(found, (table.schema.name, row[table.log_at], row[0])):
+            return row
+        if any(link.child is model and link.on_delete == "set_null" for link in self._links):
+            row = self._projected(model, row, frozenset())
+        return _with_hidden(model, row, row[table.hidden_at] & ~TARGET_GONE)
+
+    def _projected(self, model: Model, row: Row, masked: frozenset[str]) -> Row:
+        table = model.table
+        touched = 2 if row[table.flags_at] & REWRITTEN else 1
+        document = model.states.load(row)
+        place = (row[table.doc_at], row[table.log_at], row[table.by_at])
+        return model.projection.project(row[0], document, *place, touched, masked)
+
+    def _target_is_gone(self, link: _Link, log: int, key: Any) -> bool:
+        if key is None or link.on_delete == "restrict":
+            return False
+        table = link.target.table
+        where, bindings = (' AND "_log" = ?', (key, log)) if link.same_log else ("", (key,))
+        found = self._store.view.read(f'{table.select} WHERE "id" = ?{where} LIMIT 1', bindings)
+        return bool(found) and _is_gone(link.target, found[0])
+
+
+def _is_gone(model: Model, row: Row) -> bool:
+    """Whether a row's document was created and does not exist any more, by itself or with its target."""
+    table = model.table
+    return bool(row[table.hidden_at] & (DELETED | TARGET_GONE)) and row[table.ct_at] is not None
+
+
+def _with_hidden(model: Model, row: Row, hidden: int) -> Row:
+    at = model.table.hidden_at
+    return row if row[at] == hidden else (*row[:at], hidden, *row[at + 1 :])
