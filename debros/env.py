@@ -21,18 +21,23 @@ class Env(Protocol):
 
     def now_us(self) -> int:
         """Microseconds of the wall clock since 1970-01-01 UTC."""
+        ...
 
     def monotonic_s(self) -> float:
         """Seconds of a clock that never goes back, from an arbitrary zero."""
+        ...
 
     def random_bytes(self, n: int) -> bytes:
         """`n` bytes fit for keys."""
+        ...
 
     def environ(self) -> Mapping[str, str]:
         """Environment variables."""
+        ...
 
     async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a blocking function in a thread. Not to be cancelled: it always runs to its end."""
+        ...
 
 
 class SystemEnv:

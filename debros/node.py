@@ -25,6 +25,7 @@ from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
 from debros.query.functions import register
+from debros.replica.acting import grant, revoke
 from debros.replica.opening import Opened, open_store
 from debros.replica.replica import Replica
 from debros.replica.tables import quoted
@@ -96,7 +97,7 @@ class Debros:
 
     def device(self) -> Device:
         """Return the key that the acting identity writes with in this home."""
-        identity = current.context().identity or self.identity
+        identity = self._acting()
         device = self._device_of.get(identity.user)
         if device is None:
             device = identity.device(self._devices.salt)
@@ -172,6 +173,41 @@ class Debros:
                     raise
         for hook in transaction.after_commit:
             await hook()
+
+    async def grant(self, did: str) -> None:
+        """Give a user the right to write to the global log where it is not open; lifts a `revoke` of the user.
+
+        Raises:
+            PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
+        """
+        await grant(self.store, self._global(), self.device(), self._acting().root, key_of(did))
+
+    async def revoke(self, did: str, *, keep: bool = True) -> None:
+        """Let the entries of a user (by an admin) or of a device (by its user) count no more.
+
+        Args:
+            did: of the user, or `did:key` of the device's key.
+            keep: whether what this node knows of them goes on counting; otherwise nothing does.
+
+        Raises:
+            PermissionDeniedError: the acting identity may not do that.
+        """
+        key = key_of(did)
+        self.store.check_open()
+        self.store.flush()
+        held = [
+            replica
+            for replica in list(self.store.by_number.values())
+            if self.store.entries.of_author(replica.n, key) or self.store.entries.of_user(replica.n, key)
+        ]
+        for replica in held or [self._global()]:
+            await revoke(self.store, replica, self.device(), self._acting().root, key, keep=keep)
+
+    def _acting(self) -> Identity:
+        return current.context().identity or self.identity
+
+    def _global(self) -> Replica:
+        return self.store.replica(self._map.shared)
 
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from debros.cli.exits import CommandError
+from debros.cli.units import amount
 from debros.errors import DebrosError
 
 
@@ -47,12 +48,14 @@ class Screen:
             console.print(Text.assemble(("next: ", "dim"), shown(command)))
 
     def progress(self, unit: str) -> Progress:
-        """Return a progress bar with rate and time left; it vanishes at its end, and is silent off a terminal."""
+        """Return a progress bar with rate and time left; it vanishes at its end, and is silent off a terminal.
+
+        `unit` is what is counted; `"bytes"` are shown as KiB and MiB.
+        """
         return Progress(
-            TextColumn("[dim]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(unit),
+            TextColumn("  [dim]{task.description}"),
+            BarColumn(bar_width=24),
+            _Amounts(unit),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -60,12 +63,14 @@ class Screen:
         )
 
 
-class _Rate(ProgressColumn):
-    """Units per second."""
+class _Amounts(ProgressColumn):
+    """What is done, and how much of it a second."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
         super().__init__()
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.0f} {self.unit}/s", style="cyan")
+        rate = task.finished_speed or task.speed
+        a_second = f", {amount(round(rate), self.unit)}/s" if rate else ""
+        return Text(f"{amount(round(task.completed), self.unit)}{a_second}", style="cyan")

@@ -18,6 +18,11 @@ def binary_size(size_bytes: int) -> str:
     return f"{size:,.1f} GiB"
 
 
+def amount(number: int, unit: str) -> str:
+    """Return `4,668 records`; of `bytes`, `12.3 MiB`."""
+    return binary_size(number) if unit == "bytes" else f"{number:,} {unit}"
+
+
 def duration(elapsed_s: float) -> str:
     """Return `1.24 s`, or `8.1 ms` below a second."""
     return f"{elapsed_s:,.2f} s" if elapsed_s >= 1 else f"{elapsed_s * 1000:,.1f} ms"

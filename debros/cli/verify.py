@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from debros.blocks.car import split
+from debros.blocks.segments import segment_path
 from debros.cli.exits import CommandError, Exit
 from debros.cli.screen import Screen
-from debros.cli.units import binary_size, counted
+from debros.cli.units import binary_size, counted, duration
 from debros.env import SYSTEM
 from debros.replica.verify import Finding, Progress, verify_home
 
@@ -26,13 +28,14 @@ def verify(home: Path, screen: Screen) -> Exit:
     elapsed_s = SYSTEM.monotonic_s() - begun
 
     for finding in findings[:SHOWN]:
-        screen.say(f"{finding.position}", f"{finding.what}: {finding.detail}", style="red")
+        screen.say(place_of(finding), f"{finding.what}: {finding.detail}", style="red")
     if len(findings) > SHOWN:
         screen.say("", f"... and {len(findings) - SHOWN:,} more; --json lists them all")
     screen.say(
         "damaged" if findings else "whole",
         f"{counted(checked.entries, 'entry', 'entries')}, {binary_size(checked.done_bytes)} "
-        f"in {elapsed_s:.2f} s: {counted(len(findings), 'finding')}",
+        f"in {duration(elapsed_s)}"
+        + (f": {counted(len(findings), 'finding')}" if findings else ": every address, signature, clock and link is right"),
         style="bold red" if findings else "bold green",
     )
     screen.result(
@@ -42,23 +45,29 @@ def verify(home: Path, screen: Screen) -> Exit:
             "entries": checked.entries,
             "bytes": checked.done_bytes,
             "findings": [
-                {"position": finding.position, "what": finding.what, "detail": finding.detail} for finding in findings
+                {"place": place_of(finding), "what": finding.what, "detail": finding.detail} for finding in findings
             ],
         }
     )
     return Exit.FAILED if findings else Exit.DONE
 
 
+def place_of(finding: Finding) -> str:
+    """Return the file and the byte where a finding lies."""
+    number, offset = split(finding.position)
+    return f"{segment_path('log', number)}:{offset}"
+
+
 def check(home: Path, screen: Screen) -> tuple[Progress, list[Finding]]:
     """Run the verification with a progress bar; return how far it came and what it found."""
     checked = Progress(0, 0, 0)
     findings: list[Finding] = []
-    with screen.progress("MB") as bar:
-        task = bar.add_task("checking every address, signature, clock and link", total=None)
+    with screen.progress("bytes") as bar:
+        task = bar.add_task("checking", total=None)
         for told in verify_home(home):
             if isinstance(told, Finding):
                 findings.append(told)
             else:
                 checked = told
-                bar.update(task, completed=told.done_bytes / 1e6, total=told.total_bytes / 1e6)
+                bar.update(task, completed=told.done_bytes, total=told.total_bytes)
     return checked, findings

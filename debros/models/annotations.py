@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import FrameType, FunctionType, NoneType, UnionType
-from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
 
 from debros.errors import ModelError
 from debros.models.fields import Declaration
@@ -126,15 +126,18 @@ def field_type(argument: Any, place: Place, attribute: str) -> Any:
     argument = _without_quotes(argument)
     if isinstance(argument, str):
         argument = evaluate(argument, place, attribute)
-    if any(isinstance(part, ForwardRef) for part in _parts(argument)):
+    if any(isinstance(part, (str, ForwardRef)) for part in _parts(argument)):
         argument = _resolve_inner(argument, place, attribute)
     return argument
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
     yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
+    if get_origin(annotation) is Annotated:
+        yield from _parts(get_args(annotation)[0])
+    elif get_origin(annotation) is not Literal:  # whose parts are values, not types
+        for part in get_args(annotation):
+            yield from _parts(part)
 
 
 def _resolve_inner(annotation: Any, place: Place, attribute: str) -> Any:

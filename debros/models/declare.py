@@ -81,7 +81,7 @@ class ModelMeta(type):
         from debros.models import saving
 
         async def create(*args: P.args, **kwargs: P.kwargs) -> R:
-            made: R = await saving.create(cls(*args, **kwargs))
+            made: R = await saving.create(cls(*args, **kwargs), checked=True)
             return made
 
         return create

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from debros.query.query import Op, Query
     from debros.query.rows import Rows
 
+_set = object.__setattr__
+
 
 class Model(metaclass=ModelMeta):
     """Base of all models; see `debros.model` for the decorator that makes a subclass a model of its own.
@@ -45,7 +47,7 @@ class Model(metaclass=ModelMeta):
             shape = type(self).__shape__
             if shape is None:
                 raise ModelError(f"{type(self).__name__} is abstract: put `@model(...)` above the class to make records")
-            shape.construct(self.__dict__, values)
+            _set(self, "__dict__", shape.construct(values))
 
         def __setattr__(self, name, value):
             shape = type(self).__shape__
@@ -224,7 +226,7 @@ class Model(metaclass=ModelMeta):
         present = await cls.get_or_none(id)
         if present is None:
             try:
-                made: Self = await saving.create(cls(id=id, **values))
+                made: Self = await saving.create(cls(id=id, **values), checked=True)
             except UniqueError as error:  # another task created it meanwhile
                 if error.fields != ("id",):
                     raise
@@ -249,7 +251,7 @@ class Model(metaclass=ModelMeta):
         if (found := await query.one_or_none()) is not None:
             return found, False
         try:
-            made: Self = await saving.create(cls(**{**by, **(defaults or {})}))
+            made: Self = await saving.create(cls(**{**by, **(defaults or {})}), checked=True)
         except UniqueError:  # another task created it meanwhile
             if (found := await query.one_or_none()) is None:
                 raise

@@ -68,8 +68,12 @@ def take(shape: Shape, record: Any, row: Row, home: Collection, before: Snapshot
         before = before or Snapshot(shape, record.__dict__, deep=False)
         transaction.on_rollback.append(before.restore)
         transaction.settled.append(lambda: _settle(record, home))
-    absorb(shape, record, row, home)
-    record.__dict__.pop("_fresh", None)
+    own = record.__dict__
+    if own.pop("_fresh", False):  # a new id: nothing was there to merge with, so the record holds what was written
+        own["_row"] = row
+        own["_home"] = home
+    else:
+        absorb(shape, record, row, home)
     return transaction
 
 
@@ -99,8 +103,8 @@ def absorb(shape: Shape, record: Any, row: Row, home: Collection) -> None:
     own["_home"] = home
 
 
-async def create(record: Any, skip_hooks: bool = False) -> Any:
-    """Save a new record; see `Model.save`."""
+async def create(record: Any, skip_hooks: bool = False, checked: bool = False) -> Any:
+    """Save a new record; see `Model.save`. `checked`: it was constructed just now, so nothing changed in place."""
     cls = type(record)
     shape: Shape = cls.__shape__
     own = record.__dict__
@@ -111,7 +115,7 @@ async def create(record: Any, skip_hooks: bool = False) -> Any:
         if known:
             await run_before(record, "create", known)
             shape.check_whole(own)
-        else:
+        elif not checked:
             shape.check_mutable(own)
         draft = create_draft(shape, own, "_fresh" in own)
         [row] = await home.commit((draft,))

@@ -54,11 +54,16 @@ class Shape:
         self.decoders: list[tuple[str, Callable[[Any], Any]]] = [
             (spec.name, spec.codec.from_column) for spec in schema.fields if spec.codec.from_column is not None
         ]
+        registers = [spec for spec in schema.fields if spec.merge == "lww"]
+        self.plain = [(spec.name, spec.wire) for spec in registers if spec.codec.to_wire is None]
+        self.converted = [
+            (spec.name, spec.wire, spec.codec.to_wire) for spec in registers if spec.codec.to_wire is not None
+        ]
+        self.merging = [spec for spec in schema.fields if spec.merge != "lww"]
         self.mutable = [spec for spec in schema.fields if spec.codec.mutable]
         self.derived = next((spec.name for spec in schema.fields if spec.unique == "derived"), None)
         self.has_suffix = schema.write != "anyone"
         self.plain_ids = not self.has_suffix and self.derived is None
-        self.stored = types.keys()
         self.defaults: dict[str, Any] = {}
         self.factories: list[tuple[str, Callable[[], Any]]] = []
         for name, declaration in declarations.items():
@@ -76,8 +81,8 @@ class Shape:
             if relation.spec.kind == "belongs_to" or relation.spec.ids:
                 self.forgets.setdefault(key, []).append(name)
 
-    def construct(self, own: dict[str, Any], values: dict[str, Any]) -> None:
-        """Fill a new record's `__dict__` with checked values, `id` among them, from what the constructor was given.
+    def construct(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the `__dict__` of a new record: checked values, `id` among them, of what the constructor was given.
 
         Raises:
             ValidationError: listing everything that is wrong.
@@ -89,19 +94,18 @@ class Shape:
                 complete[name] = factory()
         flaw = None
         if given == "" and self.plain_ids:
-            own["id"] = new_id()
+            id, fresh = new_id(), True
+        else:
+            id, flaw = self._identify(given, values)
+            fresh = given == "" and self.derived is None
+        try:
+            own = self.validator.check_all(complete) if flaw is None else self._check_each(id, flaw, complete)
+        except ValidationError:
+            own = self._check_each(id, flaw, complete)
+        own["id"] = id
+        if fresh:
             own["_fresh"] = True
-        else:
-            own["id"], flaw = self._identify(given, values)
-            if given == "" and self.derived is None:
-                own["_fresh"] = True
-        if flaw is None and complete.keys() == self.stored:
-            try:
-                own.update(self.validator.check_all(complete))
-            except ValidationError:
-                own.update(self._construct_slowly(own["id"], flaw, complete))
-        else:
-            own.update(self._construct_slowly(own["id"], flaw, complete))
+        return own
 
     def name_new(self, own: dict[str, Any]) -> None:
         """Give a record with checked values a new id."""
@@ -121,7 +125,7 @@ class Shape:
             return new_id() + suffix, None
         return given, flaw_of(given, suffix)
 
-    def _construct_slowly(self, id: Any, flaw: str | None, complete: dict[str, Any]) -> dict[str, Any]:
+    def _check_each(self, id: Any, flaw: str | None, complete: dict[str, Any]) -> dict[str, Any]:
         """Check values of which some are undeclared, missing or wrong: keep what may be kept, list all that is not."""
         errors = [] if flaw is None else [FieldError("id", id, "id", flaw)]
         for name in [name for name in complete if name not in self.types]:

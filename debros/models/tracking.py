@@ -76,19 +76,17 @@ def changes_of(
 
 def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
-    put: dict[str, Any] = {}
+    put = {wire: own[name] for name, wire in shape.plain}
+    for name, wire, convert in shape.converted:
+        value = own[name]
+        put[wire] = value if value is None else convert(value)
     draft = Draft("create", own["id"], put=put, fresh=fresh)
-    for spec in shape.fields:
-        value = own[spec.name]
-        if value is not None and (convert := spec.codec.to_wire) is not None:
-            value = convert(value)
-        merge = spec.merge
-        if merge == "lww":
-            put[spec.wire] = value
-        elif merge == "counter":
+    for spec in shape.merging:
+        value = to_wire(spec, own[spec.name])
+        if spec.merge == "counter":
             if value:
                 draft.inc = {**(draft.inc or {}), spec.wire: value}
-        elif merge == "set":
+        elif spec.merge == "set":
             if value:
                 draft.add = {**(draft.add or {}), spec.wire: value}
         else:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from debros.errors import NotFoundError
-from debros.models.ports import Collection, Operation, Step
 
 if TYPE_CHECKING:
+    from debros.models.ports import Collection, Operation, Step
     from debros.models.record import Model
 
 R = TypeVar("R")

@@ -89,7 +89,7 @@ class Expr:
         return Joined.of(" AND ", self, other)
 
     def __or__(self, other: Expr) -> Expr:
-        return Joined.of(" AND ", self, other)
+        return Joined.of(" OR ", self, other)
 
     def __invert__(self) -> Expr:
         return Negated(self)

@@ -120,8 +120,8 @@ class _Load:
         by_parent: dict[str, list[Any]] = {}
         for row, record in zip(rows, found, strict=True):
             by_parent.setdefault(row[width], []).append(record)
-        for record, id in zip(records, ids, strict=True):
-            related = by_parent.get(id, [])
+        for record, own in zip(records, ids, strict=True):
+            related = by_parent.get(own, [])
             if self.relation.is_many:
                 self.subject.attach(record, self.spec.name, list(related))
             else:

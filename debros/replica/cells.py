@@ -86,7 +86,7 @@ class Kept:
 class Document:
     """All cells of one document. `digest_of` turns a tie into an entry's digest."""
 
-    __slots__ = ("born", "digest_of", "elements", "kept", "live", "newest", "registers", "sums")
+    __slots__ = ("born", "count", "digest_of", "elements", "kept", "live", "newest", "registers", "sums")
 
     def __init__(self, digest_of: Callable[[Any], bytes] = itself) -> None:
         self.digest_of = digest_of
@@ -97,9 +97,11 @@ class Document:
         self.live: tuple[int, Any, bool] | None = None
         self.born: Stamp | None = None  # the smallest stamp with `live: true`
         self.newest: tuple[int, Any, int] | None = None  # stamp and schema version of the newest change
+        self.count = 0  # changes merged
 
     def merge(self, change: dict[str, Any], clock: int, tie: Any, version: int) -> None:
         """Merge one change of good form, once per entry."""
+        self.count += 1
         for field, value in change.get("put", _NOTHING).items():
             held = self.registers.get(field)
             if held is None or self._after(clock, tie, held[0], held[1]):
@@ -120,8 +122,8 @@ class Document:
     def _merge_dotted(self, change: dict[str, Any], clock: int, dot: bytes) -> None:
         for field, values in change.get("add", _NOTHING).items():
             cell = self.elements.get(field) or self.elements.setdefault(field, Elements())
-            for value in values:
-                cell.add(dagcbor.encode(value), dot)
+            for encoded in dict.fromkeys(map(dagcbor.encode, values)):  # a value twice is one value with one dot
+                cell.add(encoded, dot)
         for field, ends in change.get("rem", _NOTHING).items():
             cell = self.elements.get(field) or self.elements.setdefault(field, Elements())
             for value, dots in ends:

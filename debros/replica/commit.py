@@ -7,7 +7,7 @@ built, one per log, or as many as the size limits need where the caller allows p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
 from debros.identity.keys import Device
@@ -168,13 +168,16 @@ def preview(store: Store, replica: Replica, model: Model, before: Row | None, ch
     return model.projection.project(change.id, document, doc, replica.n, by, 1 if before is None else 2)
 
 
-def build(store: Store, group: Group, device: Device, plan: Plan, tx: tuple[bytes, int] | None = None) -> None:
+def build(
+    store: Store, group: Group, device: Device, plan: Plan, *,
+    tx: tuple[bytes, int] | None = None, acts: list[Any] | None = None,
+) -> None:  # fmt: skip
     """Sign one entry and add it to the group."""
     replica, changes, encoded = plan
     tip = group.tip(replica, device.public)
     e = store.entries.next_e + len(group.staged)
-    now_ms = store.env.now_us() // 1000
-    staged = replica.stage(device, tip, changes, encoded, salt=store.env.random_bytes(16), now_ms=now_ms, tx=tx)
+    now_ms, salt = store.env.now_us() // 1000, store.env.random_bytes(16)
+    staged = replica.stage(device, tip, changes, encoded, salt=salt, now_ms=now_ms, tx=tx, acts=acts)
     stamp = (e, staged.clock, e, staged.clock)
     for n, change in enumerate(changes):
         if change.row is not None:

@@ -37,6 +37,10 @@ class Rights:
         """Whether a cut excludes an entry that is just coming in, or is known."""
         return self._cuts is not None and self._cuts.is_void(_fact(entry))
 
+    def would_be_void(self, author: bytes, user: bytes, seq: int) -> bool:
+        """Whether a cut would exclude the next entry of a key."""
+        return self._cuts is not None and self._cuts.is_void(Fact(b"", author, user, None, seq, 0))
+
     def grant(self, user: bytes) -> Certificate | None:
         """Return the write certificate that an admin delivered for a user."""
         return self._grants.get(user)

@@ -135,11 +135,11 @@ class Replica:
         """Raise `PermissionDeniedError` if this key may not write here."""
         if self.manifest.scope == "user" and not self.manifest.is_admin(device.user):
             raise PermissionDeniedError("this is another user's log; only its owner writes to it")
-        if self.tip(device.public).prev is None:
+        tip = self.tip(device.public)
+        if tip.prev is None:
             self._certificates(device)
-        last = self._tips[device.public]
-        if last is not None and (row := self._store.entries.find(last[0])) is not None and row.void:
-            raise PermissionDeniedError("the right of this device or user to write here was revoked")
+        if self.rights.would_be_void(device.public, device.user, tip.seq):
+            raise PermissionDeniedError("the right of this device or user to write here was revoked; an admin can `grant`")
 
     def _certificates(self, device: Device) -> tuple[Certificate, ...]:
         found = [] if device.certificate is None else [device.certificate]
@@ -181,7 +181,7 @@ class Replica:
             model = models.get(change.model)
             if model is None:
                 self._store.note_unknown(change.model)
-            elif change.row is not None:
+            elif change.row is not None and not entry.void:
                 self.show(model, change.row, None, checked=True)
             elif may_write(change.id, entry.user, self.manifest):
                 self.fold(model, change, entry)

@@ -57,6 +57,7 @@ class Request(Protocol):
 
     def stage(self, group: Group) -> bool:
         """Check, and add entries to the group; `False`: not beside what is in the group already."""
+        ...
 
     def finish(self) -> None:
         """Take the result, now that it is visible."""

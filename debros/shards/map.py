@@ -28,4 +28,9 @@ class ShardMap:
         """Return the manifest of the log that holds a model's records, for a user whose root key this is."""
         if schema.scope == "user":
             return manifest_of_user(self.app, user)
+        return self.shared
+
+    @property
+    def shared(self) -> Manifest:
+        """The manifest of the global log."""
         return manifest_of_all(self.app, self.open, self.admins)

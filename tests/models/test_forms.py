@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from base64 import urlsafe_b64decode
 from decimal import Decimal
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_json_holds_what_json_can_hold() -> None:
     assert json.loads(book.to_json()) == shown
     assert shown["price"] == "1.50"
     assert dt.datetime.fromisoformat(shown["at"]) == book.at
-    assert shown["cover"] == "/wA="
+    assert urlsafe_b64decode(shown["cover"]) == b"\xff\x00"
     assert shown["tags"] == ["x", "y"]
 
 

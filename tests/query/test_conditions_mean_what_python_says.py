@@ -145,6 +145,20 @@ def test_values_at_paths_compare_within_their_sort(data: list[dict[str, Any]], c
     trio.run(check_all, found, conditions)
 
 
+LOOKED_FOR = st.text("aAbß%_", max_size=2)
+IN_TEXT: st.SearchStrategy[Condition] = st.one_of(
+    method(["startswith", "contains", "icontains"], "text", LOOKED_FOR),
+    method(["like", "ilike"], "text", st.text("aAbß%_", max_size=4)),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("aAbß%_", max_size=4), max_size=12), st.lists(IN_TEXT, min_size=8, max_size=16))
+def test_text_is_found_where_python_finds_it(texts: list[str], conditions: list[Condition]) -> None:
+    found = [{"id": f"id{n:02}", **dict.fromkeys(FIELDS), "other": "", "text": text} for n, text in enumerate(texts)]
+    trio.run(check_all, found, conditions)
+
+
 async def check_all(found: list[dict[str, Any]], conditions: list[Condition]) -> None:
     node = thing(found)
     for condition in conditions:

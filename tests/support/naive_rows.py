@@ -72,8 +72,9 @@ def _value(spec: FieldSpec, cells: dict[Any, Any]) -> tuple[Any, bool]:
 def _flag_losers(rows: Expected, fold: Fold, schema: Schema, names: list[str]) -> None:
     claims: dict[bytes, list[tuple[tuple[int, bytes], str]]] = {}
     for (model, id), row in rows.items():
-        values = [row["values"][name] for name in names]
-        if model == schema.name and not row["hidden"] and None not in values:
+        if model != schema.name or row["hidden"]:
+            continue
+        if None not in (values := [row["values"][name] for name in names]):
             wires = {schema.by_name[name].wire for name in names}
             # a claim is as old as the newest of its fields
             stamps = [(e.clock, e.digest) for e, _, c in fold.changes[model, id] if wires & c.get("put", {}).keys()]

@@ -1,31 +1,41 @@
-"""The questions of the demo: grouping, relations, pages, sets, and how a query is answered."""
+"""The questions of the demo: grouping, dates, relations, pages, sets, and how a query is answered."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import debros
 from debros.cli.demo.models import Author, Commit, FileChange
 from debros.cli.demo.report import Report
 
-TOP_AUTHORS = """\
+TOP_AUTHORS: Final = """\
 await (Commit.query().group_by(Commit.author_id)
     .order_by(debros.sum(Commit.added).desc()).limit(5)
-    .aggregate(debros.count(), debros.sum(Commit.added), debros.sum(Commit.deleted)))"""
-TOUCHING = """\
+    .aggregate(debros.count(), debros.sum(Commit.added),
+               debros.sum(Commit.deleted)))"""
+YEARS: Final = """\
+await (Commit.query().group_by(Commit.authored_at.year)
+    .order_by(Commit.authored_at.year.desc()).limit(12)
+    .aggregate(debros.count(), debros.count(Commit.author_id, distinct=True)))"""
+TOUCHING: Final = """\
 query = (Commit.where(Commit.files.any(FileChange.path == path))
     .include(Commit.author).order_by(Commit.authored_at.desc()).limit(5))
 await query.all()"""
-PAGE = """\
-await (Commit.where(Commit.areas.contains(area))
+EXPLAIN: Final = """\
+print((await query.explain()).text)     # without its first line, the SQL"""
+PAGE: Final = """\
+query = (Commit.where(Commit.areas.contains(area))
     .include(Commit.author, Commit.files)
-    .order_by(Commit.authored_at.desc()).limit(8).page(after=cursor))"""
+    .order_by(Commit.authored_at.desc()).limit(8))
+await query.page(after=(await query.page()).next)"""
+BAR: Final = 30  # columns of the screen
 
 
 async def ask(report: Report) -> dict[str, Any]:
     """Ask everything; return the answers."""
     return {
         "top_authors": await top_authors(report),
+        "years": await years(report),
         "touching": await commits_touching(await busiest_path(), report),
         "page": await second_page(report),
     }
@@ -33,7 +43,7 @@ async def ask(report: Report) -> dict[str, Any]:
 
 async def top_authors(report: Report) -> list[dict[str, Any]]:
     """Who added most lines: grouped and summed in the database, and the names by one lookup."""
-    with report.act("top_authors", TOP_AUTHORS):
+    with report.act("top authors", TOP_AUTHORS):
         groups = await (
             Commit.query()
             .group_by(Commit.author_id)
@@ -43,9 +53,32 @@ async def top_authors(report: Report) -> list[dict[str, Any]]:
         )
         authors = await Author.get_many(author_id for author_id, *_ in groups)
     rows = [(author.name, *numbers) for author, (_, *numbers) in zip(authors, groups, strict=True)]
-    report.table(["author", "commits", "lines added", "lines deleted"], rows)
-    report.took("top_authors", "the five who added most lines")
+    report.table(["author", "commits", "lines added", "lines deleted"], rows, text=["author"])
+    report.took("top authors", "who added most lines")
     return [dict(zip(("author", "commits", "added", "deleted"), row, strict=True)) for row in rows]
+
+
+async def years(report: Report) -> list[dict[str, int]]:
+    """How many commits and authors each year had, by a property of a date."""
+    with report.act("years", YEARS):
+        groups = await (
+            Commit.query()
+            .group_by(Commit.authored_at.year)
+            .order_by(Commit.authored_at.year.desc())
+            .limit(12)
+            .aggregate(debros.count(), debros.count(Commit.author_id, distinct=True))
+        )
+    most = max(commits for _, commits, _ in groups)
+    report.table(
+        ["year", "commits", "authors", ""],
+        [
+            (f"{year:04}", commits, authors, "▇" * max(1, round(BAR * commits / most)))
+            for year, commits, authors in groups
+        ],
+        text=[""],
+    )
+    report.took("years", "commits by year, and who wrote them")
+    return [{"year": year, "commits": commits, "authors": authors} for year, commits, authors in groups]
 
 
 async def busiest_path() -> str:
@@ -68,20 +101,22 @@ async def commits_touching(path: str, report: Report) -> dict[str, Any]:
         .order_by(Commit.authored_at.desc())
         .limit(5)
     )
-    with report.act("touching", TOUCHING.replace("== path", f"== {path!r}")):
+    with report.act("touching", f"path = {path!r}\n{TOUCHING}"):
         commits = await query.all()
     report.table(
         ["when", "commit", "author", "subject"],
         [
-            (f"{commit.authored_at:%Y-%m-%d}", commit.sha[:10], commit.author.value.name, commit.subject)
+            (f"{commit.authored_at:%Y-%m-%d}", commit.sha[:7], commit.author.value.name, commit.subject)
             for commit in commits
         ],
+        text=["author", "subject"],
     )
     report.took("touching", f"the last commits that touched {path}")
-    with report.act("explain", "print((await query.explain()).text)"):
+    with report.act("explain", EXPLAIN):
         plan = await query.explain()
-    report.text(plan.text)
-    return {"path": path, "shas": [commit.sha for commit in commits]}
+    report.text("\n".join(plan.text.splitlines()[1:]))
+    report.took("explain", "the plan of this very query, and how many commits it looked at")
+    return {"path": path, "shas": [commit.sha for commit in commits], "index": plan.index[0]}
 
 
 async def second_page(report: Report) -> dict[str, Any]:
@@ -94,15 +129,19 @@ async def second_page(report: Report) -> dict[str, Any]:
         .order_by(Commit.authored_at.desc())
         .limit(8)
     )
-    with report.act("page", PAGE.replace("(area)", f"({area!r})")):
+    with report.act("page", f"area = {area!r}\n{PAGE}"):
         first = await query.page()
         page = first if first.next is None else await query.page(after=first.next)
     report.table(
-        ["when", "author", "subject", "files"],
+        ["when", "files", "author", "subject"],
         [
-            (f"{commit.authored_at:%Y-%m-%d}", commit.author.value.name, commit.subject, len(commit.files.value))
+            (f"{commit.authored_at:%Y-%m-%d}", len(commit.files.value), commit.author.value.name, commit.subject)
             for commit in page.rows
         ],
+        text=["author", "subject"],
     )
-    report.took("page", f"page {1 if page is first else 2} of the commits in {area}, authors and files loaded")
+    if page is first:
+        report.took("page", f"the commits in {area} fill one page; their authors and files came along")
+    else:
+        report.took("page", f"page 2 of the commits in {area}; their authors and files came along")
     return {"area": area, "shas": [commit.sha for commit in page.rows]}

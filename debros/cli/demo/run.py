@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import debros
+from debros import Debros
 from debros.cli.demo.edits import edit
 from debros.cli.demo.models import MODELS, Author, Commit, FileChange
 from debros.cli.demo.past import CommitPast, FilePast, Past
@@ -16,35 +18,42 @@ from debros.cli.demo.report import Report
 from debros.cli.exits import Exit
 from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted
-from debros.cli.verify import check
+from debros.cli.verify import check, place_of
 
 T = TypeVar("T")
 
 BATCH: Final = 1_000  # records in one signed entry
+IMPORT: Final = """\
+await Commit.create_many(commits)     # authors and file changes likewise"""
 
-OPEN: Final = "async with debros.open(home, models=[Author, Commit, FileChange]):"
+OPEN: Final = """\
+async with debros.open(
+    home, app="demo", durability="disk", models=[Author, Commit, FileChange]
+) as db:"""
 
 
 async def run(past: Past, home: Path, screen: Screen, *, removed: bool) -> Exit:
     """Run every act on a history, in an empty home."""
     report = Report(screen)
-    place = "a temporary folder, removed at the end; --keep keeps it" if removed else "kept"
     report.opening(
-        f"{past.name}: {counted(len(past.commits), 'commit')}", *filter(None, [past.note]), f"home: {home} ({place})"
+        f"{past.name}: {counted(len(past.commits), 'commit')}",
+        *filter(None, [past.note]),
+        f"home: {home}{' (removed at the end; --keep keeps it)' if removed else ''}",
     )
     facts: dict[str, Any] = {"history": {"name": past.name, "source": past.source, "note": past.note}}
 
     report.title("Open, and import")
     async with AsyncExitStack() as stack:
         with report.act("open", OPEN):
-            await stack.enter_async_context(debros.open(home, app="demo", models=MODELS))
+            db = await stack.enter_async_context(opening(home))
         report.took("open", "a new home: a key of its own, an empty log")
         facts["imported"] = await import_past(past, report)
         report.title("Ask")
         facts["answers"] = await ask(report)
         report.title("Edit")
-        facts["edits"] = await edit(report)
+        facts["edits"] = await edit(db, report)
         facts["counts"] = counts = await count()
+        shown_before = await db.fingerprint()
         with report.act("close"):
             await stack.aclose()
 
@@ -54,16 +63,24 @@ async def run(past: Past, home: Path, screen: Screen, *, removed: bool) -> Exit:
     report.title("Open again")
     async with AsyncExitStack() as stack:
         with report.act("reopen", OPEN):
-            await stack.enter_async_context(debros.open(home, app="demo", models=MODELS))
-        facts["same_after_reopen"] = same = counts == await count()
-    report.took(
-        "reopen", f"{counted(sum(counts.values()), 'record')}, {'the same' if same else 'NOT the same'} as before"
-    )
+            db = await stack.enter_async_context(opening(home))
+        facts["same_after_reopen"] = same = shown_before == await db.fingerprint()
+    if same:
+        report.took("reopen", f"{counted(sum(counts.values()), 'record')}, every value as before")
+    else:
+        report.failed("the records are not the same as before")
 
     facts["ok"] = verified["whole"] and same
-    report.closing(sum(facts["imported"].values()), verified["entries"], verified["bytes"])
+    conclude(facts, report)
+    if not removed:
+        report.text(f"\ndebros verify {shlex.quote(str(home))}")
     screen.result({"facts": facts, "timings_s": {name: round(s, 6) for name, s in report.timings_s.items()}})
     return Exit.DONE if facts["ok"] else Exit.FAILED
+
+
+def opening(home: Path) -> AbstractAsyncContextManager[Debros]:
+    """Do what `OPEN` shows."""
+    return debros.open(home, app="demo", durability="disk", models=MODELS)
 
 
 async def import_past(past: Past, report: Report) -> dict[str, int]:
@@ -71,7 +88,7 @@ async def import_past(past: Past, report: Report) -> dict[str, int]:
     names = list(dict.fromkeys(commit.author for commit in past.commits))
     changes = sum(len(commit.files) for commit in past.commits)
     total = len(names) + len(past.commits) + changes
-    with report.act("import", "await Commit.create_many(batch)"), report.screen.progress("records") as bar:
+    with report.act("import", IMPORT), report.screen.progress("records") as bar:
         task = bar.add_task("importing", total=total)
         authors = await Author.create_many({"name": name} for name in names)
         bar.advance(task, len(authors))
@@ -88,7 +105,7 @@ async def import_past(past: Past, report: Report) -> dict[str, int]:
                 await FileChange.create_many(files)
                 bar.advance(task, len(files))
     rate = total / report.timings_s["import"]
-    report.took("import", f"{counted(total, 'record')}, validated, signed, on disk: {rate:,.0f} a second")
+    report.took("import", f"{counted(total, 'record')}, checked, signed and on disk: {rate:,.0f} a second")
     return {"authors": len(names), "commits": len(past.commits), "file_changes": changes}
 
 
@@ -129,9 +146,23 @@ def check_home(home: Path, report: Report) -> dict[str, Any]:
     with report.act("verify", "$ debros verify HOME"):
         checked, findings = check(home, report.screen)
     for finding in findings:
-        report.note(f"{finding.position}: {finding.what}: {finding.detail}")
-    entries, size = counted(checked.entries, "entry", "entries"), binary_size(checked.done_bytes)
-    report.took(
-        "verify", f"{entries}, {size}: every address, signature, clock and link; {counted(len(findings), 'finding')}"
-    )
+        report.failed(f"{place_of(finding)}  {finding.what}: {finding.detail}")
+    if not findings:
+        entries, size = counted(checked.entries, "entry", "entries"), binary_size(checked.done_bytes)
+        report.took("verify", f"{entries}, {size}: every address, signature, clock and link is right")
     return {"whole": not findings, "entries": checked.entries, "bytes": checked.done_bytes}
+
+
+def conclude(facts: dict[str, Any], report: Report) -> None:
+    """Say what was done, in numbers that belong together."""
+    imported, verified = facts["imported"], facts["verified"]
+    records = sum(imported.values())
+    report.closing(
+        f"{counted(imported['authors'], 'author')}, {counted(imported['commits'], 'commit')} and "
+        f"{counted(imported['file_changes'], 'file change')} became {counted(records, 'record')}",
+        f"in {counted(verified['entries'], 'signed entry', 'signed entries')}: {binary_size(verified['bytes'])} of log, "
+        f"{verified['bytes'] / records:,.0f} bytes a record.",
+        "Two people edited one of them, and the log can tell who did what.",
+        "Checked from the files alone, closed, and opened again: "
+        + ("nothing is missing." if facts["ok"] else "NOT everything is as it was."),
+    )

@@ -1,0 +1,85 @@
+"""Writing acts: grants, cuts, and lifting them. Signed by the acting identity, one entry per log."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from debros.errors import PermissionDeniedError
+from debros.identity.keys import Device
+from debros.log.acts import MAX_CUT_LINKS, certificate_act, cut_act
+from debros.log.certificate import issue
+from debros.replica.commit import Plan, build
+from debros.replica.replica import Replica
+from debros.replica.store import Group, Store
+
+_EVERYTHING: Final = None  # a cut with these ends is lifted
+
+
+class Act:
+    """A request for one entry that holds acts and no changes."""
+
+    weight = 1
+
+    def __init__(self, store: Store, replica: Replica, signer: Device, acts: list[Any]) -> None:
+        self._store, self._replica, self._signer, self._acts = store, replica, signer, acts
+        self.done = False
+        self.error: BaseException | None = None
+
+    def stage(self, group: Group) -> bool:
+        """Build the entry, alone in its group: what it changes is not known before it is admitted."""
+        if group.staged:
+            return False
+        self._replica.check_right(self._signer)
+        build(self._store, group, self._signer, Plan(self._replica, [], []), acts=self._acts)
+        return True
+
+    def finish(self) -> None:
+        """The acts have taken effect."""
+
+
+async def grant(store: Store, replica: Replica, device: Device, root: Device | None, user: bytes) -> None:
+    """Give a user the right to write to a log that is not open, and lift a cut of the user.
+
+    Raises:
+        PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
+    """
+    if not replica.manifest.is_admin(device.user) or root is None:
+        raise PermissionDeniedError(
+            "only the root key of an admin grants; name admins in `debros.open(..., admins=[did])`"
+        )
+    certificate = issue(root, user, replica.log_id, "write")
+    acts = [certificate_act(certificate), cut_act(user, _EVERYTHING)]
+    await store.commit(Act(store, replica, device, acts))
+
+
+async def revoke(
+    store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool
+) -> None:
+    """Let entries of a key count no more in a log: a user's, by an admin, or a device's, by its user.
+
+    Args:
+        store: the home.
+        replica: the log.
+        device: the key that signs for the acting identity.
+        root: the acting identity's root key, if it is held here.
+        key: root key of the user, or the device's key.
+        keep: whether what is known here goes on counting; otherwise nothing of it does.
+
+    Raises:
+        PermissionDeniedError: the acting identity is no admin, and the key is no device of its own.
+    """
+    store.flush()
+    entries = {
+        entry.digest: entry
+        for entry in (*store.entries.of_author(replica.n, key), *store.entries.of_user(replica.n, key))
+    }
+    own = root is not None and key != root.public and all(entry.user == root.public for entry in entries.values())
+    if own and root is not None:
+        device = root  # only the root itself cuts its devices
+    elif not replica.manifest.is_admin(device.user):
+        raise PermissionDeniedError("only an admin revokes a user, and only the user, with the root key, a device")
+    ends: dict[bytes, tuple[int, bytes]] = {}
+    for entry in entries.values():
+        ends[entry.author] = max(ends.get(entry.author, (-1, b"")), (entry.seq, entry.digest))
+    last = [digest for _, digest in sorted(ends.values(), reverse=True)] if keep else []
+    await store.commit(Act(store, replica, device, [cut_act(key, last[:MAX_CUT_LINKS])]))
