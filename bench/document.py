@@ -15,6 +15,7 @@ from uuid import UUID
 from debros import Field, Index, Model, field, model
 from debros.blocks import dagcbor
 from debros.models.ids import new_id
+from debros.values.scalars import instant_to_wire
 
 DOCUMENTS_PER_AUTHOR: Final = 100
 START: Final = datetime(2025, 1, 1, tzinfo=UTC)
@@ -75,14 +76,15 @@ class Documents:
         """Return documents with ids ready made, for those that are given theirs."""
         return [{"id": new_id(), **one} for one in self.many(count)]
 
-    def parts(self, count: int, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
-        """Return constructor arguments in parts."""
+    def parts(self, count: int, *, with_ids: bool = False, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
+        """Return documents in parts."""
+        make = self.with_ids if with_ids else self.many
         for start in range(0, count, size):
-            yield self.many(min(size, count - start))
+            yield make(min(size, count - start))
 
 
 def encoded_size() -> int:
     """Return the mean size of a document in bytes: its id and fields as one DAG-CBOR map."""
     sample = Documents(1000).with_ids(200)
-    plain = [{**one, "tags": sorted(one["tags"]), "created_at": one["created_at"].isoformat()} for one in sample]
+    plain = [{**one, "tags": sorted(one["tags"]), "created_at": instant_to_wire(one["created_at"])} for one in sample]
     return sum(len(dagcbor.encode(one)) for one in plain) // len(plain)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import debros
 from bench.document import Documents, Post
 from bench.yardsticks import RawTable, to_row
 from debros.blocks.files import Files
@@ -33,7 +34,7 @@ class Homes:
         self._fresh += 1
         return self.directory / f"{self._fresh:03}"
 
-    async def make(self, size: int) -> Path:
+    async def _make(self, size: int) -> Path:
         """Make a home of so many documents, 1,000 in each entry, and close it."""
         home = self.place()
         async with opened(home, durability="process"):
@@ -44,28 +45,34 @@ class Homes:
     async def of(self, size: int) -> Path:
         """Return the home of this size that measurements share: they read it, and write nothing to it."""
         if size not in self._made:
-            self._made[size] = await self.make(size)
+            self._made[size] = await self._make(size)
         return self._made[size]
+
+    async def copy(self, size: int) -> Path:
+        """Return a home of this size to write to."""
+        home = self.place()
+        shutil.copytree(await self.of(size), home)
+        return home
 
     @asynccontextmanager
     async def growing(self, size: int) -> AsyncIterator[Documents]:
-        """Open a new home of this size, on disk, that survives the end of the process; give documents to add."""
-        async with opened(await self.make(size), durability="process"):
+        """Open a home of this size, whose writes survive the end of the process; give documents to add."""
+        home = await self.copy(size)
+        async with opened(home, durability="process"):
             yield Documents(size, seed=2)
+        shutil.rmtree(home)
 
     def raw(self, size: int) -> RawTable:
         """Return a table of this size."""
         table = RawTable(self.place())
-        documents = Documents(size)
-        for _ in range(0, size, 1000):
-            table.insert([to_row(one) for one in documents.with_ids(min(size, 1000))])
+        for part in Documents(size).parts(size, with_ids=True):
+            table.insert([to_row(one) for one in part])
         return table
 
 
 async def ids_of(size: int) -> list[str]:
-    """Return ids of the open home's documents, in an order that has nothing to do with theirs."""
-    rows = await Post.query().select(Post.id).all()
-    ids = [row[0] for row in rows]
+    """Return the ids of the open home's documents, shuffled."""
+    ids = [id for (id,) in await Post.query().select(Post.id).all()]
     assert len(ids) == size, f"{len(ids)} documents, not {size}"
-    debros.blocks  # noqa: B018
+    Random(3).shuffle(ids)
     return ids

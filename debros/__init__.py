@@ -39,6 +39,10 @@ from debros.errors import ValidationError as ValidationError
 
 if TYPE_CHECKING:
     # models
+    # the node
+    from debros.config import Config as Config
+    from debros.current import current_node as current_node
+    from debros.identity.keys import Identity as Identity
     from debros.models.constraints import Ge as Ge
     from debros.models.constraints import Gt as Gt
     from debros.models.constraints import Le as Le
@@ -74,6 +78,9 @@ if TYPE_CHECKING:
     from debros.models.relations import has_one as has_one
     from debros.models.relations import many_to_many as many_to_many
     from debros.models.versions import Version as Version
+    from debros.node import Debros as Debros
+    from debros.node import Status as Status
+    from debros.node import open as open
 
     # queries
     from debros.query.aggregates import avg as avg
@@ -89,14 +96,6 @@ if TYPE_CHECKING:
     from debros.query.rows import NumberedPage as NumberedPage
     from debros.query.rows import Page as Page
     from debros.query.rows import Rows as Rows
-
-    # the node
-    from debros.config import Config as Config
-    from debros.current import current_node as current_node
-    from debros.identity.keys import Identity as Identity
-    from debros.node import Debros as Debros
-    from debros.node import Status as Status
-    from debros.node import open as open
     from debros.replica.transaction import Transaction as Transaction
 
 _HOMES = {

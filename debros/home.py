@@ -44,6 +44,11 @@ class Home:
         except BlockingIOError:
             os.close(self._lock)
             raise StoreLockedError(f"{path} is open already, here or in another process; a home has one node") from None
+        except OSError as error:
+            os.close(self._lock)
+            raise StorageError(
+                f"cannot claim {path} as a home: {error.strerror}; its file system must support locks"
+            ) from error
 
     def identity(self, env: Env) -> Identity:
         """Return the user whose key is kept here, a new one in a new home."""

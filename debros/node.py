@@ -21,6 +21,7 @@ from debros.errors import ConfigError, IdentityError, ModelError, TransactionErr
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
+from debros.log.manifest import Manifest
 from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
@@ -276,7 +277,8 @@ async def open(
         settings: single settings by name, e.g. `durability="process"`; they outrank all other sources.
 
     Raises:
-        ConfigError: a setting is unknown or wrong, or nobody could write to the global log.
+        ConfigError: a setting is unknown or wrong, nobody could write to the global log, or the home holds other logs:
+            those of another app, or of other `admins` or `open`.
         ModelError: the models contradict each other.
         StoreLockedError: the home is open already.
         StorageError: the disk refused.
@@ -296,6 +298,8 @@ async def open_node(
     anybody: bool = True, config: Config | Preset | None = None, settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node in a given world: like `open`, with the environment and the log's files to use."""
+    if not os.fspath(home):
+        raise ConfigError('home is empty: it is the directory of the node, or ":memory:"')
     in_memory = str(home) == MEMORY
     arguments = {**(settings or {}), **({} if app is None else {"app": app})}
     chosen = load(
@@ -311,6 +315,7 @@ async def open_node(
         devices = Devices(None if place is None else place.path / "device", env)
         opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys)
         try:
+            _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
             if opened.fresh_key_needed:
                 if who.root is None:
                     raise IdentityError(
@@ -347,6 +352,22 @@ def _open_store(
         row_cache=config.row_cache,
         max_segment=config.max_segment_bytes,
     )
+
+
+def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable[Manifest]) -> None:
+    """Refuse a home whose logs are not those that the node would write to: the view shows all logs of its home.
+
+    Otherwise a query would show records that `get` does not find and nobody can change.
+    """
+    for found in manifests:
+        if found.app != map.app:
+            raise ConfigError(f"{home} belongs to the app {found.app!r}, not {map.app!r}; use one home for each")
+        if found.scope == "global" and (found.open, found.admins) != (map.open, map.admins):
+            admins = [did_of(key) for key in found.admins]
+            raise ConfigError(
+                f"{home} was written with open={found.open} and admins={admins}, which are fixed for the life of a log; "
+                "open it with the same"
+            )
 
 
 def _map(app: str, anybody: bool, admins: Sequence[str], schemas: Sequence[Schema]) -> ShardMap:

@@ -250,12 +250,11 @@ def _length(data: bytes) -> tuple[int, int]:
 def _behind(read: Read, size: int, bad: int) -> int:
     """Return where to go on behind the bad section at `bad`; `size` if no whole section follows."""
 
-    def is_whole(offset: int, width: int | None = None) -> bool:
+    def is_whole(offset: int) -> bool:
         try:
-            _, _, block, end = section_at(read, offset)
+            return section_at(read, offset)[3] <= size
         except ValueError:
             return False
-        return end <= size and (width is None or end - offset - len(block) - cid.SIZE == width)
 
     length, width = _length(read(10, bad))
     if width and bad + width + length < size and is_whole(bad + width + length):
@@ -266,7 +265,7 @@ def _behind(read: Read, size: int, bad: int) -> int:
         for prefix in _ANY_PREFIX.finditer(data):
             there = at + prefix.start()
             for width in range(_LONGEST, 0, -1):  # a byte above 127 before a length looks like a part of it
-                if there - width > bad and is_whole(there - width, width):
+                if there - width > bad and is_whole(there - width):
                     return there - width
         if len(data) < 4:
             break

@@ -69,7 +69,9 @@ def missing(numbers: list[int], first: int = 1) -> list[Damage]:
     expected = first
     for number in [number for number in numbers if number >= first]:
         if number > expected:
-            gaps.append(Damage(car.position(expected, 0), 0, f"segments {expected} to {number - 1} are missing"))
+            last = number - 1
+            what = f"segment {last} is missing" if last == expected else f"segments {expected} to {last} are missing"
+            gaps.append(Damage(car.position(expected, 0), 0, what))
         expected = number + 1
     if expected == first > 1:
         gaps.append(Damage(car.position(first, 0), 0, f"the view knows segment {first}, which is missing"))

@@ -21,6 +21,7 @@ app = App(
     help="Declarative models over a signed, content-addressed log.",
     help_epilogue="Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 home in use, 130 interrupted.",
     version=lambda: version("debros"),
+    suppress_keyboard_interrupt=False,  # `run` tells of it
 )
 
 
@@ -77,6 +78,11 @@ def run(arguments: Sequence[str]) -> int:
     except DebrosError as error:
         screen.error(error)
         return exit_of(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        screen.error(CommandError(str(error)))
+        return Exit.FAILED
     except KeyboardInterrupt:
         screen.error(CommandError("interrupted; nothing that was acknowledged is lost"))
         return Exit.INTERRUPTED

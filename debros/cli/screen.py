@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -46,6 +47,10 @@ class Screen:
         console.print(Text.assemble(("error: ", "bold red"), shown(str(error))))
         if command:
             console.print(Text.assemble(("next: ", "dim"), shown(command)))
+
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """Show that something is being done, while the block runs; silent off a terminal."""
+        return nullcontext() if self.as_json or not self.console.is_terminal else self.console.status(text)
 
     def progress(self, unit: str) -> Progress:
         """Return a progress bar with rate and time left; it vanishes at its end, and is silent off a terminal.

@@ -19,9 +19,11 @@ def verify(home: Path, screen: Screen) -> Exit:
     """Check the database in `home`; `Exit.FAILED` when anything is damaged.
 
     Raises:
-        CommandError: there is no database.
+        CommandError: there is no database, or its files cannot be read.
     """
     if not (home / "log").is_dir():
+        if (home / "view.sqlite").is_file():
+            raise CommandError(f"the log of {home} is gone: there is no folder {home / 'log'}", exit=Exit.FAILED)
         raise CommandError(f"there is no debros database in {home}", next="debros verify PATH")
     begun = SYSTEM.monotonic_s()
     checked, findings = check(home, screen)
@@ -31,11 +33,11 @@ def verify(home: Path, screen: Screen) -> Exit:
         screen.say(place_of(finding), f"{finding.what}: {finding.detail}", style="red")
     if len(findings) > SHOWN:
         screen.say("", f"... and {len(findings) - SHOWN:,} more; --json lists them all")
+    outcome = counted(len(findings), "finding") if findings else "every address, signature, clock and link is right"
     screen.say(
         "damaged" if findings else "whole",
         f"{counted(checked.entries, 'entry', 'entries')}, {binary_size(checked.done_bytes)} "
-        f"in {duration(elapsed_s)}"
-        + (f": {counted(len(findings), 'finding')}" if findings else ": every address, signature, clock and link is right"),
+        f"in {duration(elapsed_s)}: {outcome}",
         style="bold red" if findings else "bold green",
     )
     screen.result(
@@ -59,15 +61,22 @@ def place_of(finding: Finding) -> str:
 
 
 def check(home: Path, screen: Screen) -> tuple[Progress, list[Finding]]:
-    """Run the verification with a progress bar; return how far it came and what it found."""
+    """Run the verification with a progress bar; return how far it came and what it found.
+
+    Raises:
+        CommandError: the files cannot be read.
+    """
     checked = Progress(0, 0, 0)
     findings: list[Finding] = []
     with screen.progress("bytes") as bar:
         task = bar.add_task("checking", total=None)
-        for told in verify_home(home):
-            if isinstance(told, Finding):
-                findings.append(told)
-            else:
-                checked = told
-                bar.update(task, completed=told.done_bytes, total=told.total_bytes)
+        try:
+            for told in verify_home(home):
+                if isinstance(told, Finding):
+                    findings.append(told)
+                else:
+                    checked = told
+                    bar.update(task, completed=told.done_bytes, total=told.total_bytes)
+        except OSError as error:
+            raise CommandError(f"{home / 'log'} cannot be read: {error.strerror or error}", exit=Exit.FAILED) from error
     return checked, findings

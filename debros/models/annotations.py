@@ -175,7 +175,9 @@ def _target_in_text(text: str, place: Place, attribute: str) -> Target:
     if isinstance(node, ast.Subscript) and ast.unparse(node.value).rpartition(".")[2] == "Optional":
         node, nullable = node.slice, True
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        sides = [side for side in (node.left, node.right) if not (isinstance(side, ast.Constant) and side.value is None)]
+        sides = [
+            side for side in (node.left, node.right) if not (isinstance(side, ast.Constant) and side.value is None)
+        ]
         if len(sides) != 1:
             raise _no_target(place, attribute, text)
         node, nullable = sides[0], True

@@ -119,7 +119,9 @@ def _check_derived(cls: Any, specs: list[FieldSpec], options: Options) -> None:
     if derived[0].codec.kind != "text" or derived[0].nullable:
         raise ModelError(f"{where}: unique='derived' is for `Field[str]`, for the value is the id")
     if options.write != "anyone":
-        raise ModelError(f"{where}: unique='derived' does not go with write={options.write!r}, whose ids name the writer")
+        raise ModelError(
+            f"{where}: unique='derived' does not go with write={options.write!r}, whose ids name the writer"
+        )
 
 
 def _indexes(cls: Any, specs: list[FieldSpec], computed: list[str], options: Options) -> tuple[IndexSpec, ...]:

@@ -11,6 +11,6 @@ from annotated_types import MinLen as MinLen
 from pydantic import StringConstraints
 
 
-def Pattern(regex: str) -> StringConstraints:  # noqa: N802 - it reads as its siblings, which are classes
+def Pattern(regex: str) -> StringConstraints:
     """Text that this regular expression matches somewhere; `^` and `$` anchor it."""
     return StringConstraints(pattern=regex)

@@ -89,7 +89,7 @@ def copy(record: M) -> M:
     cls: Any = type(record)
     shape: Shape = cls.__shape__
     made: M = object.__new__(cls)
-    own = made.__dict__
+    own = vars(made)
     for spec in shape.fields:
         value = record.__dict__[spec.name]
         own[spec.name] = deepcopy(value) if spec.codec.mutable else value

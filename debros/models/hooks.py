@@ -38,17 +38,17 @@ class _HookMark:
     @overload
     def __call__(self, method: H, /) -> H: ...
     @overload
-    def __call__(self) -> Callable[[H], H]: ...
-    def __call__(self, method: H | None = None, /) -> H | Callable[[H], H]:
+    def __call__(self, /) -> _HookMark: ...
+    def __call__(self, method: Any = None, /) -> Any:
         if method is None:
-            return cast(Callable[[H], H], self)
+            return self
         if not isinstance(method, FunctionType):
             raise ModelError(f"@{self._event} marks a method (`def name(self)`), not {method!r}")
         code = method.__code__
         if code.co_argcount + code.co_kwonlyargcount != 1:
             raise ModelError(f"the hook {method.__qualname__} takes only `self`; `self.changes` says what is written")
         setattr(method, _MARK, (*getattr(method, _MARK, ()), self._event))
-        return cast(H, method)
+        return method
 
 
 before_create = _HookMark("before_create")

@@ -32,7 +32,7 @@ def check_models(models: Iterable[Any]) -> None:
     for model in given:
         relations = tuple(_linked(relation, given) for relation in model.__shape__.relations.values())
         if relations != model.__schema__.relations:
-            model.__schema__ = replace(model.__schema__, relations=relations)
+            model.__schema__ = model.__subject__.schema = replace(model.__schema__, relations=relations)
 
 
 def _place(model: Any) -> str:

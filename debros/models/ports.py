@@ -26,13 +26,21 @@ class Transaction(Protocol):
 
     def belongs_to(self, store: Any, /) -> bool:
         """Whether it is a transaction of this node's store."""
+        ...
 
 
 class Node(Protocol):
     """A node, as `debros.current_node()` gives it."""
 
-    env: Env
-    store: Any  # told apart from other nodes' stores, no more
+    @property
+    def env(self) -> Env:
+        """Its clock and randomness."""
+        ...
+
+    @property
+    def store(self) -> Any:
+        """What tells it from other nodes, and their transactions; no more."""
+        ...
 
     def collection(self, schema: Schema) -> Collection:
         """Return one model's records.
@@ -41,9 +49,11 @@ class Node(Protocol):
             ModelError: the node was opened without this model.
             ClosedError: the node is closed.
         """
+        ...
 
     def transaction(self) -> AbstractAsyncContextManager[object]:
         """Begin a transaction, or a savepoint inside one."""
+        ...
 
 
 class Collection(Source, Protocol):
@@ -51,13 +61,19 @@ class Collection(Source, Protocol):
 
     schema: Schema
     table: Table
-    node: Node
+
+    @property
+    def node(self) -> Node:
+        """The node they are on."""
+        ...
 
     def row(self, id: str) -> Row | None:
         """Return the present row in any state, hidden ones too; from memory or one lookup, never waiting."""
+        ...
 
     def rows(self, ids: Sequence[str]) -> list[Row | None]:
         """Return the present rows in the order asked."""
+        ...
 
     async def commit(self, drafts: Sequence[Draft], *, parts: bool = False) -> list[Row]:
         """Write drafts and return the merged rows, durable unless inside a transaction.
@@ -70,24 +86,32 @@ class Collection(Source, Protocol):
             UniqueError, NotFoundError, ConflictError, RestrictedError, PermissionDeniedError, TooLargeError: and
                 nothing is written.
         """
+        ...
 
     async def history(self, id: str) -> list[Step]:
         """Return every entry's effect, oldest first."""
+        ...
 
     async def blame(self, id: str) -> dict[str, Step]:
         """Return, by attribute, the step whose value shows."""
+        ...
 
     async def conflicts(self, id: str) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost."""
+        ...
 
     def now_us(self) -> int:
         """Return the node's wall clock in microseconds since 1970."""
+        ...
 
     def random_bytes(self, n: int) -> bytes:
         """Return bytes fit for ids."""
+        ...
 
     def owner_suffix(self) -> str:
         """Return what a new id must end in for the acting identity: nothing, `~<tag>` or `~admin`."""
+        ...
 
     def meta(self, row: Row) -> Facts:
         """Return what the log knows about a row."""
+        ...

@@ -7,7 +7,6 @@ it was loaded from, `_home` the collection that row belongs to, `_loaded` and `_
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from debros.current import current_node
@@ -18,7 +17,6 @@ from debros.models.fields import Field, field
 from debros.models.meta import MetaOf
 from debros.models.shape import EXTRA
 from debros.models.tracking import changed_fields, changes_of
-from debros.replica.draft import Draft
 from debros.replica.tables import DELETED, TARGET_GONE, Row
 
 if TYPE_CHECKING:
@@ -46,7 +44,9 @@ class Model(metaclass=ModelMeta):
         def __init__(self, **values):
             shape = type(self).__shape__
             if shape is None:
-                raise ModelError(f"{type(self).__name__} is abstract: put `@model(...)` above the class to make records")
+                raise ModelError(
+                    f"{type(self).__name__} is abstract: put `@model(...)` above the class to make records"
+                )
             _set(self, "__dict__", shape.construct(values))
 
         def __setattr__(self, name, value):
@@ -364,7 +364,7 @@ class Model(metaclass=ModelMeta):
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """`{name: (old, new)}` of what a save would write; in an after-hook, of what was written."""
         written: dict[str, tuple[Any, Any]] | None = self.__dict__.get("_written")
-        return dict(written) if written is not None else changes_of(type(self).__shape__, self.__dict__, self._row)
+        return dict(written) if written is not None else changes_of(type(self).__shape__, vars(self), self._row)
 
     def is_changed(self, *names: str) -> bool:
         """Whether any of these fields (any at all, without names) has unsaved changes; a new record's all have.
@@ -378,7 +378,7 @@ class Model(metaclass=ModelMeta):
                 raise UnknownFieldError(type(self).__name__, name, shape.names)
         if self._row is None:
             return True
-        changed = changed_fields(shape, self.__dict__, self._row)
+        changed = changed_fields(shape, vars(self), self._row)
         return bool(changed) if not names else any(spec.name in names for _, spec in changed)
 
     def validate(self) -> None:
@@ -387,7 +387,7 @@ class Model(metaclass=ModelMeta):
         Raises:
             ValidationError: listing everything that is wrong.
         """
-        type(self).__shape__.check_whole(self.__dict__)
+        type(self).__shape__.check_whole(vars(self))
 
     def copy(self) -> Self:
         """Return an unsaved record with the same values, its own lists and sets, and a new id."""

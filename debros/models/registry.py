@@ -55,7 +55,9 @@ def find(target: Target, owner: Any, place: Place) -> Any:
         raise ModelError(f"{owner.__name__}: no model is called {name!r}{known}; define it, or import its module")
     if len(named) > 1:
         places = ", ".join(f"{model.__module__}.{model.__qualname__}" for model in named)
-        raise ModelError(f"{owner.__name__}: several models are called {name!r} ({places}); import the one that is meant")
+        raise ModelError(
+            f"{owner.__name__}: several models are called {name!r} ({places}); import the one that is meant"
+        )
     return named[0]
 
 

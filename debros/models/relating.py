@@ -53,7 +53,9 @@ def relation_of(
         ModelError: a field it needs is missing or of the wrong type, or its options contradict.
     """
     made, target, place = declared.declaration, declared.target, declared.place
-    assert isinstance(made, RelationDeclaration) and target is not None and place is not None
+    assert isinstance(made, RelationDeclaration)
+    assert target is not None
+    assert place is not None
     where = f"{cls.__name__}.{name}"
     if target.nullable and made.kind in ("has_many", "many_to_many"):
         raise ModelError(f"{where}: write `Many[{target.name}]`; the list may be empty, but not None")

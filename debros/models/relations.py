@@ -16,8 +16,8 @@ from debros.schema import OnDelete, RelationSpec
 
 if TYPE_CHECKING:
     from debros.models.record import Model
-    from debros.query.relations import Relation
     from debros.query.query import Query
+    from debros.query.relations import Relation
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -43,9 +43,9 @@ class RelationDeclaration(Declaration):
         ids: str = "",
     ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind: RelationKind = kind
         self.key = key
-        self.on_delete = on_delete
+        self.on_delete: OnDelete = on_delete
         self.order_by = order_by
         self.limit = limit
         self.through = through
@@ -75,7 +75,7 @@ class One(RelationDeclaration, Generic[R]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, method: Callable[[Any], A], /) -> One[A]: ...  # type: ignore[override]  # as a decorator it takes the method's type
+        def __call__(self, method: Callable[[Any], A], /) -> One[A]: ...
 
 
 class Many(RelationDeclaration, Generic[R]):
@@ -94,7 +94,7 @@ class Many(RelationDeclaration, Generic[R]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, method: Callable[[Any], list[A]], /) -> Many[A]: ...  # type: ignore[override]  # as above
+        def __call__(self, method: Callable[[Any], list[A]], /) -> Many[A]: ...
 
 
 def _relation(owner: type, name: str) -> Any:

@@ -150,10 +150,10 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
     try:
         if known:
             await run_before(record, "update", known)
-        shape.check_whole(own)
-        changed = changed_fields(shape, own, row)
-        if not changed:  # the hooks took it back
-            return record
+            changed = changed_fields(shape, own, row)
+            if not changed:  # the hooks took it back
+                return record
+        shape.check_changed(own, [spec.name for _, spec in changed])
         draft = update_draft(shape, own, row, changed, if_unchanged)
         [merged] = await home.commit((draft,))
     except BaseException:  # cancelled, too
@@ -169,7 +169,7 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
 
 async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
     """Save new records of one model; see `Model.create_many`."""
-    records = _constructed(cls, given)
+    records, given_as_records = _constructed(cls, given)
     if not records:
         return records
     shape: Shape = cls.__shape__
@@ -179,11 +179,12 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
     snapshots = [Snapshot(shape, record.__dict__, deep=True) for record in records] if known else []
     transaction = transaction_of(home)
     try:
-        for record in records:
-            if known:
+        if known:
+            for record in records:
                 await run_before(record, "create", known)
                 shape.check_whole(record.__dict__)
-            elif shape.mutable:
+        elif shape.mutable:
+            for record in given_as_records:
                 shape.check_mutable(record.__dict__)
         drafts = [create_draft(shape, record.__dict__, "_fresh" in record.__dict__) for record in records]
         rows = await home.commit(drafts, parts=transaction is None)
@@ -205,13 +206,19 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
     return records
 
 
-def _constructed(cls: Any, given: Iterable[Any]) -> list[Any]:
-    """Return the records meant, those given as dicts constructed; the errors of all of them are told at once."""
+def _constructed(cls: Any, given: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the records meant, and those of them that were given as such: what was just constructed is checked.
+
+    Raises:
+        ValidationError: of all that were given as dicts, with their positions.
+    """
     records: list[Any] = []
+    as_records: list[Any] = []
     errors: list[FieldError] = []
     for n, one in enumerate(given):
-        if not isinstance(one, Mapping):
+        if type(one) is not dict and not isinstance(one, Mapping):
             records.append(one)
+            as_records.append(one)
             continue
         try:
             records.append(cls(**one))
@@ -219,7 +226,7 @@ def _constructed(cls: Any, given: Iterable[Any]) -> list[Any]:
             errors += [replace(each, field=f"{n}.{each.field}") for each in error.errors]
     if errors:
         raise ValidationError(cls.__name__, tuple(errors))
-    return records
+    return records, as_records
 
 
 def _check_new(cls: Any, records: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from debros.current import current_node
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 EXTRA: Final = "_extra"  # the field that holds undeclared values of a model with extra="keep"
 
 _new = object.__new__
+
+
+def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return a function that takes these values out of a dict; `itemgetter` of one name would not give a tuple."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda own: [own[name] for name in names]
 
 
 class Shape:
@@ -55,7 +63,9 @@ class Shape:
             (spec.name, spec.codec.from_column) for spec in schema.fields if spec.codec.from_column is not None
         ]
         registers = [spec for spec in schema.fields if spec.merge == "lww"]
-        self.plain = [(spec.name, spec.wire) for spec in registers if spec.codec.to_wire is None]
+        plain = [spec for spec in registers if spec.codec.to_wire is None]
+        self.plain_wires = [spec.wire for spec in plain]
+        self.plain_values = _getter([spec.name for spec in plain])
         self.converted = [
             (spec.name, spec.wire, spec.codec.to_wire) for spec in registers if spec.codec.to_wire is not None
         ]
@@ -156,7 +166,9 @@ class Shape:
         """Say why a record takes no such argument."""
         if name in self.relations:
             spec = self.relations[name].spec
-            cure = f"give {spec.key}= instead" if spec.kind == "belongs_to" else "relate the records once they are saved"
+            cure = (
+                f"give {spec.key}= instead" if spec.kind == "belongs_to" else "relate the records once they are saved"
+            )
             return FieldError(name, value, "relation", f"is a relation, not a field; {cure}")
         if name in self.computed:
             return FieldError(name, value, "computed", "is computed from the other fields and cannot be given")
@@ -198,22 +210,38 @@ class Shape:
             if value != own[name] or type(value) is not type(own[name]):  # only pydantic's coercion changes a value
                 own[name] = value
 
+    def check_changed(self, own: dict[str, Any], changed: Sequence[str]) -> None:
+        """Check the whole record, but let stand what was so when it was loaded.
+
+        A merge may bring a counter, or a peer any value, beyond its bounds; that is flagged, and must not keep others from saving other fields.
+
+        Raises:
+            ValidationError: listing everything that is wrong in changed fields.
+        """
+        try:
+            self.check_whole(own)
+        except ValidationError:
+            self._check_some(own, changed)
+
     def check_mutable(self, own: dict[str, Any]) -> None:
         """Check the values that may have changed in place since they were assigned.
 
         Raises:
             ValidationError: listing everything that is wrong.
         """
+        if self.mutable:
+            self._check_some(own, [spec.name for spec in self.mutable])
+
+    def _check_some(self, own: dict[str, Any], names: Sequence[str]) -> None:
         errors: list[FieldError] = []
-        for spec in self.mutable:
-            value = own[spec.name]
+        for name in names:
             try:
-                checked = self.rechecker.check_one(spec.name, value)
+                checked = self.rechecker.check_one(name, own[name])
             except ValidationError as error:
                 errors += error.errors
                 continue
-            if checked != value:
-                own[spec.name] = checked
+            if checked != own[name]:  # only pydantic's coercion changes a value
+                own[name] = checked
         if errors:
             raise ValidationError(self.cls.__name__, tuple(errors))
 

@@ -111,5 +111,3 @@ def _default(
     except ValidationError as error:
         raise ModelError(f"{where}: the default {default!r} is not a good value: {error.errors[0].message}") from error
     return True, good if info.codec.to_wire is None else info.codec.to_wire(good)
-
-

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class ModelSubject:
     """The subject of one model class."""
 
+    schema: Schema
+
     def __init__(self, cls: Any) -> None:
         self._cls = cls
+        self.schema = cls.__schema__
 
     def __repr__(self) -> str:
         return f"<subject {self._cls.__name__}>"
@@ -31,11 +34,6 @@ class ModelSubject:
         """The model class."""
         return self._cls
 
-    @property
-    def schema(self) -> Schema:
-        """The model's schema."""
-        return cast("Schema", self._cls.__schema__)
-
     def source(self) -> Collection:
         """Return the model's records on the current node.
 
@@ -43,7 +41,7 @@ class ModelSubject:
             NoNodeError: no node is open, or several are and none is current.
             ModelError: the node was opened without this model.
         """
-        return current_node().collection(self._cls.__schema__)
+        return current_node().collection(self.schema)
 
     def hydrate(self, rows: Sequence[Row], source: Source) -> list[Any]:
         """Make one new record of each row."""

@@ -6,7 +6,7 @@ Two values are equal when their wire forms are: Python's `1 == 1.0 == True` is n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from debros.blocks import dagcbor
 from debros.errors import FieldError, ValidationError
@@ -17,6 +17,8 @@ from debros.schema import FieldSpec
 if TYPE_CHECKING:
     from debros.models.shape import Shape
 
+_BROKEN: Final = object()
+
 
 def to_wire(spec: FieldSpec, value: Any) -> Any:
     """Return the wire form of a checked value; `None` stays."""
@@ -26,6 +28,14 @@ def to_wire(spec: FieldSpec, value: Any) -> Any:
 def _column(spec: FieldSpec, value: Any) -> Any:
     wire = to_wire(spec, value)
     return wire if wire is None or spec.codec.to_column is None else spec.codec.to_column(wire)
+
+
+def _frozen(spec: FieldSpec, value: Any) -> Any:
+    """Return the column of a value that was perhaps changed in place; `_BROKEN` for one that validation will refuse."""
+    try:
+        return _column(spec, value)
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        return _BROKEN
 
 
 def changed_fields(shape: Shape, own: dict[str, Any], row: Row) -> list[tuple[int, FieldSpec]]:
@@ -40,7 +50,7 @@ def changed_fields(shape: Shape, own: dict[str, Any], row: Row) -> list[tuple[in
             continue
         codec = spec.codec
         if codec.mutable:
-            if _column(spec, value) != old:
+            if _frozen(spec, value) != old:
                 found.append((at, spec))
         elif codec.from_column is not None:
             loaded = codec.from_column(old)
@@ -76,17 +86,19 @@ def changes_of(
 
 def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
-    put = {wire: own[name] for name, wire in shape.plain}
+    put = dict(zip(shape.plain_wires, shape.plain_values(own)))  # noqa: B905 - made together, in `Shape`
     for name, wire, convert in shape.converted:
         value = own[name]
         put[wire] = value if value is None else convert(value)
     draft = Draft("create", own["id"], put=put, fresh=fresh)
     for spec in shape.merging:
-        value = to_wire(spec, own[spec.name])
+        value = own[spec.name]
         if spec.merge == "counter":
             if value:
                 draft.inc = {**(draft.inc or {}), spec.wire: value}
-        elif spec.merge == "set":
+            continue
+        value = to_wire(spec, value)
+        if spec.merge == "set":
             if value:
                 draft.add = {**(draft.add or {}), spec.wire: value}
         else:
@@ -149,7 +161,7 @@ class Snapshot:
         self._own = own
         self._saved = dict(own)
         # hooks may change values in place, so their columns are kept too
-        self._frozen = [(spec, _column(spec, own[spec.name])) for spec in shape.mutable] if deep else []
+        self._frozen = [(spec, _frozen(spec, own[spec.name])) for spec in shape.mutable] if deep else []
 
     def restore(self) -> None:
         """Give the record back what it was."""
@@ -157,6 +169,6 @@ class Snapshot:
         own.clear()
         own.update(self._saved)
         for spec, column in self._frozen:
-            if column is not None and _column(spec, own[spec.name]) != column:
+            if column is not None and column is not _BROKEN and _frozen(spec, own[spec.name]) != column:
                 decode = spec.codec.from_column
                 own[spec.name] = column if decode is None else decode(column)

@@ -80,6 +80,8 @@ def check(kind: Kind, column: Column[Any]) -> None:
         raise QueryError(f"{column!r} is of type {column.codec.name}, which has no {kind}")
     if kind in ("min", "max"):
         column.must_order(kind)
+        if column.codec.kind == "any":
+            raise QueryError(f"{column!r}: the type of a nested value is not declared, so it has no {kind}")
 
 
 class Aggregate(Column[T]):

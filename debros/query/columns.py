@@ -62,7 +62,7 @@ class Column(Generic[T]):
             codec: how its values travel.
             sql: the SQL term by which it compares and sorts.
             value: the SQL term of its value, if that is another one (decimals).
-            bindings: what the marks in `sql` stand for; then `value` is `sql`.
+            bindings: what the marks in `sql` stand for, and those in `value` too.
             nullable: whether it may be null.
             owners: the models whose rows it speaks of; this one if not given.
         """

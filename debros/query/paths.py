@@ -25,8 +25,8 @@ class PathColumn(Column[Any]):
 
     def __init__(self, inside: Column[Any], dotted: str) -> None:
         super().__init__(
-            inside.model, f"{inside.name}.{dotted}", ANY, self._at(inside, "a"), bindings=(*inside.bindings, dotted),
-            owners=inside.owners,
+            inside.model, f"{inside.name}.{dotted}", ANY, self._at(inside, "a"), value=self._at(inside, "e"),
+            bindings=(*inside.bindings, dotted), owners=inside.owners,
         )  # fmt: skip
         self._inside = inside
 

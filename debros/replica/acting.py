@@ -31,6 +31,7 @@ class Act:
             return False
         self._replica.check_right(self._signer)
         build(self._store, group, self._signer, Plan(self._replica, [], []), acts=self._acts)
+        group.is_closed = True
         return True
 
     def finish(self) -> None:

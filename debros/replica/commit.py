@@ -165,7 +165,7 @@ def preview(store: Store, replica: Replica, model: Model, before: Row | None, ch
     document = model.states.load(before) if before is not None else model.states.empty()
     document.merge(change.value, replica.clock + 1, entries.next_e, change.version)
     doc, by = (0, 0) if before is None else (before[table.doc_at], before[table.by_at])
-    return model.projection.project(change.id, document, doc, replica.n, by, 1 if before is None else 2)
+    return model.projection.project(change.id, document, doc, replica.n, by)
 
 
 def build(

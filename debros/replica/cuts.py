@@ -1,6 +1,7 @@
 """Cuts taking effect on a replica: entries become void, or count again, and their documents are folded anew.
 
-Which entries are void is `debros.log.rights`' pure function of the set; here is what of the view has to change. Only
+Which entries are void is `debros.log.rights`' pure function of the set; here is what of the view has to change, in one
+transaction with the entry that brought it: a view on disk is the fold of a prefix of the log at any moment. Only
 the entries that a touched register hits are asked about again, and only their documents are folded again.
 """
 
@@ -12,7 +13,7 @@ from debros.identity.certificate import Certificate
 from debros.log.acts import parse_acts
 from debros.log.body import parse_body
 from debros.log.entry import parse_header
-from debros.log.rights import Cuts, Fact
+from debros.log.rights import Cuts, Fact, Register
 from debros.replica.entries import EntryRow
 from debros.replica.refold import refold
 
@@ -29,6 +30,7 @@ class Rights:
         self._replica = replica
         self._cuts: Cuts | None = None
         self._grants: dict[bytes, Certificate] = {}
+        self._touched: set[Register] = set()  # registers whose entries are to be asked about again
         for (e,) in store.view.read("SELECT e FROM acts WHERE log = ? ORDER BY e", (replica.n,)):
             entry = store.entries.by_number(e)
             self._take(entry, parse_body(store.log.read(entry.body)).acts)
@@ -46,14 +48,13 @@ class Rights:
         return self._grants.get(user)
 
     def admit(self, entry: EntryRow, acts: list[Any] | None) -> None:
-        """Take an admitted, indexed entry in; whatever it voids or brings back changes in the view."""
-        if not acts and self._cuts is None:
-            return
-        touched = self._take(entry, acts)
-        if touched:
-            self._reconsider(touched)
+        """Take an admitted, indexed entry in; what it makes void, or brings back, changes with the next flush."""
+        if acts or self._cuts is not None:
+            self._touched |= self._take(entry, acts)
+            if self._touched:
+                self._store.cut.add(self._replica)
 
-    def _take(self, entry: EntryRow, acts: list[Any] | None) -> set[Any]:
+    def _take(self, entry: EntryRow, acts: list[Any] | None) -> set[Register]:
         if self._cuts is None:
             self._cuts = Cuts(self._replica.manifest, self._known)
         for _, act in parse_acts(acts)[0] if acts else ():
@@ -72,20 +73,17 @@ class Rights:
             return None
         return _fact(entry)._replace(prev=parse_header(self._store.log.read(entry.header)).prev)
 
-    def _reconsider(self, registers: set[Any]) -> None:
+    def reconsider(self) -> None:
+        """Mark what is void now and fold its documents anew, in the flush's transaction; `settle` follows."""
         store, log = self._store, self._replica.n
-        store.flush()
         hit: dict[bytes, EntryRow] = {}
-        for root, key in registers:
+        for root, key in self._touched:
             found = store.entries.of_author(log, key)
             if root is None:
                 found += store.entries.of_user(log, key)
             hit.update((entry.digest, entry) for entry in found)
         changed = {entry.digest: void for entry in hit.values() if (void := self.is_void(entry)) != entry.void}
-        if not changed:
-            return
-        with store.view.transaction():
-            store.entries.mark_void(changed)
+        store.entries.mark_void(changed)
         documents = {
             (change.model, change.id)
             for digest in changed
@@ -94,6 +92,10 @@ class Rights:
         }
         for model, id in sorted(documents):
             refold(store, self._replica, store.models[model], id)
+
+    def settle(self) -> None:
+        """Forget what is reconsidered: the transaction is committed."""
+        self._touched = set()
 
 
 def _fact(entry: EntryRow) -> Fact:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from debros.replica.tables import DELETED, REWRITTEN, TARGET_GONE, Row, quoted
+from debros.replica.tables import DELETED, TARGET_GONE, Row, quoted
 from debros.schema import OnDelete
 
 if TYPE_CHECKING:
@@ -166,10 +166,9 @@ class Effects:
 
     def _projected(self, model: Model, row: Row, masked: frozenset[str]) -> Row:
         table = model.table
-        touched = 2 if row[table.flags_at] & REWRITTEN else 1
         document = model.states.load(row)
         place = (row[table.doc_at], row[table.log_at], row[table.by_at])
-        return model.projection.project(row[0], document, *place, touched, masked)
+        return model.projection.project(row[0], document, *place, masked)
 
     def _target_is_gone(self, link: _Link, log: int, key: Any) -> bool:
         if key is None or link.on_delete == "restrict":

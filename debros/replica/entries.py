@@ -7,7 +7,7 @@ are numbered likewise.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from debros.identity.did import did_of, tag
@@ -88,13 +88,18 @@ class Entries:
         self._keys = keys
         self.next_e: int = 1 + (view.db.execute("SELECT max(e) FROM entries").get or 0)
         self._pending: dict[bytes, EntryRow] = {}
+        self._new_tips: dict[tuple[int, bytes], EntryRow] = {}
         self._recent: OrderedDict[bytes, EntryRow] = OrderedDict()
         self._digests: OrderedDict[int, bytes] = OrderedDict()
+        self._void: dict[int, bool] = {}  # what `mark_void` set and the view does not have yet
 
     def add(self, row: EntryRow) -> None:
         """Note an admitted entry, which has the number `next_e`."""
         self.next_e = row.e + 1
         self._pending[row.digest] = row
+        tip = self._new_tips.get((row.log, row.author)) or self.tip(row.log, row.author)
+        if tip is None or row.seq > tip.seq:
+            self._new_tips[row.log, row.author] = row
         self._digests[row.e] = row.digest
 
     def pending(self) -> int:
@@ -139,29 +144,32 @@ class Entries:
 
     def tip(self, log: int, author: bytes) -> EntryRow | None:
         """Return the newest entry of one key in one log, by its own count."""
-        n = self._keys.find(author)
-        newest = (
-            None if n is None else next(self._rows("author = ? AND log = ? ORDER BY s DESC LIMIT 1", (n, log)), None)
-        )
-        for row in self._pending.values():
-            if row.author == author and row.log == log and (newest is None or row.seq > newest.seq):
-                newest = row
+        newest = self._new_tips.get((log, author))
+        if newest is None and (n := self._keys.find(author)) is not None:
+            for (e,) in self._view.read("SELECT e FROM tips WHERE log = ? AND author = ?", (log, n)):
+                newest = self.by_number(e)
         return newest
 
     def mark_void(self, changes: dict[bytes, bool]) -> None:
-        """Set whether entries are void; the view has been flushed, the caller's transaction is running."""
+        """Set whether entries are void, from now on in memory, and in the view with the next `drain_void`."""
         for digest, void in changes.items():
             row = self.find(digest)
             if row is not None:
-                self._view.db.execute("UPDATE entries SET void = ? WHERE e = ?", (int(void), row.e))
-                self._recent[digest] = row._replace(void=void)
+                kept = self._pending if digest in self._pending else self._recent
+                kept[digest] = row._replace(void=void)
+                self._void[row.e] = void
+
+    def drain_void(self) -> None:
+        """Write which entries became void or count again, within the view's running transaction."""
+        changed = [(int(void), e) for e, void in self._void.items()]
+        self._view.db.executemany("UPDATE entries SET void = ? WHERE e = ?", changed)
 
     def _rows(self, where: str, bindings: tuple[Any, ...]) -> Iterator[EntryRow]:
         columns = "e, digest, log, author, user, s, t, header, body, void"
         key = self._keys.key
-        found: Iterable[Any] = self._view.db.execute(f"SELECT {columns} FROM entries WHERE {where}", bindings)
+        found = self._view.read(f"SELECT {columns} FROM entries WHERE {where}", bindings)
         for e, digest, log, author, user, s, t, header, body, void in found:
-            yield EntryRow(e, digest, log, key(author), key(user), s, t, header, body, bool(void))
+            yield EntryRow(e, digest, log, key(author), key(user), s, t, header, body, self._void.get(e, bool(void)))
 
     def _remember(self, row: EntryRow) -> None:
         self._recent[row.digest] = row
@@ -181,8 +189,15 @@ class Entries:
             ],
         )
 
+        self._view.db.executemany(
+            "REPLACE INTO tips VALUES (?, ?, ?)",
+            [(log, number(author), tip.e) for (log, author), tip in self._new_tips.items()],
+        )
+
     def settle(self) -> None:
         """Forget the pending entries: they are committed."""
+        self._new_tips = {}
         for row in self._pending.values():
             self._remember(row)
         self._pending = {}
+        self._void = {}

@@ -64,8 +64,10 @@ def open_store(
     lost = view is not None and not _belongs(view, log, applied)
     rebuilt = view is None or lost
     if view is None or lost:
-        if view is not None:
+        if view is not None:  # it belongs to another past, so what it says of the log counts for nothing
             view.close()
+            log.close()
+            log = LogFile.open(files, log_path, random_bytes=env.random_bytes, max_segment=max_segment)
         view = _new(view_path, prepare, row_cache)
         applied = 0
     store = Store(env, log, view, durable=durable, flush_rows=flush_rows)

@@ -25,7 +25,7 @@ from debros.replica.tables import (
     Table,
     to_column,
 )
-from debros.schema import Bounds, FieldSpec, Schema
+from debros.schema import Bounds, Codec, FieldSpec, Schema
 
 INT64: Final = range(-(2**63), 2**63)
 NONE: Final[frozenset[str]] = frozenset()
@@ -57,6 +57,7 @@ class Projection:
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
         self._id_is_good = id_form(schema)
+        self._inexact = frozenset(spec.wire for spec in schema.fields if spec.merge == "set" and not _is_exact(spec.codec))
         self._append_only = schema.store == "events"
         self._plain = not (self._computed or self._keys)
 
@@ -98,7 +99,10 @@ class Projection:
                 if beyond is not None and beyond(value):
                     flags = OUT_OF_BOUNDS
                 if column is not None:
-                    value = column(value)
+                    shown = column(value)
+                    if wire in self._inexact and shown != dagcbor.encode(value):
+                        return None  # -0.0, which the column does not keep, and ends name the very value
+                    value = shown
             row.append(value)
         if known != len(put) + len(inc) + len(add) + len(keep):
             return None  # fields that only a newer schema knows
@@ -107,13 +111,13 @@ class Projection:
         return self._finish(row)
 
     def project(
-        self, id: str, document: Document, doc: int, log: int, by: int, touched: int, masked: frozenset[str] = NONE
+        self, id: str, document: Document, doc: int, log: int, by: int, masked: frozenset[str] = NONE
     ) -> Row:
-        """Return the row that the cells make. `touched` counts the changes merged; `masked` fields read null."""
+        """Return the row that the cells make. `masked` fields read null."""
         hidden = 0 if document.is_live else DELETED
         if not self._id_is_good(id):
             hidden |= WRONG_ID
-        flags = REWRITTEN if self._append_only and touched > 1 else 0
+        flags = REWRITTEN if self._append_only and document.count > 1 else 0
         shown: set[str] = set()
         row: list[Any] = [id]
         for field in self._fields:
@@ -174,6 +178,12 @@ def sorted_values(values: list[Any]) -> list[Any]:
 
 def _by_length(text: str) -> tuple[int, str]:
     return len(text), text
+
+
+def _is_exact(codec: Codec) -> bool:
+    """Whether the column of a set certainly holds its elements to the bit; floats may lose a sign."""
+    item = codec.item
+    return item is not None and item.kind not in ("float", "list", "set", "tuple", "map", "record", "any")
 
 
 def id_form(schema: Schema) -> Callable[[str], bool]:

@@ -93,7 +93,8 @@ def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[in
             store.entries.next_e, header.digest, replica.n, header.author, user, header.seq, header.clock,
             header_at, body_at, False,
         )  # fmt: skip
-        changes = changes_in(body) if body is not None else ()
-        replica._admit(entry, header.parents(), changes, body.acts if body is not None else None, "remote")
+        changes, skipped = changes_in(body)
+        acts = body.acts if body is not None else None
+        replica._admit(entry, header.parents(), changes, acts, "remote", skipped)
         store.applied = behind(header_at, len(header.raw))
     store.flush_if_full()

@@ -37,17 +37,16 @@ def refold(store: Store, replica: Replica, model: Model, id: str) -> None:
     if before is None:
         return
     table = model.table
-    document, by, counted = Document(store.entries.digest_of), before[table.by_at], 0
+    document, by = Document(store.entries.digest_of), before[table.by_at]
     touching = entries_of(store, model, before)
     for entry in touching:
         change = None if entry.void else change_in(store, replica, model, id, entry)
         if change is None:
             continue
-        counted += 1
         document.merge(change.value, entry.clock, entry.e, change.version)
         if document.born is not None and document.born[1] == entry.e:
             by = store.keys.number(entry.user)
-    row = model.projection.project(id, document, before[table.doc_at], replica.n, by, counted)
+    row = model.projection.project(id, document, before[table.doc_at], replica.n, by)
     model.rows.touched += [
         (before[table.doc_at], entry.e) for entry in touching
     ]  # once `_state` is there, all are noted

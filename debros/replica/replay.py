@@ -56,6 +56,7 @@ class Replay:
                 self._admit_all(waiting)  # it is not the last of the log, so somebody acknowledged it
             if tx is None or tx[1] < 2 or found.header.author not in self._own_keys or found.doubtful:
                 self._admit(found)
+                self._flush_if_full()
                 continue
             waiting.append(found)
             if len(waiting) == tx[1]:
@@ -64,9 +65,11 @@ class Replay:
             self._store.log.truncate_to(waiting[0].body_at)
 
     def _admit_all(self, waiting: list[Found]) -> None:
+        """Admit a whole transaction. No flush comes between: what is behind `applied` would look unfinished."""
         for found in waiting:
             self._admit(found)
         waiting.clear()
+        self._flush_if_full()
 
     def project_again(self, models: Iterable[str], applied: int) -> None:
         """Fold the entries that the view has into the emptied tables of some models."""
@@ -75,11 +78,11 @@ class Replay:
             if found.header_at >= applied:
                 break
             entry = store.entries.find(found.header.digest)
-            if entry is not None and found.body is not None:
-                replica = store.by_number[entry.log]
-                changes = [change for change in changes_in(found.body) if change.model in names]
-                replica.fold_all(changes, entry)
-                self._step(0)
+            if entry is not None and entry.header == found.header_at:  # a second copy, after a failed sync, counts once
+                changes = [change for change in changes_in(found.body)[0] if change.model in names]
+                store.by_number[entry.log].fold_all(changes, entry)
+                self._done += 1
+                self._flush_if_full()
 
     def _admit(self, found: Found) -> None:
         store, header = self._store, found.header
@@ -100,14 +103,13 @@ class Replay:
             e, header.digest, replica.n, header.author, user, header.seq, header.clock, found.header_at,
             found.body_at, False,
         )  # fmt: skip
-        body = found.body
-        changes = changes_in(body) if body is not None else ()
-        replica._admit(entry, header.parents(), changes, body.acts if body is not None else None, "replay")
-        self._step(behind(found.header_at, len(header.raw)))
-
-    def _step(self, applied: int) -> None:
+        changes, skipped = changes_in(found.body)
+        acts = found.body.acts if found.body is not None else None
+        replica._admit(entry, header.parents(), changes, acts, "replay", skipped)
+        store.applied = max(store.applied, behind(found.header_at, len(header.raw)))
         self._done += 1
-        self._store.applied = max(self._store.applied, applied)
+
+    def _flush_if_full(self) -> None:
         if self._store.is_full():
             self._store.flush()
             if self._progress is not None:
@@ -148,7 +150,9 @@ def _entry(body: Section, section: Section) -> Found | None:
     return Found(header, parsed, section.position, body.position, doubtful, body.block)
 
 
-def changes_in(body: Body) -> Iterator[Change]:
-    """Return the changes of good form in a body."""
-    for _, model, version, id, value in good_changes(body.ops):
-        yield Change(model, version, id, value)
+def changes_in(body: Body | None) -> tuple[list[Change], int]:
+    """Return the changes of good form in a body, none if it is encrypted, and how many others are skipped."""
+    if body is None:
+        return [], 0
+    changes = [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+    return changes, len(body.ops) - len(changes)

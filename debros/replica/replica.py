@@ -126,10 +126,14 @@ class Replica:
     def _links(self, tip: Tip) -> tuple[bytes, ...]:
         if not tip.heads or (len(tip.heads) == 1 and tip.prev in tip.heads):
             return ()
-        find = self._store.entries.find
-        others = [row for head in tip.heads if head != tip.prev and (row := find(head)) is not None and not row.void]
-        newest = sorted(others, key=lambda row: (row.clock, row.digest), reverse=True)[:MAX_LINKS]
-        return tuple(sorted(row.digest for row in newest))
+        others: list[tuple[int, bytes]] = []
+        for head in tip.heads - {tip.prev}:
+            row = self._store.entries.find(head)
+            if row is None:  # staged just before this one, by another key
+                others.append((tip.clock, head))
+            elif not row.void:
+                others.append((row.clock, head))
+        return tuple(sorted(digest for _, digest in sorted(others, reverse=True)[:MAX_LINKS]))
 
     def check_right(self, device: Device) -> None:
         """Raise `PermissionDeniedError` if this key may not write here."""
@@ -154,10 +158,14 @@ class Replica:
 
     def _admit(
         self, entry: EntryRow, parents: Iterable[bytes], changes: Iterable[Change], acts: list[Any] | None,
-        origin: Origin,
+        origin: Origin, skipped: int = 0,
     ) -> None:  # fmt: skip
-        """Make an entry that is on disk visible: index it, move the heads, fold its changes."""
+        """Make an entry that is on disk visible: index it, move the heads, fold its changes.
+
+        `skipped` is how many other changes it has, of bad form.
+        """
         store = self._store
+        self.skipped += skipped
         if self.rights.is_void(entry):
             entry = entry._replace(void=True)
         store.entries.add(entry)
@@ -166,7 +174,9 @@ class Replica:
         self.clock = max(self.clock, entry.clock)
         self.changed = True
         if entry.author in self._tips:
-            self._tips[entry.author] = (entry.digest, entry.seq)
+            own = self._tips[entry.author]
+            if own is None or entry.seq > own[1]:  # a fork of the key may come late: the longer branch goes on
+                self._tips[entry.author] = (entry.digest, entry.seq)
         self.fold_all(changes, entry)
         if acts:
             store.note_acts(self, entry)
@@ -179,14 +189,16 @@ class Replica:
         models = self._store.models
         for change in changes:
             model = models.get(change.model)
-            if model is None:
-                self._store.note_unknown(change.model)
-            elif change.row is not None and not entry.void:
+            if model is not None and change.row is not None and not entry.void:
                 self.show(model, change.row, None, checked=True)
-            elif may_write(change.id, entry.user, self.manifest):
+            elif not may_write(change.id, entry.user, self.manifest):
+                self.skipped += 1
+            elif model is None:
+                self._store.note_unknown(change.model)
+            elif model.table.schema.scope == self.manifest.scope:
                 self.fold(model, change, entry)
             else:
-                self.skipped += 1
+                self.skipped += 1  # another log's model: who may write here says nothing about who may write there
 
     def fold(self, model: Model, change: Change, entry: EntryRow) -> Row:
         """Merge one change into its document and show the row that comes of it."""
@@ -221,7 +233,7 @@ class Replica:
             document.merge(change.value, entry.clock, entry.e, change.version)
             if document.born is not None and document.born[1] == entry.e:
                 by = self._store.keys.number(entry.user)
-        return model.projection.project(change.id, document, doc, self.n, by, 1 if before is None else 2)
+        return model.projection.project(change.id, document, doc, self.n, by)
 
     def show(self, model: Model, row: Row, before: Row | None, *, checked: bool = False) -> None:
         """Let a row be seen; `checked`: its unique values were found free."""

@@ -66,7 +66,7 @@ class States:
         document.merge(change, clock, tie, version)
 
     def _load_full(self, document: Document, row: Row, state: Any) -> None:
-        (clock, tie, version), shared, apart, sums, elements, kept, live, born, newest = state
+        (clock, tie, version), shared, apart, sums, elements, kept, live, born, newest, document.count = state
         columns = {spec.wire: (at, decode) for at, spec, decode in self._fields}
         for wire in shared:
             document.registers[wire] = (clock, tie, version, self._column(row, *columns[wire]))
@@ -83,7 +83,7 @@ class States:
             register.waiting = set(waiting)
         document.live = None if live is None else tuple(live)
         document.born = None if born is None else tuple(born)
-        document.newest = tuple(newest)
+        document.newest = None if newest is None else tuple(newest)  # null while all that touched it is void
 
     @staticmethod
     def _column(row: Row, at: int, decode: Callable[[Any], Any] | None) -> Any:
@@ -108,7 +108,7 @@ class States:
         }
         sums = {wire: _to_text(total) for wire, total in document.sums.items()}
         live, born, newest = document.live, document.born, document.newest
-        return dagcbor.encode([common, shared, apart, sums, elements, kept, live, born, newest])
+        return dagcbor.encode([common, shared, apart, sums, elements, kept, live, born, newest, document.count])
 
 
 def _listed(cells: dict[bytes, set[bytes]]) -> list[list[Any]]:

@@ -29,7 +29,7 @@ from debros.replica.uniqueness import Claims
 from debros.replica.view import Rows, View
 from debros.replica.writer import Writer
 
-WAL_PAGES: Final = 2000  # moved into the view's file when the write-ahead log is longer
+WAL_PAGES: Final = 4000  # moved into the view's file when the write-ahead log is longer
 
 
 def behind(position: int, size: int) -> int:
@@ -73,6 +73,7 @@ class Group:
         self.slots: list[int] = []  # where in `blocks` the body of each staged entry is; its header follows
         self.documents: set[tuple[str, int, str]] = set()  # (model, log, id) touched
         self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
+        self.is_closed = False  # whether nobody may join any more
         self._tips: dict[tuple[int, bytes], Tip] = {}
         self._heads: dict[int, tuple[set[bytes], int]] = {}
 
@@ -117,6 +118,7 @@ class Store:
         self.closed = False
         self._durable = durable
         self._flush_rows = flush_rows
+        self.cut: set[Replica] = set()  # logs in which cuts came that take effect with the next flush
         self._new_unknown: set[str] = set()
         self._new_acts: list[tuple[int, int]] = []
         self.writer = Writer(self._run, None if durable else self._run_now)
@@ -207,6 +209,9 @@ class Store:
         ready: list[Request] = []
         deferred: list[Request] = []
         for request in requests:
+            if group.is_closed:
+                deferred.append(request)
+                continue
             try:
                 self.check_open()
                 if self.flush_failure is not None:
@@ -225,6 +230,8 @@ class Store:
             staged.replica._admit(entry, staged.parents, staged.changes, staged.acts, staged.origin)
         if group.staged:
             self.applied = behind(positions[group.slots[-1] + 1], len(group.staged[-1].header))
+        if self.cut:
+            self.flush_if_full()  # before anybody takes a result
 
     def _finish(self, requests: list[Request]) -> None:
         for request in requests:
@@ -241,8 +248,9 @@ class Store:
                 self.flush_failure = error
 
     def is_full(self) -> bool:
-        """Whether enough waits in memory to be moved into the view."""
-        return self.view.pending_rows + self.entries.pending() >= self._flush_rows
+        """Whether enough waits in memory to be moved into the view, or a cut that rows in memory do not show."""
+        full = self.view.pending_rows >= self._flush_rows or self.entries.pending() >= self._flush_rows
+        return full or bool(self.cut)
 
     # -- the view ----------------------------------------------------------------------------------------------
 
@@ -259,6 +267,11 @@ class Store:
             entries.drain()  # numbers new keys, so it comes first
             self.keys.drain()
             view.drain()
+            if self.cut:
+                for replica in self.cut:
+                    replica.rights.reconsider()
+                entries.drain_void()
+                view.drain()
             for replica in self.by_number.values():
                 if replica.changed:
                     view.db.execute(
@@ -291,10 +304,13 @@ class Store:
         entries.settle()
         self.keys.settle()
         self._new_acts, self._new_unknown = [], set()
+        for replica in self.cut:
+            replica.rights.settle()
+        self.cut = set()
         for replica in self.by_number.values():
             replica.changed = False
         self.flush_failure = None
-        if view.wal_pages() > WAL_PAGES:
+        if view.wal_pages > WAL_PAGES:
             view.checkpoint()
 
     def note_unknown(self, model: str) -> None:
@@ -311,7 +327,10 @@ class Store:
 
     def changes_of(self, entry: EntryRow) -> list[Change]:
         """Read an entry's changes of good form from the log."""
-        body = parse_body(self.log.read(entry.body))
+        codec, _, block = self.log.read_section(entry.body)
+        if codec != cid.DAG_CBOR:  # encrypted
+            return []
+        body = parse_body(block)
         return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
 
     def close(self) -> None:

@@ -35,6 +35,7 @@ class Transaction:
         self.ended = False
         self.rows: dict[str, dict[Key, Row]] = {}  # provisional, by model
         self._changes: dict[tuple[int, str, str], dict[str, Any]] = {}  # (log, model, id) -> change
+        self._outside: dict[tuple[int, str, str], Row | None] = {}  # what they change: rows as others see them
         self._dirty: dict[str, dict[Key, Row]] = {}  # of `rows`, what queries do not see yet
         self._claimed: dict[tuple[str, Any], Key] = {}  # (model, unique value) -> who claimed it last in here
         self.settled: list[Callable[[], None]] = []  # records take their final rows, right after the commit
@@ -95,30 +96,39 @@ class Transaction:
             return
         place = (replica.n, name, draft.id)
         held = self._changes.get(place)
-        row = self._merged(replica, model, before, Change(name, table.schema.version, draft.id, value))
+        if held is None:
+            self._outside[place] = before
+        else:
+            value = combine(held, value, PROVISIONAL)
+        change = Change(name, table.schema.version, draft.id, value)
+        row = self._merged(replica, model, self._outside[place], before, change)
         self._check_unique(replica, model, before, row)
-        self._changes[place] = value if held is None else combine(held, value, PROVISIONAL)
+        self._changes[place] = value
         self.rows.setdefault(name, {})[replica.n, draft.id] = row
         self._dirty.setdefault(name, {})[replica.n, draft.id] = row
 
-    def _merged(self, replica: Replica, model: Model, before: Row | None, change: Change) -> Row:
+    def _merged(
+        self, replica: Replica, model: Model, outside: Row | None, before: Row | None, change: Change
+    ) -> Row:
+        """Return the row that the one change of the block makes of what others see; `before` is what it made so far."""
         table, store = model.table, self._store
         clock, e = replica.clock + 1, store.entries.next_e
         by = store.keys.number(self._device.user)
-        if before is None:
-            doc = model.rows.next_doc
-            model.rows.next_doc += 1
+        if outside is None:
+            if before is None:
+                model.rows.next_doc += 1
+            doc = model.rows.next_doc - 1 if before is None else before[table.doc_at]
             row = model.projection.created(change.id, change.value, doc, replica.n, clock, e, by, change.version)
             if row is not None:
                 return row
             document = model.states.empty()
         else:
-            doc, by = before[table.doc_at], before[table.by_at]
-            document = model.states.load(before)
+            doc, by = outside[table.doc_at], outside[table.by_at]
+            document = model.states.load(outside)
         document.merge(change.value, clock, e, change.version)
         if document.born is not None and document.born[1] == e:
             by = store.keys.number(self._device.user)
-        return model.projection.project(change.id, document, doc, replica.n, by, 1 if before is None else 2)
+        return model.projection.project(change.id, document, doc, replica.n, by)
 
     def _check_unique(self, replica: Replica, model: Model, before: Row | None, row: Row) -> None:
         claims, name = model.claims, model.table.schema.name
@@ -152,13 +162,13 @@ class Transaction:
         """Return the present state, for `back_to`."""
         rows = {name: dict(changed) for name, changed in self.rows.items()}
         counts = len(self.settled), len(self.after_commit), len(self.on_rollback)
-        return rows, dict(self._changes), counts
+        return rows, dict(self._changes), dict(self._claimed), counts
 
     def back_to(self, mark: tuple[Any, ...]) -> None:
         """Forget what was written since `mark`; records written since get their unsaved state back."""
-        rows, changes, (settled, hooks, undo) = mark
+        rows, changes, claimed, (settled, hooks, undo) = mark
         self._store.view.hide_provisional()
-        self.rows, self._changes, self._dirty = rows, changes, {}
+        self.rows, self._changes, self._claimed, self._dirty = rows, changes, claimed, {}
         del self.settled[settled:]
         del self.after_commit[hooks:]
         for restore in reversed(self.on_rollback[undo:]):

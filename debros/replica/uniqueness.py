@@ -32,7 +32,7 @@ class Claims:
         self._view, self._rows, self._states, self._digest_of = view, rows, states, digest_of
         table = rows.table
         self._within_log = table.schema.scope == "user"
-        self._pending: dict[Key, tuple[int, str]] = {}
+        self._pending: dict[Key, set[tuple[int, str]]] = {}  # rows not in the file that claimed it, some not any more
         self._dirty: set[Key] = set()
         self.indexes: list[_Index] = []
         for number, index in enumerate(table.schema.indexes):
@@ -68,7 +68,7 @@ class Claims:
         """Take notice of a new state of a row; `checked`: `holder` was asked, and only claims were added."""
         place = (row[self._rows.table.log_at], row[0])
         for key in self.keys(row):
-            self._pending[key] = place
+            self._pending.setdefault(key, set()).add(place)
             if not checked:
                 self._dirty.add(key)
         if before is not None:
@@ -76,11 +76,10 @@ class Claims:
 
     def holder(self, key: Key, log: int, id: str, without: Collection[tuple[int, str]] = ()) -> str | None:
         """Return the id of another record that shows this value, those `without` (log, id) left aside."""
-        claimed = self._pending.get(key)
-        if claimed is not None and claimed != (log, id) and claimed not in without:
-            row = self._rows.pending.get(claimed)
-            if row is not None and key in self.keys(row):
-                return claimed[1]
+        for place in sorted(self._pending.get(key, ())):
+            row = self._rows.pending.get(place)
+            if place != (log, id) and place not in without and row is not None and key in self.keys(row):
+                return place[1]
         for place in self._claimants(key):
             if place != (log, id) and place not in self._rows.pending and place not in without:
                 return place[1]

@@ -1,7 +1,8 @@
 """Checking a whole home offline: every CID, every signature, every clock and every link.
 
-Nothing of the view is needed or trusted. Entries are put through the gate again, in the order in which they lie in the
-log, against a state made only of what was found there. This is a read-only operation.
+Entries are put through the gate again, in the order in which they lie in the log, against a state made only of what was
+found there. Nothing of the view is needed or trusted; but a log that ends too early is whole in itself, so where there is
+a view, it is asked which entry it read last, and that entry has to be there. This is a read-only operation.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import apsw
 
 from debros.blocks import cid
 from debros.blocks.car import Damage, Section, walk
@@ -104,16 +108,41 @@ class _Check:
         log.known[header.digest] = Known(header.author, header.seq, header.clock, user)
 
 
+class Witness(NamedTuple):
+    """The entry that the view read last."""
+
+    position: int
+    digest: bytes
+
+
 def verify_home(home: str | os.PathLike[str]) -> Iterator[Progress | Finding]:
     """Check a home on disk, whether or not a node has it open; the last item is a `Progress` with all bytes done.
 
     Raises:
         OSError: the files cannot be read.
     """
-    yield from verify_log(DiskFiles(), os.path.join(home, "log"))
+    witness = witness_of(os.path.join(home, "view.sqlite"))  # before the log is looked at, for it may grow
+    yield from verify_log(DiskFiles(), os.path.join(home, "log"), witness)
 
 
-def verify_log(files: Files, directory: str) -> Iterator[Progress | Finding]:
+def witness_of(view: str) -> Witness | None:
+    """Return what a view in a file read last; `None` where there is no view, or one that cannot be read."""
+    if not os.path.exists(view):
+        return None
+    # with a write-ahead log the view is open, or its process died; without one nothing needs to be written beside it
+    how = "mode=ro" if os.path.exists(view + "-wal") else "immutable=1"
+    try:
+        with closing(
+            apsw.Connection(f"file:{quote(view)}?{how}", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        ) as db:
+            told = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('last', 'last_digest')").fetchall())
+    except apsw.Error:
+        return None  # the view is made anew when the home is opened: its damage is none of the log
+    position, digest = told.get("last"), told.get("last_digest")
+    return Witness(position, digest) if isinstance(position, int) and isinstance(digest, bytes) else None
+
+
+def verify_log(files: Files, directory: str, witness: Witness | None = None) -> Iterator[Progress | Finding]:
     """Check the log in a directory, like `verify_home`."""
     numbers = list_segments(files, directory)
     for gap in missing(numbers):
@@ -124,6 +153,7 @@ def verify_log(files: Files, directory: str) -> Iterator[Progress | Finding]:
             sizes[number] = handle.size()
     total, done, told = sum(sizes.values()), 0, 0
     check = _Check()
+    lost = witness
     for number in numbers:
         with closing(files.open(segment_path(directory, number), write=False)) as handle:
             for found in walk(handle.pread, sizes[number], number):
@@ -131,8 +161,16 @@ def verify_log(files: Files, directory: str) -> Iterator[Progress | Finding]:
                     yield Finding(found.position, "damage", f"{found.size} bytes are no section: {found.what}")
                     continue
                 yield from check.take(found)
+                if lost is not None and (found.position, found.digest) == lost:
+                    lost = None
                 if done + (found.position & 0xFFFFFFFF) - told > _STEP:
                     told = done + (found.position & 0xFFFFFFFF)
                     yield Progress(told, total, check.entries)
         done += sizes[number]
+    if lost is not None:
+        yield Finding(
+            lost.position,
+            "lost",
+            f"the view has read the entry {cid.to_text(lost.digest)} here, which is not in the log",
+        )
     yield Progress(total, total, check.entries)

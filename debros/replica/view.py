@@ -34,7 +34,8 @@ _SYSTEM: Final = (
     "CREATE TABLE entries (e INTEGER PRIMARY KEY, k INTEGER, digest BLOB, log INTEGER, author INTEGER, user INTEGER,"
     " s INTEGER, t INTEGER, header INTEGER, body INTEGER, void INTEGER)",
     "CREATE INDEX entries_k ON entries (k)",
-    "CREATE INDEX entries_author ON entries (author, log, s)",
+    # the newest entry of each key in each log, by the key's own count
+    "CREATE TABLE tips (log INTEGER, author INTEGER, e INTEGER, PRIMARY KEY (log, author)) WITHOUT ROWID",
     "CREATE TABLE acts (e INTEGER PRIMARY KEY, log INTEGER)",
     # children that a deleted target hides, or whose key it nulls: link "Post.author", the target's id, the child
     "CREATE TABLE effects (link TEXT, target TEXT, model TEXT, log INTEGER, id TEXT,"
@@ -75,11 +76,14 @@ class View:
             raise storage_error(error) from error
         self.tables: dict[str, Rows] = {}
         self.pending_rows = 0
+        self.wal_pages = 0  # in the write-ahead log, as of the last commit
         self._provisional = False
+        self._shown: set[tuple[str, int, str]] = set()  # (model, log, id) of provisional rows
 
     def _connect(self) -> apsw.Connection:
         db = apsw.Connection(self._name, statementcachesize=256)
         self._prepare(db)
+        db.set_wal_hook(self._note_wal)
         on_disk = self._name != MEMORY
         for pragma in (
             "page_size = 4096",
@@ -167,6 +171,8 @@ class View:
         if row is not None:
             rows.cache.move_to_end(key)
             return row
+        if self._provisional and (rows.table.schema.name, log, id) in self._shown:
+            self.hide_provisional()  # a row that may never be is not to be remembered
         row = self._one(rows.table.by_id, (id, log))
         if row is not None:
             self.remember(rows, key, row)
@@ -231,6 +237,7 @@ class View:
             self._provisional = True
         for name, changed in rows.items():
             self.write_rows(self.tables[name], changed.values())
+            self._shown.update((name, log, id) for log, id in changed)
 
     @property
     def is_showing(self) -> bool:
@@ -241,6 +248,7 @@ class View:
         """Take a transaction's rows away again."""
         if self._provisional:
             self._provisional = False
+            self._shown = set()
             self.db.execute("ROLLBACK")
 
     @contextmanager
@@ -257,16 +265,13 @@ class View:
                 raise storage_error(error) from error
             raise
 
+    def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return int(apsw.SQLITE_OK)
+
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, as far as readers allow."""
-        if self._name != MEMORY:
-            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-
-    def wal_pages(self) -> int:
-        """Return how many pages wait in the write-ahead log."""
-        if self._name == MEMORY:
-            return 0
-        return int(self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
+        self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         """Close the connections; the write-ahead log is folded in."""

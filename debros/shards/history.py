@@ -54,7 +54,7 @@ class History:
             was_live, existed = self._document.is_live, self._document.born is not None
             self._document.merge(change.value, entry.clock, entry.e, change.version)
             by = store.keys.number(entry.user)
-            after = model.projection.project(row[0], self._document, row[model.table.doc_at], replica.n, by, 1)
+            after = model.projection.project(row[0], self._document, row[model.table.doc_at], replica.n, by)
             kind = _kind(was_live, existed, self._document.is_live)
             step = Step(
                 kind, after, self._changed(before, after), did_of(entry.user), clock.ms(entry.clock), _text(entry)

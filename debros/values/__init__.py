@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import annotated_types as at
 from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from debros.errors import ModelError
 from debros.schema import Bounds, Codec, Kind
@@ -45,12 +47,15 @@ def describe(annotation: Any, **constraints: Any) -> TypeInfo:
     found: dict[str, Any] = {}
     for item in metadata:
         found.update(_constraints_in(item))
-    found.update((name, value) for name, value in constraints.items() if value is not None)
-    if unknown := found.keys() - set(CONSTRAINTS):
+    given = {name: value for name, value in constraints.items() if value is not None}
+    if unknown := given.keys() - set(CONSTRAINTS):
         raise ModelError(f"no such constraint: {', '.join(sorted(unknown))}; there are {', '.join(CONSTRAINTS)}")
     _check_fit(codec, found)
+    _check_fit(codec, given)
     built = annotation
-    if given := {name: value for name, value in constraints.items() if value is not None}:
+    if given:
+        given = {name: _tighter(name, found.get(name), value) for name, value in given.items()}
+        found.update(given)
         built = Annotated[(annotation, *_metadata(given))]
     return TypeInfo(codec, nullable, _bounds(codec, found) if found else None, built)
 
@@ -84,11 +89,13 @@ def _codec(annotation: Any, depth: int) -> tuple[Codec, bool]:
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         members = {value: value for value in args}
-        return scalars.choice("Literal", members, lambda v: v in members and type(members[v]) is type(v)), nullable
+        return scalars.choice("Literal", members, _is_one_of(members)), nullable
     if origin in _COLLECTIONS or annotation in _COLLECTIONS:
         kind = _COLLECTIONS[origin or annotation]
         item, item_nullable = _codec(args[0] if args else Any, depth + 1)
         name = f"{kind}[{_named(item, item_nullable)}]"
+        if kind == "set" and item.mutable:  # Python could not make the set when a row is read
+            raise ModelError(f"values of type {name} cannot be stored: what stands in a set must not change in place")
         return composites.collection(kind, item, item_nullable, name), nullable
     if origin is tuple:
         return _tuple(args, depth), nullable
@@ -119,6 +126,11 @@ def _tuple(args: tuple[Any, ...], depth: int) -> Codec:
     return composites.fixed_tuple(items, f"tuple[{', '.join(_named(codec, nullable) for codec, nullable in items)}]")
 
 
+def _is_one_of(members: dict[Any, Any]) -> Callable[[Any], bool]:
+    kinds = {type(value) for value in members}
+    return lambda value: type(value) in kinds and value in members and type(members[value]) is type(value)
+
+
 def _named(codec: Codec, nullable: bool) -> str:
     return f"{codec.name} | None" if nullable else codec.name
 
@@ -138,6 +150,15 @@ def _constraints_in(item: Any) -> Iterator[tuple[str, Any]]:
                 yield name, getattr(value, "pattern", value) if name == "pattern" else value
 
 
+def _tighter(name: str, one: Any, other: Any) -> Any:
+    """Return what holds where a constraint is given twice: in `Annotated` and as an argument of `field`."""
+    if one is None or one == other:
+        return other
+    if name == "pattern":
+        raise ModelError(f"two patterns, {one!r} and {other!r}; give one that says both")
+    return max(one, other) if name in ("ge", "gt", "min_length") else min(one, other)
+
+
 def _metadata(constraints: dict[str, Any]) -> list[Any]:
     classes = {"ge": at.Ge, "gt": at.Gt, "le": at.Le, "lt": at.Lt, "min_length": at.MinLen, "max_length": at.MaxLen}
     made: list[Any] = [classes[name](value) for name, value in constraints.items() if name in classes]
@@ -155,6 +176,18 @@ def _check_fit(codec: Codec, constraints: dict[str, Any]) -> None:
             raise ModelError(f"{name}= is a count, not {value!r}")
         if name in ("ge", "gt", "le", "lt") and not codec.is_operand(value):
             raise ModelError(f"{name}={value!r} is no value of type {codec.name}")
+        if name == "pattern":
+            _check_pattern(value)
+
+
+def _check_pattern(pattern: Any) -> None:
+    # pydantic's engine guards writes, Python's flags what peers wrote: both must know the expression
+    try:
+        SchemaValidator(core_schema.str_schema(pattern=pattern))
+        re.compile(pattern)
+    except (SchemaError, re.error) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(f"pattern={pattern!r} is no regular expression that pydantic knows: {reason}") from error
 
 
 def _bounds(codec: Codec, constraints: dict[str, Any]) -> Bounds:

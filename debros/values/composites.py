@@ -45,8 +45,13 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
     to_item, from_item = _nullable(item.to_wire, nullable), _nullable(item.from_wire, nullable)
     accepts_item = _accepts(item, nullable)
 
+    is_item = _is_operand(item, nullable)
+
     def accepts(wire: Any) -> bool:
-        return type(wire) is list and all(accepts_item(value) for value in wire)
+        return type(wire) is list and all(map(accepts_item, wire))
+
+    def is_operand(value: Any) -> bool:
+        return isinstance(value, made) and all(map(is_item, value))
 
     def to_wire(value: Any) -> list[Any]:
         wire = list(value) if to_item is None else [to_item(part) for part in value]
@@ -59,7 +64,7 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
     if kind != "list" or from_item is not None:
         decode = lambda raw: from_wire(libipld.decode_dag_cbor(raw))  # noqa: E731 - one step for every row read
     return Codec(
-        kind, "BLOB", name, accepts, lambda value: isinstance(value, made), to_wire, from_wire,
+        kind, "BLOB", name, accepts, is_operand, to_wire, from_wire,
         to_blob(holds_bytes(item)), decode, mutable=kind != "tuple" or item.mutable, item=item,
     )  # fmt: skip
 
@@ -77,6 +82,7 @@ def _by_length(text: str) -> tuple[int, str]:
 def fixed_tuple(items: Sequence[tuple[Codec, bool]], name: str) -> Codec:
     """Return the codec of `tuple[A, B]`."""
     checks = [_accepts(codec, nullable) for codec, nullable in items]
+    tests = [_is_operand(codec, nullable) for codec, nullable in items]
     writers = [_nullable(codec.to_wire, nullable) or _same for codec, nullable in items]
     readers = [_nullable(codec.from_wire, nullable) or _same for codec, nullable in items]
 
@@ -85,11 +91,16 @@ def fixed_tuple(items: Sequence[tuple[Codec, bool]], name: str) -> Codec:
             return False
         return all(check(value) for check, value in zip(checks, wire, strict=True))
 
+    def is_operand(value: Any) -> bool:
+        if not isinstance(value, tuple) or len(value) != len(tests):
+            return False
+        return all(test(part) for test, part in zip(tests, value, strict=True))
+
     def from_wire(wire: list[Any]) -> tuple[Any, ...]:
         return tuple([read(part) for read, part in zip(readers, wire, strict=True)])
 
     return Codec(
-        "tuple", "BLOB", name, accepts, lambda value: isinstance(value, tuple),
+        "tuple", "BLOB", name, accepts, is_operand,
         lambda value: [write(part) for write, part in zip(writers, value, strict=True)], from_wire,
         to_blob(any(holds_bytes(codec) for codec, _ in items)), lambda raw: from_wire(libipld.decode_dag_cbor(raw)),
         mutable=any(codec.mutable for codec, _ in items),
@@ -102,7 +113,12 @@ def mapping(item: Codec, nullable: bool, name: str) -> Codec:
     accepts_item = _accepts(item, nullable)
 
     def accepts(wire: Any) -> bool:
-        return type(wire) is dict and all(accepts_item(value) for value in wire.values())
+        return type(wire) is dict and all(map(accepts_item, wire.values()))
+
+    is_item = _is_operand(item, nullable)
+
+    def is_operand(value: Any) -> bool:
+        return isinstance(value, dict) and all(type(key) is str for key in value) and all(map(is_item, value.values()))
 
     def to_wire(value: Mapping[str, Any]) -> dict[str, Any]:
         return dict(value) if to_item is None else {key: to_item(part) for key, part in value.items()}
@@ -111,7 +127,7 @@ def mapping(item: Codec, nullable: bool, name: str) -> Codec:
         return wire if from_item is None else {key: from_item(part) for key, part in wire.items()}
 
     return Codec(
-        "map", "BLOB", name, accepts, lambda value: isinstance(value, dict), to_wire, from_wire,
+        "map", "BLOB", name, accepts, is_operand, to_wire, from_wire,
         to_blob(holds_bytes(item)), from_blob if from_item is None else lambda raw: from_wire(from_blob(raw)),
         mutable=True, item=item,
     )  # fmt: skip
@@ -123,6 +139,11 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
     checks = {name: _accepts(codec, nullable) for name, (codec, nullable) in parts.items()}
     writers = {name: _nullable(codec.to_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
     readers = {name: _nullable(codec.from_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
+
+    tests = {name: _is_operand(codec, nullable) for name, (codec, nullable) in parts.items()}
+
+    def is_operand(value: Any) -> bool:  # not of a subclass: what it adds would be lost
+        return type(value) is cls and all(test(getattr(value, name, _same)) for name, test in tests.items())
 
     def from_wire(wire: dict[str, Any]) -> Any:
         return cls(**{name: readers[name](value) for name, value in wire.items() if name in readers})
@@ -138,7 +159,7 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
 
     return Codec(
         "record", "BLOB", f"{cls.__qualname__}{{{', '.join(f'{n}: {c.name}' for n, (c, _) in parts.items())}}}",
-        accepts, lambda value: isinstance(value, cls),
+        accepts, is_operand,
         lambda value: {name: write(getattr(value, name)) for name, write in writers.items()}, from_wire,
         to_blob(any(holds_bytes(codec) for codec, _ in parts.values())), lambda raw: from_wire(from_blob(raw)),
         mutable=True,
@@ -178,6 +199,11 @@ def holds_bytes(codec: Codec) -> bool:
 def _accepts(codec: Codec, nullable: bool) -> Callable[[Any], bool]:
     accepts = codec.accepts
     return (lambda wire: wire is None or accepts(wire)) if nullable else accepts
+
+
+def _is_operand(codec: Codec, nullable: bool) -> Callable[[Any], bool]:
+    is_operand = codec.is_operand
+    return (lambda value: value is None or is_operand(value)) if nullable else is_operand
 
 
 def _nullable(function: Callable[[Any], Any] | None, nullable: bool) -> Callable[[Any], Any] | None:

@@ -12,13 +12,13 @@ from decimal import Decimal
 from typing import Final
 
 MAX_DIGITS: Final = 38
-_TEXT: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[+-][0-9]+)?")
+_TEXT: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[+-][0-9]{1,9})?")
 _BIAS: Final = 2**31
 _COMPLEMENT: Final = bytes(255 - n for n in range(256))
 
 
 def is_canonical(text: str) -> bool:
-    """Whether a text is what `str` gives of a finite decimal of at most 38 digits."""
+    """Whether a text is what `str` gives of a finite decimal of at most 38 digits, with an exponent of at most nine."""
     if _TEXT.fullmatch(text) is None or len(text) > 64:
         return False
     number = Decimal(text)

@@ -6,9 +6,11 @@ import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
+from debros.errors import ModelError
 from debros.schema import Codec
 from debros.values import decimals
 
@@ -16,7 +18,9 @@ EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _EARLIEST: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
 _LATEST: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
 _LONGEST: Final = dt.timedelta.max // dt.timedelta(microseconds=1)
-INT64: Final = range(-(2**63), 2**63)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+_new, _set_int, _set_safe = object.__new__, UUID.__dict__["int"].__set__, UUID.__dict__["is_safe"].__set__
+_UNKNOWN: Final = SafeUUID.unknown
 
 
 def instant_to_wire(value: dt.datetime) -> int:
@@ -27,7 +31,7 @@ def instant_to_wire(value: dt.datetime) -> int:
 
 def instant_from_wire(microseconds: int) -> dt.datetime:
     """Return the aware datetime, in UTC."""
-    return EPOCH + dt.timedelta(0, 0, microseconds)
+    return EPOCH + _MICROSECOND * microseconds  # a third faster than making a timedelta
 
 
 def duration_to_wire(value: dt.timedelta) -> int:
@@ -37,7 +41,46 @@ def duration_to_wire(value: dt.timedelta) -> int:
 
 def duration_from_wire(microseconds: int) -> dt.timedelta:
     """Return the timedelta."""
-    return dt.timedelta(0, 0, microseconds)
+    return _MICROSECOND * microseconds
+
+
+def uuid_from_wire(text: str) -> UUID:
+    """Return the UUID of a canonical text, without the checks of its constructor, which take two thirds of its time."""
+    made: UUID = _new(UUID)
+    _set_int(made, int(text.replace("-", ""), 16))
+    _set_safe(made, _UNKNOWN)
+    return made
+
+
+def _is_unicode(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def _is_int(value: Any) -> bool:
+    # by comparison: `in range(...)` counts through 2**64 numbers for an IntEnum
+    return isinstance(value, int) and type(value) is not bool and -(2**63) <= value < 2**63
+
+
+def _is_finite(value: Any) -> bool:
+    if not isinstance(value, (int, float)) or type(value) is bool:
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _is_aware(value: Any) -> bool:
+    return isinstance(value, dt.datetime) and value.utcoffset() is not None
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, dt.timedelta) and -(2**63) <= duration_to_wire(value) < 2**63
 
 
 def _is_text(parse: Callable[[str], Any], write: Callable[[Any], str]) -> Callable[[Any], bool]:
@@ -61,13 +104,13 @@ def _is_naive_time(text: str) -> dt.time:
     return value
 
 
-TEXT: Final = Codec("text", "TEXT", "str", lambda v: type(v) is str, lambda v: isinstance(v, str))
+TEXT: Final = Codec("text", "TEXT", "str", lambda v: type(v) is str, _is_unicode)
 INT: Final = Codec(
     "int",
     "INTEGER",
     "int",
     lambda v: type(v) is int and -(2**63) <= v < 2**63,
-    lambda v: isinstance(v, int) and type(v) is not bool and v in INT64,
+    _is_int,
 )
 BOOL: Final = Codec(
     "bool", "INTEGER", "bool", lambda v: type(v) is bool, lambda v: type(v) is bool, to_column=int, from_column=bool
@@ -77,16 +120,18 @@ FLOAT: Final = Codec(
     "REAL",
     "float",
     lambda v: type(v) is float,
-    lambda v: isinstance(v, (int, float)) and type(v) is not bool,
+    _is_finite,
     to_wire=lambda v: float(v) + 0.0,  # -0.0 is written 0.0
 )
-BYTES: Final = Codec("bytes", "BLOB", "bytes", lambda v: type(v) is bytes, lambda v: isinstance(v, bytes))
+BYTES: Final = Codec(
+    "bytes", "BLOB", "bytes", lambda v: type(v) is bytes, lambda v: isinstance(v, bytes), to_wire=bytes
+)
 INSTANT: Final = Codec(
     "instant",
     "INTEGER",
     "datetime",
     lambda v: type(v) is int and _EARLIEST <= v <= _LATEST,
-    lambda v: isinstance(v, dt.datetime) and v.tzinfo is not None,
+    _is_aware,
     to_wire=instant_to_wire,
     from_wire=instant_from_wire,
     from_column=instant_from_wire,
@@ -96,7 +141,7 @@ DURATION: Final = Codec(
     "INTEGER",
     "timedelta",
     lambda v: type(v) is int and -(2**63) <= v < 2**63 and abs(v) <= _LONGEST,
-    lambda v: isinstance(v, dt.timedelta),
+    _is_duration,
     to_wire=duration_to_wire,
     from_wire=duration_from_wire,
     from_column=duration_from_wire,
@@ -139,8 +184,8 @@ IDENTIFIER: Final = Codec(
     _is_text(UUID, str),
     lambda v: isinstance(v, UUID),
     to_wire=str,
-    from_wire=UUID,
-    from_column=UUID,
+    from_wire=uuid_from_wire,
+    from_column=uuid_from_wire,
 )
 
 SCALARS: Final[dict[Any, Codec]] = {
@@ -153,11 +198,11 @@ def choice(name: str, members: dict[Any, Any], is_member: Callable[[Any], bool])
     """Return the codec of an enum or a `Literal`: `members` by wire value, which are texts or integers.
 
     Raises:
-        ValueError: another kind of value among them.
+        ModelError: another kind of value among them.
     """
     kinds = {type(wire) for wire in members}
-    if not kinds <= {str, int}:
-        raise ValueError(f"{name} has values that are neither text nor integers")
+    if not kinds <= {str, int} or not all(_is_unicode(wire) or _is_int(wire) for wire in members):
+        raise ModelError(f"{name} has values that are neither text nor integers of 64 bits")
     is_enum = any(isinstance(member, Enum) for member in members.values())
     return Codec(
         "choice",

@@ -74,6 +74,14 @@ def test_agrees_with_a_reader_written_from_the_page_whatever_the_chunk(data: byt
     assert (verdict.state, verdict.first_bad, verdict.keep) == (expected.verdict, expected.first_bad, expected.keep)
 
 
+def test_a_section_is_found_wherever_its_prefix_lies_in_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(car, "_CHUNK", 64)
+    for gap in range(1, 200):
+        data = start() + b"\xff" * gap + section(b"found")
+        _, sections = read(data, 1, 0)
+        assert [one.block for one in sections[1:]] == [b"found"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(segments())
 def test_damage_and_sections_cover_every_byte_once(data: bytes) -> None:

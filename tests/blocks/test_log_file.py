@@ -299,9 +299,9 @@ def test_a_missing_segment_is_reported_and_the_rest_is_read(files: MemoryFiles) 
     log.close()
     del files.files[TWO]
     log = open_log(files)
-    assert [finding.damage.what for finding in log.report] == ["segments 2 to 2 are missing"]
+    assert [finding.damage.what for finding in log.report] == ["segment 2 is missing"]
     assert [content[0] for content in contents(log)] == [0, 2, 3]
-    assert [found.what for found in log.verify() if isinstance(found, Damage)] == ["segments 2 to 2 are missing"]
+    assert [found.what for found in log.verify() if isinstance(found, Damage)] == ["segment 2 is missing"]
     log.close()
 
 

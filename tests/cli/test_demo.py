@@ -11,7 +11,7 @@ import pytest
 
 from debros.cli import main
 from debros.cli.demo.generated import generate
-from debros.cli.demo.past import CommitPast
+from tests.support.histories import write_history
 
 Captured = pytest.CaptureFixture[str]
 COMMITS = generate(120).commits
@@ -19,19 +19,7 @@ COMMITS = generate(120).commits
 
 @pytest.fixture
 def history(tmp_path: Path) -> Path:
-    path = tmp_path / "story.jsonl"
-    path.write_text("".join(json.dumps(as_json(commit)) + "\n" for commit in COMMITS), encoding="utf-8")
-    return path
-
-
-def as_json(commit: CommitPast) -> dict[str, Any]:
-    return {
-        "sha": commit.sha,
-        "author": commit.author,
-        "authored_at": commit.authored_at.isoformat(),
-        "subject": commit.subject,
-        "files": [{"path": file.path, "added": file.added, "deleted": file.deleted} for file in commit.files],
-    }
+    return write_history(tmp_path / "story.jsonl", COMMITS)
 
 
 def facts_of(history: Path, home: Path, capsys: Captured) -> dict[str, Any]:
@@ -66,9 +54,17 @@ def test_its_answers_are_those_one_counts_by_hand(history: Path, tmp_path: Path,
     touched = Counter(file.path for commit in COMMITS for file in commit.files)
     path = min(touched, key=lambda name: (-touched[name], name))
     touching = [commit.sha for commit in reversed(COMMITS) if path in {file.path for file in commit.files}]
-    assert answers["touching"] == {"path": path, "shas": touching[:5]}
+    assert answers["touching"] == {"path": path, "shas": touching[:5], "index": answers["touching"]["index"]}
+    assert answers["touching"]["index"] is not None  # it does not read every commit
 
-    area = min(file.area for file in COMMITS[-1].files)
+    years = Counter(commit.authored_at.year for commit in COMMITS)
+    authors = {year: len({c.author for c in COMMITS if c.authored_at.year == year}) for year in years}
+    assert answers["years"] == [
+        {"year": year, "commits": years[year], "authors": authors[year]} for year in sorted(years, reverse=True)
+    ]
+
+    folders = ({file.area for file in commit.files} - {"."} for commit in reversed(COMMITS))
+    area = min(next(filter(None, folders)))
     inside = [commit.sha for commit in reversed(COMMITS) if area in {file.area for file in commit.files}]
     assert answers["page"] == {"area": area, "shas": inside[8:16]}
 
@@ -79,6 +75,11 @@ def test_its_edits_are_remembered(history: Path, tmp_path: Path, capsys: Capture
         "sha": COMMITS[-1].sha,
         "gone_while_deleted": True,
         "history": ["create", "update", "update", "delete", "restore"],
+        "by": ["you", "somebody else", "you", "you", "you"],
+        "blame": {
+            **dict.fromkeys(("added", "areas", "author_id", "authored_at", "deleted", "sha"), "you"),
+            "subject": "somebody else",
+        },
         "subject": "Rewritten, and the log knows by whom",
     }
 

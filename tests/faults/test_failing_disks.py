@@ -120,6 +120,21 @@ def test_when_the_new_segment_fails_too_nothing_more_is_written(call: str) -> No
     log.close()
 
 
+def test_a_group_that_could_neither_be_synced_nor_cut_nor_written_anew_is_not_shown() -> None:
+    disk = MemoryFiles()
+    failing = FailingFiles(disk)
+    log = open_log(failing)
+    log.append(blocks_of(b"before"), durable=True)
+    failing.arm(forever=True, on={"sync", "truncate", "create"})
+    with pytest.raises(StorageError, match="opened again"):
+        log.append(blocks_of(b"group"), durable=True)
+    assert b"group" in disk.files[ONE]
+    assert contents(log) == [b"before"]
+    assert [found for found in log.verify() if isinstance(found, car.Damage)] == []
+    log.close()
+    assert contents(open_log(disk)) == [b"before", b"group"]
+
+
 def test_when_the_group_cannot_be_written_into_the_new_segment_nothing_more_is_written() -> None:
     disk = MemoryFiles()
     failing = FailingFiles(disk)

@@ -38,7 +38,7 @@ def test_where_there_is_no_repository_the_demo_says_that_it_generates_one(tmp_pa
     assert (done.stderr, done.returncode) == ("", 0)
     history = json.loads(done.stdout)["facts"]["history"]
     assert history["source"] == "generated"
-    assert history["note"].startswith("generated, for git cannot read .: not a git repository")
+    assert history["note"] == "no history here (git cannot read .: not a git repository), so this one is made up"
 
 
 @pytest.mark.parametrize("missing", ["cyclopts", "rich"])

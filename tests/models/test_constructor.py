@@ -124,7 +124,7 @@ def test_an_abstract_model_makes_no_records() -> None:
 
 def test_positional_arguments_are_a_type_error() -> None:
     with pytest.raises(TypeError):
-        Author("ana")  # type: ignore[misc]  # wrong on purpose
+        Author("ana")  # type: ignore[call-arg]  # wrong on purpose
 
 
 def test_a_record_shows_its_values() -> None:

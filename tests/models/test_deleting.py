@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Many, Model, One, after_delete, belongs_to, field, has_many, has_one, model
+from tests.support.nodes import a_node
 
 deleted: list[str] = []
 
@@ -119,7 +119,7 @@ async def test_a_cascade_that_fails_deletes_nothing() -> None:
             pass
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(Folder.__hooks__, "before_delete", (lambda self: (_ for _ in ()).throw(Boom()),))  # type: ignore[index]  # a dict
+            patch.setitem(Folder.__hooks__, "before_delete", (lambda self: (_ for _ in ()).throw(Boom()),))
             with pytest.raises(Boom):
                 await root.delete(cascade=True)
         assert await Folder.count() == 2

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Many, Model, One, belongs_to, computed, field, has_many, model
+from tests.support.nodes import a_node
 
 
 @model(scope="global")

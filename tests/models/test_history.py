@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Model, field, model
 from debros.identity.keys import Identity
+from tests.support.nodes import a_node
 
 
 @model(scope="global")

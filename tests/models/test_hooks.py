@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-from tests.support.nodes import a_node
 
 import debros
 from debros import (
@@ -24,6 +23,7 @@ from debros import (
     hooks_of,
     model,
 )
+from tests.support.nodes import a_node
 
 calls: list[str] = []
 
@@ -259,7 +259,7 @@ async def test_an_after_hook_may_save_the_record_again() -> None:
         n: Field[int] = field(default=0)
 
         @after_save
-        async def count(self) -> None:
+        async def count_up(self) -> None:
             if self.n < 3:
                 self.n += 1
                 await self.save()
@@ -293,11 +293,11 @@ async def test_hooks_that_take_a_change_back_write_nothing() -> None:
 def test_a_hook_takes_only_self() -> None:
     with pytest.raises(debros.ModelError, match="takes only `self`"):
 
-        @before_save
+        @before_save  # type: ignore[type-var]  # wrong on purpose
         def hook(self: Any, changes: Any) -> None: ...
 
     with pytest.raises(debros.ModelError, match="marks a method"):
-        before_save(staticmethod(lambda: None))  # type: ignore[arg-type]  # wrong on purpose
+        before_save(staticmethod(lambda: None))  # type: ignore[type-var]  # wrong on purpose
 
 
 async def test_in_a_transaction_after_hooks_come_once_and_after_the_commit() -> None:
@@ -339,7 +339,7 @@ async def test_after_a_transaction_changes_are_those_of_all_its_saves() -> None:
         async with node.transaction():
             await told.update(a=1)
             await told.update(a=2, b=3)
-            with pytest.raises(RuntimeError):
+            with pytest.raises(RuntimeError):  # noqa: PT012 - the error leaves the block
                 async with node.transaction():
                     await told.update(b=9)
                     raise RuntimeError
@@ -348,7 +348,7 @@ async def test_after_a_transaction_changes_are_those_of_all_its_saves() -> None:
 
 async def test_a_transaction_that_is_undone_runs_no_after_hook() -> None:
     async with a_node(Note) as node:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError):  # noqa: PT012 - the error leaves the block
             async with node.transaction():
                 await Note.create()
                 raise RuntimeError

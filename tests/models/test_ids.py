@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Mapping
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Model, current, model
 from debros.env import SystemEnv
 from debros.models.ids import IdSource, flaw_of, new_id
+from tests.support.nodes import a_node
 
 
 class SteppingEnv(SystemEnv):
@@ -100,7 +100,9 @@ def test_a_given_id_may_be_any_text_of_1_to_128_bytes(id: str) -> None:
     assert Thing(id=id, name="x").id == id
 
 
-@pytest.mark.parametrize("id", ["x" * 129, "é" * 65, "a/b", "a\n", "a\x7f", "a\x85b", "a~b", "~", "\ud800", 7, None, b"a"])
+@pytest.mark.parametrize(
+    "id", ["x" * 129, "é" * 65, "a/b", "a\n", "a\x7f", "a\x85b", "a~b", "~", "\ud800", 7, None, b"a"]
+)
 def test_other_ids_are_refused(id: object) -> None:
     assert flaw_of(id, "") is not None
     with pytest.raises(debros.ValidationError) as caught:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Many, Model, One, belongs_to, computed, field, has_many, model
+from tests.support.nodes import a_node
 
 
 class Timestamped:
@@ -71,7 +71,7 @@ def test_a_class_below_a_model_without_the_decorator_is_abstract() -> None:
         colour: Field[str]
 
     with pytest.raises(debros.ModelError, match="abstract"):
-        Special(name="x", note=None, colour="red")
+        Special(name="x", note=None, colour="red")  # type: ignore[call-arg]  # `note` is of a plain mixin
     with pytest.raises(debros.ModelError):
         debros.schema_of(Special)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Many, Model, One, belongs_to, field, has_many, many_to_many, model
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
+from tests.support.nodes import a_node
 
 
 @model(scope="global", name="people")
@@ -37,7 +37,7 @@ async def test_relations_name_their_targets_as_stored() -> None:
 
 
 def test_a_target_that_is_not_opened_is_named_with_the_cure() -> None:
-    with pytest.raises(debros.ModelError, match="Pet.owner leads to Person, which is not opened; add it"):
+    with pytest.raises(debros.ModelError, match=r"Pet\.owner leads to Person, which is not opened; add it"):
         check_models([Pet])
 
 
@@ -47,7 +47,7 @@ def test_a_target_that_does_not_exist_is_named() -> None:
         parent_id: Field[str]
         parent: One[Persson] = belongs_to("parent_id")  # type: ignore[name-defined]  # noqa: F821 - wrong on purpose
 
-    with pytest.raises(debros.ModelError, match="no model is called 'Persson'; did you mean 'Person'"):
+    with pytest.raises(debros.ModelError, match=r"no model is called 'Persson'; did you mean 'Person'"):
         check_models([Orphan])
 
 
@@ -75,7 +75,7 @@ def test_a_key_that_the_other_model_lacks_is_named(relation: Any, says: str) -> 
     class Keeper(Model):
         pets: Many[Pet] = relation
 
-    with pytest.raises(debros.ModelError, match=f"Keeper.*{says}"):
+    with pytest.raises(debros.ModelError, match=rf"Keeper.*{says}"):
         check_models([Keeper, Pet, Person])
 
 

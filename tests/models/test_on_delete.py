@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Model, One, belongs_to, field, model
+from tests.support.nodes import a_node
 
 
 @model(scope="global")

@@ -30,10 +30,12 @@ def test_every_listed_name_can_be_imported() -> None:
         assert getattr(debros, name) is not None
         assert name in dir(debros)
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):
-        debros.Modell  # type: ignore[attr-defined]  # noqa: B018 - wrong on purpose
+        debros.Modell  # noqa: B018 - wrong on purpose
 
 
 def test_import_debros_loads_neither_pydantic_nor_sqlite_nor_the_query_engine() -> None:
-    code = "import debros, sys; print([m for m in sys.modules if m.split('.')[0] in ('pydantic', 'apsw', 'nacl', 'trio')])"
+    code = (
+        "import debros, sys; print([m for m in sys.modules if m.split('.')[0] in ('pydantic', 'apsw', 'nacl', 'trio')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

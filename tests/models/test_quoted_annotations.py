@@ -1,25 +1,25 @@
 """Annotations without `from __future__ import annotations`: types, quoted parts, wholly quoted, local classes."""
 
-import typing
 from enum import Enum
 from typing import Annotated, Any, List, Optional  # noqa: UP035 - the old spellings are tested
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Many, MaxLen, Model, One, belongs_to, computed, field, has_many, model
+from tests.support.nodes import a_node
 
 
 @model(scope="global")
 class Writer(Model):
+    class Mood(Enum):  # a name of the class body
+        CALM = "calm"
+
     name: Field[Annotated[str, MaxLen(5)]]
     nick: "Field[str | None]" = field(default=None)
-    mood: Field["Mood | None"] = field(default=None) if typing.TYPE_CHECKING else field(default="calm")  # type: ignore[assignment]  # see Mood
+    mood: Field["Mood | None"] = field(default=Mood.CALM)
     texts: Many["Text"] = has_many("writer_id")
     first: "Many[Text]" = has_many("writer_id")
-
-    Mood = str  # a name of the class body
 
 
 @model(scope="global")
@@ -28,8 +28,8 @@ class Text(Model):
     numbers: Field["list[int]"] = field(default_factory=list)
     writer: One[Writer] = belongs_to("writer_id")
     maybe: One["Writer | None"] = belongs_to("writer_id")
-    optional: One[Optional["Writer"]] = belongs_to("writer_id")  # noqa: UP007, UP045 - as above
-    whole: "One[Optional[Writer]]" = belongs_to("writer_id")
+    optional: One[Optional["Writer"]] = belongs_to("writer_id")
+    whole: "One[Optional[Writer]]" = belongs_to("writer_id")  # noqa: UP045 - as above
 
     @belongs_to("writer_id")
     def author(self) -> "Writer": ...
@@ -65,7 +65,7 @@ async def test_they_lead_to_records() -> None:
         assert await text.optional == await text.author == writer
         assert await writer.texts == await writer.first == [text]
         assert text.size == 1
-        assert writer.mood == "calm"
+        assert writer.mood is Writer.Mood.CALM
 
 
 async def test_models_local_to_a_function_find_each_other() -> None:
@@ -76,7 +76,7 @@ async def test_models_local_to_a_function_find_each_other() -> None:
     class Left(Model):
         colour: Field[Colour]
         right_id: Field["str | None"] = field(default=None)
-        right: One["Right | None"] = belongs_to("right_id")  # type: ignore[type-arg]  # noqa: F821 - defined below
+        right: One["Right | None"] = belongs_to("right_id")
         parent: One["Left | None"] = belongs_to("right_id")
 
     @model(scope="global")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Many, Model, One, belongs_to, field, has_many, has_one, many_to_many, model
+from tests.support.nodes import a_node
 
 
 @model(scope="global")

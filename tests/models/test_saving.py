@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from enum import Enum
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
 import trio
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Model, Pattern, field, model
+from tests.support.nodes import a_node
 
 
 class Colour(Enum):
@@ -53,7 +54,7 @@ class Item(Model):
     notes: Field[list[str]] = field(default_factory=list)
 
 
-VALUES = {
+VALUES: dict[str, Any] = {
     "text": "é",
     "number": -3,
     "real": 2.25,
@@ -149,8 +150,39 @@ async def test_a_wrong_value_put_in_place_is_refused_at_save_and_stays_unsaved()
         with pytest.raises(debros.ValidationError) as caught:
             await item.save()
         assert caught.value.errors[0].field.startswith("notes")
-        assert item.notes == [3]
+        assert item.notes == [3]  # type: ignore[comparison-overlap]  # as put in above
         assert (await Item.get(item.id)).notes == []
+
+
+async def test_what_cannot_be_stored_at_all_is_refused_like_any_wrong_value() -> None:
+    async with a_node(Item):
+        item = await Item.create(sku="1")
+        item.notes.append(object())  # type: ignore[arg-type]  # wrong on purpose
+        item.tags.add(3)  # type: ignore[arg-type]  # wrong on purpose
+        with pytest.raises(debros.ValidationError) as caught:
+            await item.save()
+        assert {error.field.partition(".")[0] for error in caught.value.errors} == {"notes", "tags"}
+        assert item.is_changed("notes", "tags")
+
+
+async def test_a_value_that_a_merge_took_beyond_its_bound_does_not_keep_others_from_saving() -> None:
+    @model(scope="global")
+    class Shelf(Model):
+        stock: Field[int] = field(default=0, merge="counter", ge=0)
+        label: Field[str] = field(default="", max_length=3)
+
+    async with a_node(Shelf):
+        shelf = await Shelf.create(stock=1)
+        await Shelf.increment(shelf.id, stock=-3)
+        await shelf.refresh()
+        assert (shelf.stock, shelf.meta.flagged) == (-2, True)
+        await shelf.update(label="x")
+        assert (await Shelf.get(shelf.id)).label == "x"
+        with pytest.raises(debros.ValidationError) as caught:
+            await shelf.update(stock=-1)
+        assert [error.field for error in caught.value.errors] == ["stock"]
+        await shelf.update(stock=0)
+        assert not shelf.meta.flagged
 
 
 async def test_only_changed_fields_are_written_so_two_copies_merge() -> None:
@@ -438,8 +470,6 @@ async def test_a_record_keeps_the_node_it_came_from() -> None:
 
 
 def test_a_pattern_can_be_annotated() -> None:
-    from typing import Annotated
-
     @model(scope="global")
     class Coded(Model):
         code: Field[Annotated[str, Pattern(r"^[a-z]+$")]]

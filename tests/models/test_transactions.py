@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.nodes import a_node
 
 import debros
 from debros import Field, Model, field, model
+from tests.support.nodes import a_node
 
 
 @model(scope="global")
@@ -21,7 +21,7 @@ async def test_a_rollback_gives_records_their_unsaved_state_back() -> None:
         old = await Account.create(owner="ana", balance=5)
         gone = await Account.create(owner="cy")
         new = Account(owner="bo")
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError):  # noqa: PT012 - the error leaves the block
             async with node.transaction():
                 old.balance = 7
                 old.log.append("x")
@@ -72,7 +72,7 @@ async def test_a_nested_transaction_is_a_savepoint() -> None:
         account = await Account.create(owner="ana")
         async with node.transaction():
             await account.update(balance=1)
-            with pytest.raises(RuntimeError):
+            with pytest.raises(RuntimeError):  # noqa: PT012 - the error leaves the block
                 async with node.transaction():
                     await account.update(balance=2)
                     raise RuntimeError
@@ -83,7 +83,7 @@ async def test_a_nested_transaction_is_a_savepoint() -> None:
 async def test_create_many_in_a_transaction_is_undone_whole() -> None:
     async with a_node(Account) as node:
         records = [Account(owner=str(n)) for n in range(3)]
-        with pytest.raises(debros.UniqueError):
+        with pytest.raises(debros.UniqueError):  # noqa: PT012 - the error leaves the block
             async with node.transaction():
                 await Account.create_many(records)
                 await Account.create(owner="1")
@@ -95,7 +95,7 @@ async def test_a_restore_is_undone_with_its_transaction() -> None:
     async with a_node(Account) as node:
         account = await Account.create(owner="ana")
         await account.delete()
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError):  # noqa: PT012 - the error leaves the block
             async with node.transaction():
                 await account.restore()
                 raise RuntimeError

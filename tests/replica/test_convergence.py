@@ -21,7 +21,7 @@ from debros.schema import Schema
 from tests.support.entries import NOW
 from tests.support.naive import fold
 from tests.support.naive_rows import expected
-from tests.support.stores import FakeEnv, deliver, meaning, opened, schemas, shown, view_cells, without_zeros
+from tests.support.stores import FakeEnv, deliver, meaning, opened, schemas, shown, view_cells, as_columns_keep
 from tests.support.worlds import Made, World, worlds
 
 SEEDS = st.integers(0, 2**16)
@@ -57,7 +57,7 @@ def test_the_view_is_the_naive_fold(world: World, seed: int) -> None:
         assert found["void"] == naive.void
         assert found["heads"] == world.heads
         assert found["clock"] == max(made.clock for made in world.entries)
-        assert view_cells(store, replica) == without_zeros(cells)
+        assert view_cells(store, replica) == as_columns_keep(cells)
         assert shown(store, replica) == expected(naive, models(world))
         assert replica.skipped == len(naive.skipped)
 

@@ -110,10 +110,11 @@ def schemas(scope: Scope) -> list[Schema]:
 def opened(
     models: Iterable[Schema], *, files: Files | None = None, view: str = ":memory:", env: FakeEnv | None = None,
     own_keys: frozenset[bytes] = frozenset(), durable: bool = True, flush_rows: int = 500, row_cache: int = 10_000,
+    progress: Callable[[int], None] | None = None,
 ) -> Opened:  # fmt: skip
     return open_store(
         env or FakeEnv(), files or MemoryFiles(), "/home/log", view, models, prepare=lambda db: None, own_keys=own_keys,
-        durable=durable, flush_rows=flush_rows, row_cache=row_cache,
+        durable=durable, flush_rows=flush_rows, row_cache=row_cache, progress=progress,
     )  # fmt: skip
 
 
@@ -139,9 +140,20 @@ def cells_of(document: Document) -> Cells:
     return cells
 
 
-def without_zeros(cells: Cells) -> Cells:
-    """A row does not tell a sum of zero from no sum."""
-    return {cell: value for cell, value in cells.items() if cell[1] != "inc" or value}
+def as_columns_keep(cells: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+    """Cells as a row tells them: no sum of zero, and a zero has no sign in a register."""
+    kept = {}
+    for (*place, kind), value in cells.items():
+        if kind == "put":
+            kept[*place, kind] = value.replace(_MINUS_ZERO, _ZERO)
+        elif kind == "keep":
+            kept[*place, kind] = [(encoded.replace(_MINUS_ZERO, _ZERO), dot) for encoded, dot in value]
+        elif value:
+            kept[*place, kind] = value
+    return kept
+
+
+_MINUS_ZERO, _ZERO = dagcbor.encode(-0.0), dagcbor.encode(0.0)
 
 
 def state_of(document: Document) -> dict[str, Any]:
@@ -151,7 +163,7 @@ def state_of(document: Document) -> dict[str, Any]:
         return None if stamp is None else (stamp[0], document.digest_of(stamp[1]), *stamp[2:])
 
     return {
-        "cells": without_zeros(cells_of(document)),
+        "cells": as_columns_keep(cells_of(document)),
         "registers": {f: named(register[:3]) for f, register in document.registers.items()},
         "live": named(document.live),
         "born": named(document.born),
@@ -234,7 +246,7 @@ def view_cells(store: Store, replica: Replica) -> dict[tuple[str, str, str, str]
     found = {}
     for name, model in store.models.items():
         for row in store.view.read(f'{model.table.select} WHERE "_log" = ?', (replica.n,)):
-            cells = without_zeros(cells_of(model.states.load(row)))
+            cells = as_columns_keep(cells_of(model.states.load(row)))
             found |= {(name, row[0], *cell): value for cell, value in cells.items()}
     return found
 

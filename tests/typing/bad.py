@@ -21,11 +21,11 @@ async def bad() -> None:
     await Post.create(author_id="1", title=2)  # 10 wrong type in create
     Post(author_id="1", title="x", editor=None)  # 11 relation in the constructor, attribute spelling
     await Post.query().sum(Post.title)  # 12 sum of text
-    (await p.author).handel  # 13 misspelt field of a related record
+    _ = (await p.author).handel  # 13 misspelt field of a related record
     await Post.create(author_id="1", title="x", author=p)  # 14 relation in create
     await p.save(if_unchaged=True)  # 15 misspelt option
     p.to_dict(mode="yaml")  # 16 wrong form
-    p.author.count  # 17 `count` of a relation to one
+    _ = p.author.count  # 17 `count` of a relation to one
 
 
 @model(scope="everyone")  # 18 wrong option

@@ -25,7 +25,8 @@ async def demo(repository: Path | None, home: Path | None, screen: Screen, *, ke
     """
     from debros.cli.demo.run import run
 
-    past = await SYSTEM.offload(find_past, repository, commits)
+    with screen.waiting("reading the history"):
+        past = await SYSTEM.offload(find_past, repository, commits)
     folder = new_folder(home)
     removed = home is None and not keep
     try:
@@ -62,4 +63,4 @@ def find_past(repository: Path | None, commits: int) -> Past:
     try:
         return read_git(Path(), commits)
     except CommandError as error:
-        return generate(min(commits, GENERATED_COMMITS), note=f"generated, for {error}")
+        return generate(min(commits, GENERATED_COMMITS), note=f"no history here ({error}), so this one is made up")

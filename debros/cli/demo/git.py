@@ -1,18 +1,20 @@
 """Reads a history from `git log`, whatever stands in it.
 
 Names may hold any byte but NUL, so fields are separated by NUL and nothing is quoted. A renamed file counts under its
-new name, a merge counts no files, and text that is not UTF-8 keeps a mark in place of each wrong byte.
+new name, a merge counts no files, text that is not UTF-8 keeps a mark in place of each wrong byte, and a subject as long
+as a book is cut.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from debros.cli.demo.past import CommitPast, FilePast, Past
+from debros.cli.demo.past import CommitPast, FilePast, Past, cut
 from debros.cli.exits import CommandError
 
 LAST_SECOND: Final = 253_402_300_799  # of the year 9999, the last that Python can tell
@@ -51,7 +53,15 @@ def _git(repository: Path, *arguments: str) -> bytes:
     except FileNotFoundError as error:
         raise CommandError("git is not installed") from error
     except subprocess.CalledProcessError as error:
-        told = error.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        if error.returncode == -signal.SIGINT:  # git hears the interrupt of its terminal too, and may be first
+            raise KeyboardInterrupt from None
+        told = (
+            error.stderr.decode(errors="replace")
+            .strip()
+            .removeprefix("fatal: ")
+            .partition("\n")[0]
+            .partition(" (or any")[0]
+        )
         raise CommandError(f"git cannot read {repository}: {told}") from error
     return done.stdout
 
@@ -79,7 +89,7 @@ def _lines(count: bytes) -> int:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
+    return cut(raw.decode(errors="replace"))
 
 
 def _instant(seconds: bytes) -> datetime:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from debros.cli.demo.past import CommitPast, FilePast, Past
+from debros.cli.demo.past import CommitPast, FilePast, Past, cut
 from debros.cli.exits import CommandError
 
 
@@ -37,6 +37,8 @@ def _commit(path: Path, number: int, line: str) -> CommitPast:
             FilePast(str(file["path"]), int(file["added"] or 0), int(file["deleted"] or 0))  # null for binary files
             for file in told["files"]
         )
-        return CommitPast(str(told["sha"]), str(told["author"]) or "(no name)", at, str(told["subject"]), files)
+        return CommitPast(
+            str(told["sha"]), cut(str(told["author"])) or "(no name)", at, cut(str(told["subject"])), files
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise CommandError(f"{path}, line {number}, is not a commit: {error}") from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
+
+TEXT_LIMIT: Final = 1_000  # characters: a subject may be a whole book, and a record holds at most 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +43,8 @@ class Past:
     source: Literal["git", "jsonl", "generated"]
     commits: tuple[CommitPast, ...]
     note: str = ""
+
+
+def cut(text: str) -> str:
+    """Return a text that a record can hold and a table can show."""
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"

@@ -16,7 +16,8 @@ await (Commit.query().group_by(Commit.author_id)
 YEARS: Final = """\
 await (Commit.query().group_by(Commit.authored_at.year)
     .order_by(Commit.authored_at.year.desc()).limit(12)
-    .aggregate(debros.count(), debros.count(Commit.author_id, distinct=True)))"""
+    .aggregate(debros.count(),
+               debros.count(Commit.author_id, distinct=True)))"""
 TOUCHING: Final = """\
 query = (Commit.where(Commit.files.any(FileChange.path == path))
     .include(Commit.author).order_by(Commit.authored_at.desc()).limit(5))
@@ -119,10 +120,15 @@ async def commits_touching(path: str, report: Report) -> dict[str, Any]:
     return {"path": path, "shas": [commit.sha for commit in commits], "index": plan.index[0]}
 
 
+async def newest_area() -> str:
+    """Return the folder of the newest commit that touched one; of several, the first by name."""
+    newest = await Commit.query().order_by(Commit.authored_at.desc()).limit(100).all()
+    return next((min(folders) for commit in newest if (folders := commit.areas - {"."})), ".")
+
+
 async def second_page(report: Report) -> dict[str, Any]:
     """Two pages of one area by cursor, with two relations loaded by one lookup each."""
-    newest = await Commit.query().order_by(Commit.authored_at.desc()).limit(100).all()
-    area = next((min(commit.areas) for commit in newest if commit.areas), ".")
+    area = await newest_area()
     query = (
         Commit.where(Commit.areas.contains(area))
         .include(Commit.author, Commit.files)

@@ -42,14 +42,23 @@ class Report:
         """Show the code, and time the block; `took` tells the time beneath what the block showed."""
         for line in code.splitlines():
             prompt = "" if line.startswith("$") else "... " if line.startswith(" ") else ">>> "
-            self._line(Text.assemble(("  " + prompt, "dim"), (shown(line).plain, "cyan")))
+            self.code(line, prompt)
         begun = SYSTEM.monotonic_s()
         yield
         self.timings_s[name] = SYSTEM.monotonic_s() - begun
 
+    def code(self, text: str, prompt: str = "") -> None:
+        """Show lines of code."""
+        for line in text.splitlines():
+            self._line(Text.assemble((f"  {prompt}", "dim"), (shown(line).plain, "cyan")))
+
     def took(self, name: str, text: str) -> None:
         """Say what an act came to, with its time."""
-        self._say(Text.assemble(("  ✓ ", "green"), shown(text), (f"  {duration(self.timings_s[name])}", "dim"), "\n"))
+        self._say(Text.assemble(("  ✓ ", "green"), (f"{duration(self.timings_s[name])}  ", "dim"), shown(text), "\n"))
+
+    def note(self, text: str) -> None:
+        """Say something by the way."""
+        self._say(Text.assemble("  ", (text, "dim"), "\n"))
 
     def failed(self, text: str) -> None:
         """Say what is not as it should be."""

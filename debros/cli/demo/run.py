@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -27,9 +28,8 @@ IMPORT: Final = """\
 await Commit.create_many(commits)     # authors and file changes likewise"""
 
 OPEN: Final = """\
-async with debros.open(
-    home, app="demo", durability="disk", models=[Author, Commit, FileChange]
-) as db:"""
+async with debros.open(home, app="demo", durability="disk",
+                       models=[Author, Commit, FileChange]) as db:"""
 
 
 async def run(past: Past, home: Path, screen: Screen, *, removed: bool) -> Exit:
@@ -41,6 +41,10 @@ async def run(past: Past, home: Path, screen: Screen, *, removed: bool) -> Exit:
         f"home: {home}{' (removed at the end; --keep keeps it)' if removed else ''}",
     )
     facts: dict[str, Any] = {"history": {"name": past.name, "source": past.source, "note": past.note}}
+
+    report.title("Declare")
+    report.code(inspect.getsource(Commit).replace(f'    """{Commit.__doc__}"""\n\n', ""))
+    report.note("Author and FileChange likewise")
 
     report.title("Open, and import")
     async with AsyncExitStack() as stack:

@@ -1,0 +1,24 @@
+"""The paths of the library that have a target: one file each, in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from bench.measure import Line
+from bench.paths import bulk, create, durable, get, importing, newest, rebuild, receive, reopen
+from bench.setting import Setting
+
+Path: TypeAlias = Callable[[Setting], Awaitable[list[Line]]]
+
+PATHS: Final[dict[str, Path]] = {
+    "create": create.measure,
+    "bulk": bulk.measure,
+    "durable": durable.measure,
+    "get": get.measure,
+    "newest": newest.measure,
+    "reopen": reopen.measure,
+    "receive": receive.measure,
+    "rebuild": rebuild.measure,
+    "import": importing.measure,
+}
