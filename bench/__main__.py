@@ -25,7 +25,6 @@ from bench.paths import PATHS
 from bench.setting import Setting
 from bench.table import print_growth, print_paths, print_peers, write_json
 
-
 WIDTH: Final = 140  # of a table that goes into a file
 
 
@@ -33,7 +32,13 @@ async def run(arguments: argparse.Namespace, directory: Path, console: Console) 
     """Measure, and print; return whether every target that was measured is met."""
     progress = Console(stderr=True)
     with progress.status("") as status:
-        setting = Setting(directory, arguments.quick, lambda what: status.update(f"measuring {what} ..."))
+
+        def say(what: str) -> None:
+            status.update(f"measuring {what} ...")
+            if not progress.is_terminal:
+                progress.print(f"measuring {what} ...")
+
+        setting = Setting(directory, arguments.quick, say)
         wanted = arguments.only or [*PATHS, "peers", "growth"]
         lines: list[Line] = []
         for name, path in PATHS.items():

@@ -19,7 +19,24 @@ from debros.values.scalars import instant_to_wire
 
 DOCUMENTS_PER_AUTHOR: Final = 100
 START: Final = datetime(2025, 1, 1, tzinfo=UTC)
-WORDS: Final = "log entry block head clock view shard peer node merge fold sign hash store index query".split()
+WORDS: Final = [
+    "log",
+    "entry",
+    "block",
+    "head",
+    "clock",
+    "view",
+    "shard",
+    "peer",
+    "node",
+    "merge",
+    "fold",
+    "sign",
+    "hash",
+    "store",
+    "index",
+    "query",
+]
 TAGS: Final = ("python", "databases", "crdt", "offline", "networks", "ipld")
 COLUMNS: Final = (
     "id", "author_id", "title", "body", "tags", "likes", "rating", "published", "language", "created_at",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,6 @@ class Setting:
     quick: bool
     say: Callable[[str], None]  # what is being done, for who waits
     homes: Homes = field(init=False)
-    closing: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.homes = Homes(self.directory)

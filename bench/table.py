@@ -75,7 +75,11 @@ def print_growth(console: Console, grown: Sequence[Grown]) -> None:
 def write_json(path: Path, lines: Sequence[Line], compared: Sequence[Compared], grown: Sequence[Grown]) -> None:
     """Write everything measured to a file."""
     told: dict[str, Any] = {
-        "machine": {"python": platform.python_version(), "processor": platform.machine(), "sqlite": apsw.sqlite_lib_version()},
+        "machine": {
+            "python": platform.python_version(),
+            "processor": platform.machine(),
+            "sqlite": apsw.sqlite_lib_version(),
+        },
         "paths": [{**asdict(line), "ratio": line.ratio} for line in lines],
         "peers": [asdict(one) for one in compared],
         "growth": [asdict(one) for one in grown],

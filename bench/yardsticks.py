@@ -13,8 +13,8 @@ from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypai
 
 from bench.document import COLUMNS
 from bench.measure import Action, sync
-from debros.log.entry import sign_header
 from debros.identity.signing import SIGNATURE_SIZE, SigningKey
+from debros.log.entry import sign_header
 from debros.values.scalars import instant_from_wire, instant_to_wire
 
 SIGNATURES: Final = 500  # in one turn
@@ -35,7 +35,7 @@ def signing() -> Action:
     _, secret = crypto_sign_seed_keypair(_SEED)
     message = bytes(header_size())
 
-    def run(_: None) -> None:
+    def run(_: object) -> None:
         for _ in range(SIGNATURES):
             crypto_sign(message, secret)
 
@@ -47,7 +47,7 @@ def verifying() -> Action:
     public, secret = crypto_sign_seed_keypair(_SEED)
     signed = crypto_sign(bytes(header_size()), secret)
 
-    def run(_: None) -> None:
+    def run(_: object) -> None:
         for _ in range(SIGNATURES):
             crypto_sign_open(signed, public)
 
@@ -103,7 +103,9 @@ class RawTable:
 
     def get(self, id: str) -> dict[str, Any]:
         """Return one document."""
-        return to_document(self.db.execute(_GET, (id,)).fetchone())
+        row = self.db.execute(_GET, (id,)).fetchone()
+        assert row is not None
+        return to_document(row)
 
     def newest_of(self, author: str) -> list[dict[str, Any]]:
         """Return an author's 20 newest documents."""

@@ -10,18 +10,16 @@ from typing import Any, Final
 
 import trio
 
-from bench.document import Post
-from bench.paths.create import create_each
+from bench.document import Documents
+from bench.homes import opened
 from bench.measure import Action, Line, against, in_turns
+from bench.paths.create import create_each
 from bench.setting import Setting
 from bench.yardsticks import signing
 from debros.blocks.files import DiskFiles, DiskHandle
 
-from bench.document import Documents
-from bench.homes import opened
-
 TASKS: Final = 256
-EACH: Final = 16  # creates of one task
+EACH: Final = 8  # creates of one task in a turn
 SAVES_PER_SYNC: Final = 100
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from peewee import BooleanField, CharField, DateTimeField, FloatField, IntegerField, JSONField, Model, SqliteDatabase, TextField
+from peewee import (
+    BooleanField,
+    CharField,
+    DateTimeField,
+    FloatField,
+    IntegerField,
+    JSONField,
+    Model,
+    SqliteDatabase,
+    TextField,
+)
 
 from bench.peers import Synchronous
 
 
-class Post(Model):  # type: ignore[misc]  # peewee has no types
+class Post(Model):
     """The document."""
 
     id = CharField(primary_key=True)
@@ -38,7 +48,7 @@ class Peewee:
     name = "peewee"
 
     def __init__(self, path: Path, synchronous: Synchronous) -> None:
-        self._db = SqliteDatabase(path, pragmas={"journal_mode": "wal", "synchronous": synchronous})
+        self._db = SqliteDatabase(str(path), pragmas={"journal_mode": "wal", "synchronous": synchronous})
         with self._db.bind_ctx([Post]):
             self._db.create_tables([Post])
 

@@ -6,7 +6,8 @@ and are finite; `false true null`; definite lengths; valid UTF-8; tag 42 only; n
 24 levels of arrays and maps, the outermost being the first.
 
 `decode` is the authority. `decode_fast` gives the same verdicts and values: it accepts what the `libipld`
-codec decodes and encodes again to the same bytes, and asks the authority about everything else. Python's
+codec (`cbor2`, where that one could be made to ask for too much memory) decodes and `libipld` encodes again to the
+same bytes, and asks the authority about everything else. Python's
 `1 == 1.0 == True` is not equality of values here: two values are equal when their encodings are.
 
 DAG-CBOR specification: https://ipld.io/specs/codecs/dag-cbor/spec/; CBOR is RFC 8949.
@@ -14,10 +15,12 @@ DAG-CBOR specification: https://ipld.io/specs/codecs/dag-cbor/spec/; CBOR is RFC
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from struct import pack, unpack
 from typing import Any, Final, TypeAlias
 
+import cbor2
 import libipld
 
 from debros.blocks import cid
@@ -28,10 +31,22 @@ MAX_DEPTH: Final = 24
 _FLOAT_HEAD: Final = 0xFB
 _LINK_HEAD: Final = b"\xd8\x2a"
 _LINK_BODY: Final = 37  # a zero byte, then 36 bytes of CID
+# what any link begins with that the extension would take, canonical or not; other bytes meet it once in 10**8
+_LINK: Final = re.compile(rb"\xd8\x2a(?:[\x40-\x57]|\x58.|\x59..|\x5a.{4}|\x5b.{8})\x00", re.DOTALL)
 _CONTAINER_HEADS: Final = bytes(range(0x80, 0xC0))  # each array and map begins with one of these bytes
 _LONG_HEADS: Final = bytes.fromhex("999a9bb9babb")  # those with a length of two bytes and more
 _MODEST_ITEMS: Final = 1 << 21
 _SIMPLE: Final = {0xF4: False, 0xF5: True, 0xF6: None}
+
+
+class _NoTags(dict[int, Any]):
+    """Decoders of tags, for a codec that would otherwise make dates, sets and shared values of them."""
+
+    def __missing__(self, tag: int) -> Any:
+        raise ValueError(f"tag {tag}")
+
+
+_NO_TAGS: Final = _NoTags()
 
 
 def decode(data: bytes) -> Value:
@@ -53,11 +68,17 @@ def decode_fast(data: bytes) -> Value:
         ValueError: as for `decode`.
     """
     # A link would come back as bytes, so documents that may hold one go to the authority. `Exception` is what
-    # the extension raises for bad input; whatever it thinks, the authority has the word.
-    if _LINK_HEAD not in data and _is_modest(data):
+    # the extensions raise for bad input; whatever they think, the authority has the word.
+    if _LINK_HEAD not in data or _LINK.search(data) is None:
         try:
-            value = libipld.decode_dag_cbor(data)
-            if libipld.encode_dag_cbor(value) == data and (is_shallow(data) or _depth_is_good(value)):
+            if _is_modest(data):
+                value = libipld.decode_dag_cbor(data)
+                is_good = is_shallow(data) or _depth_is_good(value)
+            else:  # slower, but it makes no room for what it has not seen, and keeps to a depth
+                depth = MAX_DEPTH - 1  # it does not count an empty one at the end
+                value = cbor2.loads(data, max_depth=depth, allow_indefinite=False, semantic_decoders=_NO_TAGS)
+                is_good = True
+            if is_good and libipld.encode_dag_cbor(value) == data:
                 return value  # type: ignore[no-any-return]  # untyped extension
         except Exception:  # noqa: S110 - the authority below decides, and raises
             pass

@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from debros.cli.exits import CommandError
-from debros.cli.units import amount
+from debros.cli.units import amount, binary_size
 from debros.errors import DebrosError
 
 
@@ -73,9 +74,9 @@ class _Amounts(ProgressColumn):
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
-        rate = task.finished_speed or task.speed
-        a_second = f", {amount(round(rate), self.unit)}/s" if rate else ""
+        rate = round(task.finished_speed or task.speed or 0)
+        a_second = f", {binary_size(rate) if self.unit == 'bytes' else f'{rate:,}'}/s" if rate else ""
         return Text(f"{amount(round(task.completed), self.unit)}{a_second}", style="cyan")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ INT_MAX: Final = 2**63 - 1
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
+@lru_cache(maxsize=4096)
 def is_name(name: str) -> bool:
     """Is this a name of a model or a field: `[A-Za-z_][A-Za-z0-9_]{0,62}`?"""
     return len(name) <= MAX_NAME and name.isascii() and name.isidentifier()

@@ -1,27 +1,32 @@
 """Checking values against the declared types: pydantic's validators, built once per model.
 
 Nothing is coerced but an integer to a float, unless the model says `strict=False`. pydantic copies lists, sets and
-dicts, so a record never shares a collection with its caller.
+dicts, and what it does not look into (`Any`, nested models) is written and read back, so a record never shares a
+collection with its caller. All rules are inside pydantic's validators: so everything that is wrong is found at once.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-from annotated_types import MaxLen
+from annotated_types import MinLen
 from pydantic import AfterValidator, AllowInfNan, ConfigDict, TypeAdapter, with_config
 from pydantic import ValidationError as PydanticError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
+from debros.blocks import dagcbor
 from debros.errors import FieldError, ValidationError, did_you_mean
 from debros.values import TypeInfo
-from debros.values.decimals import MAX_DIGITS
+from debros.values.composites import from_blob
+from debros.values.decimals import MAX_DIGITS, is_canonical
 
 _INT64: Final = (-(2**63), 2**63 - 1)
+_SHORTEST, _LONGEST = (dt.timedelta(microseconds=bound) for bound in _INT64)
 
 
 class Validator:
@@ -48,9 +53,8 @@ class Validator:
         self._types = types
         self._strict = strict
         self._convert = dict(convert)
-        self._validate = dict(validate)
-        self._instants = [name for name, info in types.items() if info.codec.kind == "instant"]
         fields = {name: _annotation(info) for name, info in types.items()}
+        fields |= {name: Annotated[fields[name], AfterValidator(_asking(ask))] for name, ask in validate.items()}
         whole = with_config(ConfigDict(extra="forbid"))(TypedDict(model, fields))  # type: ignore[operator]  # made at run time
         self._whole = TypeAdapter(whole).validator.validate_python
         self._fields = fields
@@ -71,16 +75,6 @@ class Validator:
             failed = {problem.field for problem in errors}
             errors += [told for told in map(self._told, error.errors()) if told.field not in failed]
             raise ValidationError(self._model, tuple(errors)) from None
-        for name in self._instants:
-            value = checked[name]
-            if value is not None and value.tzinfo is not dt.UTC:
-                if value.tzinfo is None:
-                    errors.append(_naive(name, value))
-                else:
-                    checked[name] = value.astimezone(dt.UTC)
-        for name, validate in self._validate.items():
-            if (refused := _refusal(validate, checked[name])) is not None:
-                errors.append(FieldError(name, checked[name], "validate", refused))
         if errors:
             raise ValidationError(self._model, tuple(errors))
         return checked
@@ -103,12 +97,6 @@ class Validator:
             except PydanticError as error:
                 errors = [self._told(problem, name) for problem in error.errors()]
                 raise ValidationError(self._model, tuple(errors)) from None
-            if name in self._instants and value is not None:
-                if value.tzinfo is None:
-                    raise ValidationError(self._model, (_naive(name, value),))
-                value = value.astimezone(dt.UTC)
-            if name in self._validate and (refused := _refusal(self._validate[name], value)) is not None:
-                errors = [FieldError(name, value, "validate", refused)]
         if errors:
             raise ValidationError(self._model, tuple(errors))
         return value
@@ -136,7 +124,7 @@ class Validator:
 
 def _annotation(info: TypeInfo) -> Any:
     """Add what every value of the kind has to be, declared or not."""
-    kind, annotation = info.codec.kind, info.annotation
+    kind, annotation = info.codec.kind, _unicode(info.annotation)
     if kind == "int":
         return (
             Annotated[annotation, FieldInfo(ge=_INT64[0], le=_INT64[1])]
@@ -149,10 +137,12 @@ def _annotation(info: TypeInfo) -> Any:
         return Annotated[annotation, AfterValidator(_storable_decimal)]
     if kind == "time":
         return Annotated[annotation, AfterValidator(_without_zone)]
-    if kind == "text" and info.bounds is None:
-        return Annotated[annotation, MaxLen(_INT64[1])]  # any constraint makes pydantic check that it is Unicode
+    if kind == "instant":
+        return Annotated[annotation, AfterValidator(_in_utc)]
+    if kind == "duration":
+        return Annotated[annotation, AfterValidator(_within_microseconds)]
     item = info.codec.item
-    if kind in ("text", "bytes", "bool", "date", "duration", "uuid", "instant", "choice") or (
+    if kind in ("text", "bytes", "bool", "date", "uuid", "choice") or (
         kind in ("list", "set") and item is not None and item.kind in ("text", "bool", "bytes")
     ):
         return annotation
@@ -165,47 +155,85 @@ def _within_int64(value: int | None) -> int | None:
     return value
 
 
-def _storable_decimal(value: Any) -> Any:
-    if value is not None and (not value.is_finite() or len(value.as_tuple().digits) > MAX_DIGITS):
-        raise PydanticCustomError("decimal_max_digits", f"Decimals are finite and have {MAX_DIGITS} digits at most")
+def _unicode(annotation: Any) -> Any:
+    """Make pydantic check that text is Unicode, inside collections too: it does so where any constraint is declared."""
+    if annotation is str:
+        return Annotated[str, MinLen(0)]
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return Annotated[(_unicode(inner), *metadata)]
+    if get_origin(annotation) in (list, set, dict, tuple):
+        return get_origin(annotation)[tuple(map(_unicode, get_args(annotation)))]
+    if get_origin(annotation) in (Union, UnionType):
+        return Union[tuple(map(_unicode, get_args(annotation)))]  # noqa: UP007 - members known at run time
+    return annotation
+
+
+def _in_utc(value: dt.datetime | None) -> dt.datetime | None:
+    if value is None or (value.tzinfo is dt.UTC and type(value) is dt.datetime):
+        return value
+    if value.utcoffset() is None:
+        raise PydanticCustomError(
+            "timezone_aware",
+            "Input should have timezone info; give it one, e.g. datetime(..., tzinfo=UTC) or debros.now()",
+        )
+    try:
+        moved = value.astimezone(dt.UTC)
+    except OverflowError:
+        raise PydanticCustomError("datetime_object_invalid", "Input is beyond the years 1 to 9999 in UTC") from None
+    return dt.datetime.combine(moved.date(), moved.time(), dt.UTC)  # of a subclass, the plain type
+
+
+def _within_microseconds(value: dt.timedelta | None) -> dt.timedelta | None:
+    if value is not None and not _SHORTEST <= value <= _LONGEST:
+        raise PydanticCustomError("int_too_large", "Durations have at most 64 bits of microseconds, 292,471 years")
     return value
 
 
-def _naive(name: str, value: object) -> FieldError:
-    message = "Input should have timezone info; give it one, e.g. datetime(..., tzinfo=UTC) or debros.now()"
-    return FieldError(name, value, "timezone_naive", message)
+def _storable_decimal(value: Any) -> Any:
+    if value is not None and not is_canonical(str(value)):
+        raise PydanticCustomError("decimal_max_digits", f"Decimals are finite, of at most {MAX_DIGITS} digits and nine of exponent")
+    return value
 
 
 def _without_zone(value: dt.time | None) -> dt.time | None:
     if value is not None and value.tzinfo is not None:
-        raise PydanticCustomError("timezone_aware", "Input should not have timezone info")
+        raise PydanticCustomError("timezone_naive", "Input should not have timezone info")
     return value
 
 
 def _storable(info: TypeInfo) -> Callable[[Any], Any]:
-    """Check what stands inside a composite value by its wire form: the types, 64 bits, depth, finite numbers."""
+    """Check a composite value by writing it, and return what would be read: the record's own, in the stored form."""
     codec = info.codec
 
     def check(value: Any) -> Any:
         if value is None and info.nullable:
             return value
-        try:
-            good = codec.accepts(value if codec.to_wire is None else codec.to_wire(value))
-        except (TypeError, ValueError, OverflowError, AttributeError):
-            good = False
-        if not good:
-            raise PydanticCustomError("not_storable", "Input should be a storable {kind}", {"kind": codec.name})
-        return value
+        if codec.is_operand(value):
+            try:
+                wire = value if codec.to_wire is None else codec.to_wire(value)
+                if codec.accepts(wire):
+                    own = from_blob(dagcbor.encode(wire))
+                    return own if codec.from_wire is None else codec.from_wire(own)
+            except (ValueError, OverflowError, RecursionError):
+                pass  # it is refused below
+        raise PydanticCustomError("not_storable", "Input should be a storable {kind}", {"kind": codec.name})
 
     return check
 
 
-def _refusal(validate: Callable[[Any], Any], value: Any) -> str | None:
-    """Ask a declared validator; return why it refuses, `None` if it does not."""
-    try:
-        answer = validate(value)
-    except Exception as error:  # whatever it raises, it refuses
-        return str(error) or type(error).__name__
-    if answer is False:
-        return "the value is refused"
-    return answer if isinstance(answer, str) else None
+def _asking(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Ask a declared validator, which refuses by `False`, by a message, or by whatever it raises."""
+
+    def check(value: Any) -> Any:
+        try:
+            answer = validate(value)
+        except Exception as error:  # the user's function may raise anything; the value is refused for it
+            answer = str(error) or type(error).__name__
+        if answer is False:
+            answer = "the value is refused"
+        if isinstance(answer, str):
+            raise PydanticCustomError("validate", "{reason}", {"reason": answer})
+        return value
+
+    return check

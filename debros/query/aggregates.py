@@ -91,7 +91,8 @@ class Aggregate(Column[T]):
 
     def __init__(self, kind: Kind, column: Column[Any] | None) -> None:
         if column is None:
-            made, owners, bindings = Formula(("count(*)",), int, "count(*)", INT), frozenset({GROUP}), ()
+            made, owners = Formula(("count(*)",), int, "count(*)", INT), frozenset({GROUP})
+            bindings: tuple[object, ...] = ()
         else:
             if not isinstance(column, Column):
                 raise QueryError(f"{kind} takes a column such as Post.likes, not {column!r}")

@@ -38,7 +38,7 @@ class ComputedColumn(Column[Any]):
             f"{self!r} is computed and not kept in the view: declare it `@computed(index=True)` to filter or order by it"
         )
 
-    value = sql  # type: ignore[assignment]  # as above
+    value = sql
 
 
 class Columns:
@@ -87,7 +87,6 @@ class Columns:
         if type(name) is not str or name not in self.by_name:
             raise UnknownFieldError(self.name, str(name), self.by_name)
         return self.by_name[name]
-
 
     def with_computed(
         self, picked: Sequence[Column[Any]], rows: list[tuple[Any, ...]], source: Source

@@ -11,29 +11,24 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable
-from enum import Enum
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from debros.blocks import dagcbor
 from debros.errors import QueryError
 from debros.query import regex
 from debros.query.expressions import GROUP, Expr, Leaf, Listable, Order, Statement
+from debros.query.operands import COLLECTIONS, UNORDERED, checked, family, plain, successor, wire_of
 from debros.query.ports import Source
 from debros.schema import Codec
-from debros.values.composites import ANY
-from debros.values.scalars import DATE, INT, SCALARS
+from debros.values.scalars import DATE, INT
 
 T = TypeVar("T")
 
 MAX_MARKS: Final = 128  # values of an `in_` bound one by one; more go as one JSON text
 MAX_BOUND: Final = 30_000  # what one statement may bind (SQLite's own limit is 32,766)
 
-_COLLECTIONS: Final = frozenset({"list", "set", "tuple"})
-UNORDERED: Final = _COLLECTIONS | {"map", "record", "file", "any"}
-_FAMILY: Final = {"int": "number", "float": "number", "choice": "text", "uuid": "text"}
 _PATHS: Final = frozenset({"map", "record", "list", "tuple", "any"})
 _LONG: Final = frozenset({"text", "bytes", "list", "set", "tuple", "map"})
-
 
 
 class Column(Generic[T]):
@@ -151,7 +146,7 @@ class Column(Generic[T]):
         sql, text = self._text("startswith", prefix)
         if self.bindings or not text:
             return self._leaf(f"instr({sql}, ?) = 1", text)
-        end = _successor(text)
+        end = successor(text)
         if end is None:
             return self._leaf(f"{sql} >= ?", text)
         return self._leaf(f"({sql} >= ? AND {sql} < ?)", text, end)
@@ -349,7 +344,7 @@ class Column(Generic[T]):
         return self.sql
 
     def _collection(self, what: str) -> str:
-        self.must_be(_COLLECTIONS | {"any"}, what)
+        self.must_be(COLLECTIONS | {"any"}, what)
         return self._encoded()
 
     def _item(self, value: object) -> Any:
@@ -399,60 +394,3 @@ class InQuery(Expr):
         out.add(f"{self._column.sql} IN (", self._column.bindings)
         self._query.write_list(out)
         out.add(")")
-
-
-def family(codec: Codec) -> str:
-    """Return what values of a type compare with: number, text, or only their own kind."""
-    if codec.kind == "choice" and codec.affinity == "INTEGER":
-        return "number"
-    return _FAMILY.get(codec.kind, codec.kind)
-
-
-def plain(value: Any) -> Any:
-    """Return a text, number or bytes of a derived class (an `IntEnum`, a `StrEnum`) as that itself."""
-    if isinstance(value, str):
-        return checked(value if type(value) is str else str.__str__(value))
-    for kind in (bool, int, float, bytes):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def wire_of(value: Any) -> Any:
-    """Return the wire value of something whose type no declaration says.
-
-    Raises:
-        QueryError: it has none, or (decimals) not one that compares.
-    """
-    if isinstance(value, Enum):
-        value = value.value
-    codec = SCALARS.get(type(value))
-    if codec is not None and codec.kind == "decimal":
-        raise QueryError(f"{value!r}: a decimal inside a nested value is text, in which 1.5 and 1.50 differ")
-    if codec is not None and not codec.is_operand(value):
-        raise QueryError(f"{value!r} has no stored form")
-    wire = plain(value if codec is None or codec.to_wire is None else codec.to_wire(value))
-    try:
-        dagcbor.encode(wire)
-    except ValueError as error:
-        raise QueryError(f"{value!r} has no stored form: {error}") from None
-    return wire
-
-
-def checked(text: str) -> str:
-    """Refuse text that no database holds: lone surrogates have no UTF-8."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise QueryError(f"{text!r} is no Unicode text: it has a lone surrogate") from None
-    return text
-
-
-def _successor(text: str) -> str | None:
-    """Return the least text above all that begin with this one, by code point; `None` if there is none."""
-    stem = text.rstrip("\U0010ffff")
-    if not stem:
-        return None
-    following = ord(stem[-1]) + 1
-    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)

@@ -52,7 +52,8 @@ class Question:
 def restriction(question: Question, source: Source) -> Sql:
     """Return ` AND ...`: the logs that may be read, and the condition."""
     logs = source.logs(question.users)
-    text, bound = "", ()  # type: str, tuple[object, ...]
+    text = ""
+    bound: tuple[object, ...] = ()
     if logs is not None:
         one = len(logs) == 1
         text, bound = (question.columns.one_log, logs) if one else logs_clause(question.columns.sql_name, logs)

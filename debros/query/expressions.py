@@ -43,7 +43,7 @@ class Statement:
         self.parts: list[str] = []
         self.bound: list[object] = []
         self.source = source  # of the innermost query that is being written
-        self.users = users  # whose records it reads
+        self.users: Users = users  # whose records it reads
 
     def add(self, text: str, bindings: Sequence[object] = ()) -> None:
         """Append text, and what its marks stand for."""

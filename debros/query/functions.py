@@ -167,9 +167,9 @@ def texts(value: bytes | None) -> str | None:
     return json.dumps([item for item in decoded if type(item) is str]) if type(decoded) is list else None
 
 
-def examined(tally: list[int], _doc: int) -> int:
-    """Count a row that a statement looks at; always 1. `tally` is bound as an `apsw.pyobject`."""
-    tally[0] += 1
+def examined(*args: Any) -> int:
+    """Count a row that a statement looks at; always 1. The first argument, a list of one number, is bound as a `pyobject`."""
+    args[0][0] += 1
     return 1
 
 
@@ -213,7 +213,9 @@ class DecimalSum:
             try:
                 self.total = Decimal(text) if self.total is None else _EXACT.add(self.total, Decimal(text))
             except Inexact:
-                raise QueryError(f"a sum of decimals has more than {_EXACT.prec} digits: {self.total} + {text}") from None
+                raise QueryError(
+                    f"a sum of decimals has more than {_EXACT.prec} digits: {self.total} + {text}"
+                ) from None
 
     def final(self) -> str | None:
         return None if self.total is None else str(self.total)

@@ -52,8 +52,8 @@ class _Load:
         self.relation = relation
         self.spec = relation.spec
         self.target = relation.target
-        self.users = users
-        self.target_users = users_for(self.target, subject, users)
+        self.users: Users = users
+        self.target_users: Users = users_for(self.target, subject, users)
         self.its: Columns = columns(self.target.schema)
         self.source: Source = self.target.source()
         self.loaded = loaded
@@ -74,7 +74,7 @@ class _Load:
         keys = [self._stored(key, self.subject.key_of(record, self.spec.key)) for record in records]
         found, targets = self._of_ids(dict.fromkeys(k for k in keys if k is not None))
         for record, wanted in zip(records, keys, strict=True):
-            self.subject.attach(record, self.spec.name, targets.get(wanted))
+            self.subject.attach(record, self.spec.name, None if wanted is None else targets.get(wanted))
         return found
 
     def _by_ids(self, records: Sequence[Any]) -> list[Any]:
@@ -140,7 +140,7 @@ class _Load:
             out.add("SELECT * FROM (")
         out.add(f'SELECT {self.its.listed}, {parent} AS "_parent"')
         if limit is not None:
-            out.add(f', row_number() OVER (PARTITION BY {parent}')
+            out.add(f", row_number() OVER (PARTITION BY {parent}")
             self._write_order(out)
             out.add(') AS "_rank"')
         if linked:

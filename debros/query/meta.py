@@ -49,9 +49,7 @@ def meta_columns(schema: Schema, table: str) -> dict[str, Column[Any]]:
         return Column(schema.name, f"meta.{name}", INSTANT, sql, nullable=False, owners=owners)
 
     return {
-        "created_by": UserColumn(
-            schema.name, "meta.created_by", TEXT, f'{table}."_by"', nullable=False, owners=owners
-        ),
+        "created_by": UserColumn(schema.name, "meta.created_by", TEXT, f'{table}."_by"', nullable=False, owners=owners),
         "owner": owner,
         "created_at": instant("created_at", '"_ct"'),
         "updated_at": instant("updated_at", '"_t"'),

@@ -67,7 +67,8 @@ def behind(sorts: Sequence[Sort], values: Sequence[Any], owners: frozenset[str])
 
     Each term narrows by a plain comparison first, which an index can use.
     """
-    text, bound = "0", ()  # type: str, tuple[object, ...]
+    text = "0"
+    bound: tuple[object, ...] = ()
     for term, value in zip(reversed(sorts), reversed(values), strict=True):
         at, of = term.sql, term.bindings
         if value is None and term.descending:  # nulls are last: only equal ones remain

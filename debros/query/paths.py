@@ -9,8 +9,9 @@ from typing import Any
 
 from debros.blocks import dagcbor
 from debros.errors import QueryError
-from debros.query.columns import UNORDERED, Column, checked, family
+from debros.query.columns import Column
 from debros.query.expressions import Expr, Leaf, Listable
+from debros.query.operands import UNORDERED, checked, family
 from debros.values.composites import ANY
 from debros.values.scalars import FLOAT
 
@@ -100,7 +101,7 @@ class PathColumn(Column[Any]):
             if isinstance(wire, types):
                 if type(wire) is int and not -(2**63) <= wire < 2**63:
                     raise QueryError(f"{value!r} is beyond 64 bits")
-                return sort, checked(wire) if sort == "t" else wire
+                return sort, wire
         return "e", dagcbor.encode(wire)
 
     def _text(self, what: str, value: object) -> tuple[str, str]:

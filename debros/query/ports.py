@@ -25,21 +25,26 @@ class Source(Protocol):
         Raises:
             ClosedError: the node is closed.
         """
+        ...
 
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         """Numbers of the logs a query may read; `None`: no restriction (a global unsharded model).
 
         `users` are DIDs of `where_user`.
         """
+        ...
 
     def user_number(self, did: str) -> int:
         """Return the user's number in `_by`, -1 for one never seen here."""
+        ...
 
     def user_did(self, number: int) -> str:
         """Return the DID of a number in `_by`."""
+        ...
 
     def heads(self) -> dict[str, tuple[str, ...]]:
         """Return the head CIDs of each log, by its address."""
+        ...
 
 
 class Subject(Protocol[R]):
@@ -53,9 +58,11 @@ class Subject(Protocol[R]):
         Raises:
             NoNodeError: no node is open, or several are and none is current.
         """
+        ...
 
     def hydrate(self, rows: Sequence[Row], source: Source) -> list[R]:
         """Make one new record of each row."""
+        ...
 
     def related(self, relation: str) -> Subject[Any]:
         """Return the subject of a relation's target.
@@ -63,12 +70,16 @@ class Subject(Protocol[R]):
         Raises:
             ModelError: the target is not known yet.
         """
+        ...
 
     def junction(self, relation: str) -> Subject[Any]:
         """Return the subject of a many_to_many's `through` model."""
+        ...
 
     def key_of(self, record: Any, field: str) -> Any:
         """Return the field's Python value on a record."""
+        ...
 
     def attach(self, record: Any, relation: str, value: Any) -> None:
         """Remember on a record what was loaded: a record, `None`, or a list."""
+        ...

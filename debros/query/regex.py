@@ -1,12 +1,12 @@
-"""Regular expressions in linear time, for `matches`: a pattern from a stranger cannot stop the node.
+r"""Regular expressions in linear time, for `matches`: a pattern from a stranger cannot stop the node.
 
 Python's `re` tries alternatives one after another and may need exponential time. Here a pattern becomes a
 nondeterministic automaton whose states are followed all at once (Thompson 1968), and the sets of states met on
 the way are kept as a deterministic one, made as the text asks for it, as in RE2. Time is at most the length of the
 text times the size of the pattern, memory is bounded by `MAX_NODES` and `MAX_SETS`.
 
-Known are what has meaning in a yes-or-no search: literals, `.`, classes, `\\d \\w \\s` and their opposites,
-`\\b \\B ^ $ \\A \\Z`, groups, `|`, `* + ? {m,n}` (lazy or not is the same here), and `(?i)` in front. They mean what
+Known are what has meaning in a yes-or-no search: literals, `.`, classes, `\d \w \s` and their opposites,
+`\b \B ^ $ \A \Z`, groups, `|`, `* + ? {m,n}` (lazy or not is the same here), and `(?i)` in front. They mean what
 they mean in `re`; `$` also stands before a last newline. Back references and look-around are refused: no automaton
 has them.
 
@@ -173,13 +173,8 @@ class _Parser:
         return lambda follow: self._add(_Node(kind, None, (follow,)))
 
     def _one(self, test: Test) -> Fragment:
-        if self._fold:
-            plain = test
-
-            def test(c: str) -> bool:
-                return plain(c) or plain(c.lower()) or plain(c.upper())
-
-        return lambda follow: self._add(_Node("char", test, (follow,)))
+        found = _folded(test) if self._fold else test
+        return lambda follow: self._add(_Node("char", found, (follow,)))
 
     def _group(self) -> Fragment:
         if self._peek() == "?":
@@ -256,6 +251,10 @@ class _Parser:
             self._at += 1
             return "\b"
         return self._escaped_literal()
+
+
+def _folded(test: Test) -> Test:
+    return lambda c: test(c) or test(c.lower()) or test(c.upper())
 
 
 def _is(letter: str) -> Test:

@@ -8,8 +8,8 @@ left out whole. Values beyond declared bounds show and are flagged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from operator import ge, gt, le, lt
+from collections.abc import Callable, Sequence
+from operator import ge, gt, itemgetter, le, lt
 from typing import Any, Final, NamedTuple
 
 from debros.blocks import dagcbor
@@ -28,6 +28,7 @@ from debros.replica.tables import (
 from debros.schema import Bounds, Codec, FieldSpec, Schema
 
 INT64: Final = range(-(2**63), 2**63)
+_MOST_KINDS: Final = 64
 NONE: Final[frozenset[str]] = frozenset()
 _OWNED: Final = re.compile(r"[^~]{0,107}~[a-z2-7]{20}")
 _ADMIN: Final = re.compile(r"[^~]{0,122}~admin")
@@ -42,6 +43,7 @@ class _Shown(NamedTuple):
     out_of_bounds: Callable[[Any], bool] | None
     missing: Any  # what a missing cell reads as: a wire value
     has_missing: bool
+    is_ranged: bool  # whether the type of a wire value alone does not tell that it is good
 
 
 class Projection:
@@ -52,12 +54,22 @@ class Projection:
         self._dump = dump
         schema = table.schema
         self._fields = [_shown(spec) for spec in schema.fields]
-        self._registers = sum(spec.merge == "lww" for spec in schema.fields)
+        registers = [field for field in self._fields if field.merge == "lww"]
+        self._merging = [field for field in self._fields if field.merge != "lww"]
+        self._wires = [field.wire for field in registers]
+        self._registers_of = _getter(self._wires)
+        self._good_kinds: set[tuple[type, ...]] = set()  # combinations of the registers' types that were found good
+        self._ranged = [(at, f.accepts) for at, f in enumerate(registers) if f.is_ranged]
+        apart = [*registers, *self._merging]  # the order in which `created` collects values
+        self._bounded = [(at, f.out_of_bounds) for at, f in enumerate(apart) if f.out_of_bounds is not None]
+        self._converted = [(at, f.to_column) for at, f in enumerate(apart) if f.to_column is not None]
+        self._arranged = _getter([apart.index(field) for field in self._fields])
         self._computed = [spec for spec in schema.computed if spec.index]
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
         self._id_is_good = id_form(schema)
-        self._inexact = frozenset(spec.wire for spec in schema.fields if spec.merge == "set" and not _is_exact(spec.codec))
+        inexact = [spec for spec in schema.fields if spec.merge == "set" and not _is_exact(spec.codec)]
+        self._inexact = {spec.wire: spec.codec for spec in inexact}
         self._append_only = schema.store == "events"
         self._plain = not (self._computed or self._keys)
 
@@ -65,54 +77,68 @@ class Projection:
         self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
     ) -> Row | None:
         """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
-        if change.get("live") is not True or "rem" in change:
-            return None
         put = change.get("put", _NOTHING)
-        inc, add, keep = change.get("inc", _NOTHING), change.get("add", _NOTHING), change.get("keep", _NOTHING)
-        if len(put) != self._registers:
+        if change.get("live") is not True or "rem" in change or len(put) != len(self._wires):
             return None
-        known = self._registers
-        flags = 0
-        row: list[Any] = [id]
-        for wire, merge, nullable, accepts, column, beyond, missing, _ in self._fields:
-            if merge == "lww":
-                if wire not in put:
-                    return None
-                value = put[wire]
-            elif merge == "counter":
-                known += wire in inc
-                value = inc.get(wire, missing)
-            elif merge == "set":
-                known += wire in add
-                value = sorted_values(add[wire]) if wire in add else missing
-            else:
-                if wire not in keep or keep[wire][1]:
-                    return None
-                known += 1
-                value = keep[wire][0]
-            if value is None:
-                if not nullable:
-                    return None
-            elif not accepts(value):
+        try:
+            values = list(self._registers_of(put))
+        except KeyError:
+            return None
+        kinds = tuple(map(type, values))
+        if kinds not in self._good_kinds and not self._learn(kinds, values):
+            return None
+        for at, accepts in self._ranged:
+            value = values[at]
+            if value is not None and not accepts(value):
                 return None
-            else:
-                if beyond is not None and beyond(value):
-                    flags = OUT_OF_BOUNDS
-                if column is not None:
-                    shown = column(value)
-                    if wire in self._inexact and shown != dagcbor.encode(value):
-                        return None  # -0.0, which the column does not keep, and ends name the very value
-                    value = shown
-            row.append(value)
-        if known != len(put) + len(inc) + len(add) + len(keep):
-            return None  # fields that only a newer schema knows
+        if self._merging and not self._take_merging(change, values):
+            return None
+        flags = 0
+        for at, beyond in self._bounded:
+            if values[at] is not None and beyond(values[at]):
+                flags = OUT_OF_BOUNDS
+        for at, column in self._converted:
+            if values[at] is not None:
+                values[at] = column(values[at])
         hidden = 0 if self._id_is_good(id) else WRONG_ID
-        row += (doc, log, hidden, flags, e, clock, e, clock, by, version, None)
-        return self._finish(row)
+        row = [id, *self._arranged(values), doc, log, hidden, flags, e, clock, e, clock, by, version, None]
+        return tuple(row) if self._plain else self._finish(row)
 
-    def project(
-        self, id: str, document: Document, doc: int, log: int, by: int, masked: frozenset[str] = NONE
-    ) -> Row:
+    def _learn(self, kinds: tuple[type, ...], values: list[Any]) -> bool:
+        """Check values one by one; remember the combination of their types when it is good."""
+        registers = [field for field in self._fields if field.merge == "lww"]
+        for field, value in zip(registers, values, strict=True):
+            if not (field.nullable if value is None else field.accepts(value)):
+                return False
+        if len(self._good_kinds) < _MOST_KINDS:
+            self._good_kinds.add(kinds)
+        return True
+
+    def _take_merging(self, change: dict[str, Any], values: list[Any]) -> bool:
+        """Append the values of counters, sets and kept fields; whether they are all there, all known, and good."""
+        inc, add, keep = change.get("inc", _NOTHING), change.get("add", _NOTHING), change.get("keep", _NOTHING)
+        left = len(inc) + len(add) + len(keep)
+        for field in self._merging:
+            wire = field.wire
+            if field.merge == "counter":
+                left -= wire in inc
+                value = inc.get(wire, 0)
+            elif field.merge == "set":
+                left -= wire in add
+                value = sorted_values(add[wire]) if wire in add else []
+            elif wire in keep and not keep[wire][1]:
+                left -= 1
+                value = keep[wire][0]
+            else:
+                return False
+            if not (field.nullable if value is None else field.accepts(value)):
+                return False
+            if wire in self._inexact and to_column(self._inexact[wire], value) != dagcbor.encode(value):
+                return False  # -0.0, which the column does not keep, and ends name the very value
+            values.append(value)
+        return left == 0  # else there are fields that only a newer schema knows
+
+    def project(self, id: str, document: Document, doc: int, log: int, by: int, masked: frozenset[str] = NONE) -> Row:
         """Return the row that the cells make. `masked` fields read null."""
         hidden = 0 if document.is_live else DELETED
         if not self._id_is_good(id):
@@ -186,6 +212,13 @@ def _is_exact(codec: Codec) -> bool:
     return item is not None and item.kind not in ("float", "list", "set", "tuple", "map", "record", "any")
 
 
+def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+    """Return `operator.itemgetter` of these keys, which gives a tuple for one key too, and for none."""
+    if len(keys) == 1:
+        return lambda values: (values[keys[0]],)
+    return itemgetter(*keys) if keys else lambda values: ()
+
+
 def id_form(schema: Schema) -> Callable[[str], bool]:
     """Return whether an id has the form that the model declares (docs/format.md, Who may write)."""
     write = schema.write if schema.scope == "global" else "anyone"
@@ -204,7 +237,8 @@ def _shown(spec: FieldSpec) -> _Shown:
     elif spec.merge == "counter":
         has_missing, missing = True, 0
     accepts, column = spec.codec.accepts, spec.codec.to_column
-    return _Shown(spec.wire, spec.merge, spec.nullable, accepts, column, bounds, missing, has_missing)
+    is_ranged = spec.codec.kind not in ("text", "float", "bytes", "bool")
+    return _Shown(spec.wire, spec.merge, spec.nullable, accepts, column, bounds, missing, has_missing, is_ranged)
 
 
 def _value(field: _Shown, document: Document) -> tuple[Any, bool, int]:

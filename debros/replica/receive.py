@@ -56,7 +56,11 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
         if batch.accepted:
             blocks = _blocks(replica, batch)
             positions = await store.append(blocks)
-            _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
+            try:
+                _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
+            except BaseException as error:
+                raise store.break_off(error) from error
+            store.flush_if_full()
     if failure is not None:
         raise failure
     return len(batch.accepted)
@@ -97,4 +101,3 @@ def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[in
         acts = body.acts if body is not None else None
         replica._admit(entry, header.parents(), changes, acts, "remote", skipped)
         store.applied = behind(header_at, len(header.raw))
-    store.flush_if_full()

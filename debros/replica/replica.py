@@ -143,7 +143,9 @@ class Replica:
         if tip.prev is None:
             self._certificates(device)
         if self.rights.would_be_void(device.public, device.user, tip.seq):
-            raise PermissionDeniedError("the right of this device or user to write here was revoked; an admin can `grant`")
+            raise PermissionDeniedError(
+                "the right of this device or user to write here was revoked; an admin can `grant`"
+            )
 
     def _certificates(self, device: Device) -> tuple[Certificate, ...]:
         found = [] if device.certificate is None else [device.certificate]

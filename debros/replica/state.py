@@ -93,7 +93,7 @@ class States:
         """Encode the cells; `shown` names the registers whose value a column holds as it is."""
         registers = document.registers
         stamps = Counter((t, e, v) for t, e, v, _ in registers.values())
-        common = stamps.most_common(1)[0][0] if stamps else (0, 0, 0)
+        common = max(stamps, key=lambda stamp: (stamps[stamp], stamp), default=(0, 0, 0))
         shared = sorted(f for f, (t, e, v, _) in registers.items() if (t, e, v) == common and f in shown)
         alike = set(shared)
         apart = {

@@ -116,6 +116,7 @@ class Store:
         self.on_admit: Callable[[Replica, EntryRow, Origin], None] | None = None
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self.closed = False
+        self._broken = ""  # why memory is behind the log for good
         self._durable = durable
         self._flush_rows = flush_rows
         self.cut: set[Replica] = set()  # logs in which cuts came that take effect with the next flush
@@ -171,9 +172,19 @@ class Store:
         await self.writer.commit(request)
 
     def check_open(self) -> None:
-        """Raise `ClosedError` once the node is closed."""
+        """Raise `ClosedError` once the node is closed, `StorageError` once memory is behind the log."""
         if self.closed:
             raise ClosedError("the node is closed; open it again to read or write")
+        if self._broken:
+            raise StorageError(self._broken)
+
+    def break_off(self, error: BaseException) -> StorageError:
+        """Return the error for entries that are on disk and could not be made visible.
+
+        Nothing is written or flushed any more: heads and tips lack them, so the next entry would fork its own key.
+        """
+        self._broken = f"an entry is in the log but cannot be shown ({error}); open the node again"
+        return StorageError(self._broken)
 
     async def _run(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
@@ -222,12 +233,15 @@ class Store:
         return group, ready, deferred
 
     def _admit_all(self, group: Group, positions: list[int]) -> None:
-        for staged, at in zip(group.staged, group.slots, strict=True):
-            entry = EntryRow(
-                self.entries.next_e, staged.digest, staged.replica.n, staged.author, staged.user, staged.seq,
-                staged.clock, positions[at + 1], positions[at], False,
-            )  # fmt: skip
-            staged.replica._admit(entry, staged.parents, staged.changes, staged.acts, staged.origin)
+        try:
+            for staged, at in zip(group.staged, group.slots, strict=True):
+                entry = EntryRow(
+                    self.entries.next_e, staged.digest, staged.replica.n, staged.author, staged.user, staged.seq,
+                    staged.clock, positions[at + 1], positions[at], False,
+                )  # fmt: skip
+                staged.replica._admit(entry, staged.parents, staged.changes, staged.acts, staged.origin)
+        except BaseException as error:
+            raise self.break_off(error) from error
         if group.staged:
             self.applied = behind(positions[group.slots[-1] + 1], len(group.staged[-1].header))
         if self.cut:
@@ -260,6 +274,8 @@ class Store:
         Raises:
             StorageError: the disk refused; everything is still in memory.
         """
+        if self._broken:
+            raise StorageError(self._broken)
         view, entries = self.view, self.entries
         if not entries.pending() and not view.pending_rows:
             return
@@ -339,7 +355,8 @@ class Store:
             return
         try:
             self.log.sync()
-            self.flush()
+            if not self._broken:
+                self.flush()
         finally:
             self.closed = True
             self.view.close()

@@ -107,9 +107,7 @@ class Transaction:
         self.rows.setdefault(name, {})[replica.n, draft.id] = row
         self._dirty.setdefault(name, {})[replica.n, draft.id] = row
 
-    def _merged(
-        self, replica: Replica, model: Model, outside: Row | None, before: Row | None, change: Change
-    ) -> Row:
+    def _merged(self, replica: Replica, model: Model, outside: Row | None, before: Row | None, change: Change) -> Row:
         """Return the row that the one change of the block makes of what others see; `before` is what it made so far."""
         table, store = model.table, self._store
         clock, e = replica.clock + 1, store.entries.next_e

@@ -132,10 +132,10 @@ def witness_of(view: str) -> Witness | None:
     # with a write-ahead log the view is open, or its process died; without one nothing needs to be written beside it
     how = "mode=ro" if os.path.exists(view + "-wal") else "immutable=1"
     try:
-        with closing(
-            apsw.Connection(f"file:{quote(view)}?{how}", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-        ) as db:
-            told = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('last', 'last_digest')").fetchall())
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        with closing(apsw.Connection(f"file:{quote(view)}?{how}", flags)) as db:
+            rows = db.execute("SELECT key, value FROM meta WHERE key IN ('last', 'last_digest')")
+            told = {row[0]: row[1] for row in rows}
     except apsw.Error:
         return None  # the view is made anew when the home is opened: its damage is none of the log
     position, digest = told.get("last"), told.get("last_digest")

@@ -79,7 +79,7 @@ def _peel(annotation: Any) -> tuple[Any, bool, list[Any]]:
 
 def _codec(annotation: Any, depth: int) -> tuple[Codec, bool]:
     """Return the codec of a type, and whether null is allowed where it stands."""
-    if depth > composites.MAX_DEPTH:
+    if depth > composites.MAX_DEPTH + 1:  # what stands in the innermost collection is no level
         raise composites.too_deep(annotation)
     annotation, nullable, _ = _peel(annotation)
     if annotation in scalars.SCALARS:

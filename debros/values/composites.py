@@ -29,9 +29,21 @@ def encode_sorted(values: list[Any]) -> list[Any]:
 def to_blob(codec_holds_bytes: bool) -> Callable[[Any], bytes]:
     """Return the encoder of a column. The fast one might take bytes for a CID, so it is for values without bytes."""
     if codec_holds_bytes:
-        return dagcbor.encode
+        return lambda wire: dagcbor.encode(unsigned_zero(wire))  # `from_blob` raises where it meets -0.0
     encode: Callable[[Any], bytes] = libipld.encode_dag_cbor
     return encode
+
+
+def unsigned_zero(wire: Any) -> Any:
+    """Return a copy of a wire value with 0.0 for each -0.0, which is not written (docs/format.md, Values)."""
+    kind = type(wire)
+    if kind is float:
+        return wire + 0.0
+    if kind is list:
+        return [unsigned_zero(part) for part in wire]
+    if kind is dict:
+        return {key: unsigned_zero(part) for key, part in wire.items()}
+    return wire
 
 
 def from_blob(raw: bytes) -> Any:
@@ -135,7 +147,7 @@ def mapping(item: Codec, nullable: bool, name: str) -> Codec:
 
 def record(cls: type, describe: Describe, depth: int) -> Codec:
     """Return the codec of a pydantic model or a dataclass: a map of its fields."""
-    parts = {name: describe(hint, depth + 1) for name, hint in _hints(cls).items()}
+    parts = {name: describe(hint, depth + 1) for name, hint in hints_of(cls).items()}
     checks = {name: _accepts(codec, nullable) for name, (codec, nullable) in parts.items()}
     writers = {name: _nullable(codec.to_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
     readers = {name: _nullable(codec.from_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
@@ -166,7 +178,8 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
     )  # fmt: skip
 
 
-def _hints(cls: Any) -> dict[str, Any]:
+def hints_of(cls: Any) -> dict[str, Any]:
+    """Return the stored fields of a pydantic model or dataclass, with their annotations."""
     hints = get_type_hints(cls, include_extras=True)
     if issubclass(cls, BaseModel):
         return {name: hints.get(name, info.annotation) for name, info in cls.model_fields.items()}
@@ -185,7 +198,7 @@ def _any_is_good(value: Any, depth: int = 0) -> bool:
 
 
 ANY: Final = Codec(
-    "any", "BLOB", "Any", _any_is_good, lambda value: True, None, None, dagcbor.encode, dagcbor.decode, mutable=True
+    "any", "BLOB", "Any", _any_is_good, lambda value: True, unsigned_zero, None, to_blob(True), from_blob, mutable=True
 )
 
 

@@ -60,6 +60,8 @@ def test_a_narrow_screen_cuts_text_and_keeps_numbers(columns: int, repository: R
     lines = show(repository, tmp_path, COLUMNS=str(columns))
     assert max(len(line.rstrip()) for line in lines) <= columns
     if columns >= 40:
+        (bar,) = [line for line in lines if re.match(r"  2024 +20 +4 ", line)]
+        assert set(bar.split()[-1]) == {"▇"}  # a bar that is cut would lie
         assert [line for line in lines if re.search(r"2024-01-\d\d +1 ", line)]
 
 

@@ -209,7 +209,7 @@ async def test_a_home_whose_log_has_other_admins_is_refused_with_those_it_has(tm
 
 
 async def test_an_error_inside_the_block_closes_the_node(tmp_path: Path) -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError):  # noqa: PT012 - the block is what is tested
         async with debros.open(tmp_path, models=[Sheet]):
             await Sheet.create(text="kept")
             raise KeyError

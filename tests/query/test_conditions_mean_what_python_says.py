@@ -41,7 +41,9 @@ NUMBERS = st.lists(st.integers(-2, 300), max_size=3)
 COUNTS = st.dictionaries(st.sampled_from(["a", "b", "'"]), st.integers(0, 2), max_size=2)
 LEAVES = st.none() | st.booleans() | st.integers(-1, 1) | st.sampled_from([0.5, 1.0]) | st.sampled_from(["", "a", "1"])
 DATA = st.dictionaries(
-    st.sampled_from(["a", "b"]), LEAVES | st.lists(LEAVES, max_size=2) | st.fixed_dictionaries({"b": LEAVES}), max_size=2
+    st.sampled_from(["a", "b"]),
+    LEAVES | st.lists(LEAVES, max_size=2) | st.fixed_dictionaries({"b": LEAVES}),
+    max_size=2,
 )
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -53,7 +55,9 @@ SIGNS = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
 
 
 def rows() -> st.SearchStrategy[list[dict[str, Any]]]:
-    row = st.fixed_dictionaries({name: values if name == "other" else st.none() | values for name, values in FIELDS.items()})
+    row = st.fixed_dictionaries(
+        {name: values if name == "other" else st.none() | values for name, values in FIELDS.items()}
+    )
     return st.lists(row, max_size=8).map(lambda found: [{"id": f"id{n}", **one} for n, one in enumerate(found)])
 
 
@@ -107,9 +111,7 @@ AT_PATHS: st.SearchStrategy[Condition] = st.tuples(
 )  # fmt: skip
 TREES: st.SearchStrategy[Condition] = st.recursive(
     SINGLE | AT_PATHS,
-    lambda inner: st.one_of(
-        st.tuples(st.just("not"), inner), st.tuples(st.sampled_from(["and", "or"]), inner, inner)
-    ),
+    lambda inner: st.one_of(st.tuples(st.just("not"), inner), st.tuples(st.sampled_from(["and", "or"]), inner, inner)),
     max_leaves=6,
 )
 ORDERS = st.lists(st.tuples(st.sampled_from(ORDERED), st.booleans()), max_size=2, unique_by=lambda one: one[0])

@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +15,24 @@ from debros.query import aggregates
 from tests.support.blog import blog
 from tests.support.tabular import Node, schema
 
-HOSTILE = ['"; DROP TABLE m_Post; --', "likes\"", "f_likes", "_doc", "rowid", "id --", "likes; SELECT 1", "", "\0", "*", "1"]
-WORD = schema("Word", {"text": str, "data": dict[str, Any], "tags": list[str], "blob": bytes, "x": float, "n": int}, indexes=["text"])
+HOSTILE = [
+    '"; DROP TABLE m_Post; --',
+    'likes"',
+    "f_likes",
+    "_doc",
+    "rowid",
+    "id --",
+    "likes; SELECT 1",
+    "",
+    "\0",
+    "*",
+    "1",
+]
+WORD = schema(
+    "Word",
+    {"text": str, "data": dict[str, Any], "tags": list[str], "blob": bytes, "x": float, "n": int},
+    indexes=["text"],
+)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -41,15 +58,18 @@ TEXTS = st.text(max_size=20) | st.sampled_from([*HOSTILE, "'", "''", "%_[*]?\\",
 @settings(max_examples=100, deadline=None)
 @given(TEXTS.filter(lambda text: text.isprintable() or "\0" in text))
 def test_hostile_values_come_back_as_values(text: str) -> None:
-    import trio
-
     trio.run(_check_values, text)
 
 
 async def _check_values(text: str) -> None:
     node = Node(WORD)
-    node.add("Word", {"id": "w", "text": text, "data": {text: text}, "tags": [text, "x"], "blob": text.encode(), "x": 0.5, "n": 1})
-    node.add("Word", {"id": "z", "text": text + "z", "data": {}, "tags": [], "blob": b"\0" + text.encode(), "x": 1.5, "n": 2})
+    node.add(
+        "Word",
+        {"id": "w", "text": text, "data": {text: text}, "tags": [text, "x"], "blob": text.encode(), "x": 0.5, "n": 1},
+    )
+    node.add(
+        "Word", {"id": "z", "text": text + "z", "data": {}, "tags": [], "blob": b"\0" + text.encode(), "x": 1.5, "n": 2}
+    )
     column, data, tags = node.column("Word.text"), node.column("Word.data"), node.column("Word.tags")
     conditions = [
         column == text, column.in_([text]), column.in_([text, *map(str, range(300))]), column.between(text, text),
@@ -70,7 +90,13 @@ async def _check_values(text: str) -> None:
 
 async def test_chains_of_a_thousand_conditions_work() -> None:
     node = Node(WORD)
-    node.add("Word", *({"id": f"w{n:04}", "text": str(n), "data": {}, "tags": [], "blob": b"", "x": n / 3, "n": n} for n in range(2000)))
+    node.add(
+        "Word",
+        *(
+            {"id": f"w{n:04}", "text": str(n), "data": {}, "tags": [], "blob": b"", "x": n / 3, "n": n}
+            for n in range(2000)
+        ),
+    )
     n = node.column("Word.n")
     query = node.query("Word")
     assert await query.where(reduce(lambda a, b: a | b, [n == k for k in range(1000)])).count() == 1000
@@ -82,21 +108,23 @@ async def test_chains_of_a_thousand_conditions_work() -> None:
 async def test_what_nests_too_deep_fails_where_it_is_written() -> None:
     node = Node(WORD)
     n = node.column("Word.n")
-    condition = n == 1
-    for k in range(45):
-        condition = (condition & (n > k)) | (n == k)
-    assert await node.query("Word").where(condition).all() == []
+    nested = reduce(lambda inner, k: (inner & (n > k)) | (n == k), range(45), n == 1)
+    assert await node.query("Word").where(nested).all() == []
     with pytest.raises(QueryError, match="100 deep"):
-        for k in range(1000):
-            condition = (condition & (n > k)) | (n == k)
+        reduce(lambda inner, k: (inner & (n > k)) | (n == k), range(1000), n == 1)
     with pytest.raises(QueryError, match="100 deep"):
-        for k in range(1000):
-            condition = ~(condition & (n > k))
+        reduce(lambda inner, k: ~(inner & (n > k)), range(1000), n == 1)
 
 
 async def test_lists_of_ten_thousand_values_work() -> None:
     node = Node(WORD)
-    node.add("Word", *({"id": f"w{n:04}", "text": f"t\0{n}", "data": {}, "tags": [], "blob": b"%d" % n, "x": n / 3, "n": n} for n in range(200)))
+    node.add(
+        "Word",
+        *(
+            {"id": f"w{n:04}", "text": f"t\0{n}", "data": {}, "tags": [], "blob": b"%d" % n, "x": n / 3, "n": n}
+            for n in range(200)
+        ),
+    )
     query = node.query("Word")
     for name, values in (
         ("n", range(100, 10_100)),

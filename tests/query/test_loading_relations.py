@@ -11,7 +11,7 @@ from debros.query.loading import load
 from debros.query.relations import Relation
 from debros.schema import RelationSpec
 from tests.support.blog import blog
-from tests.support.tabular import ANA, BO, Node, schema
+from tests.support.tabular import ANA, BO, START_MS, Node, schema
 
 
 def ids(records: Any) -> list[str]:
@@ -34,6 +34,7 @@ async def loaded(node: Node, dotted: str, relation: Relation[Any] | None = None)
         ("Post.comments", {"p0": ["c0", "c1", "c2"], "p1": ["c3"], "p2": [], "p3": [], "p4": []}),
         ("Post.newest", {"p0": ["c1"], "p1": ["c3"], "p2": [], "p3": [], "p4": []}),
         ("Post.replies", {"p0": ["p1", "p2"], "p1": [], "p2": [], "p3": [], "p4": []}),
+        ("Post.answers", {"p0": ["c3"], "p1": [], "p2": [], "p3": [], "p4": []}),
         ("Post.tags", {"p0": ["t2"], "p1": ["t2", "t1"], "p2": ["t2", "t1"], "p3": ["t2", "t1"], "p4": ["t2", "t1"]}),
         ("Post.likers", {"p0": ["ana", "cy"], "p1": [], "p2": [], "p3": [], "p4": []}),
         ("User.posts", {"ana": ["p1", "p0"], "bo": ["p3", "p2"], "cy": []}),
@@ -55,7 +56,13 @@ async def test_conditions_order_and_limit_hold_per_record() -> None:
     node = blog()
     at = node.column("Comment.at")
     comments = node.relation("Post.comments").where(at > 1).order_by(at.desc())
-    assert await loaded(node, "Post.comments", comments.limit(1)) == {"p0": ["c1"], "p1": ["c3"], "p2": [], "p3": [], "p4": []}
+    assert await loaded(node, "Post.comments", comments.limit(1)) == {
+        "p0": ["c1"],
+        "p1": ["c3"],
+        "p2": [],
+        "p3": [],
+        "p4": [],
+    }
     assert (await loaded(node, "Post.comments", comments))["p0"] == ["c1", "c2"]
     assert (await loaded(node, "Post.comments", comments.limit(0)))["p0"] == []
     assert (await loaded(node, "Post.newest", node.relation("Post.newest").limit(2)))["p0"] == ["c1", "c2"]
@@ -132,6 +139,20 @@ async def test_user_scoped_relations_stay_within_what_the_query_reads() -> None:
     assert ids(await node.query("Book").where(has).where_user(BO).all()) == ["b"]
 
 
+async def test_of_one_id_in_several_logs_the_record_made_first_is_the_target() -> None:
+    node = personal()
+    node.add("Book", {"id": "c", "owner": "late", "shelf_id": "s"}, log=11, ms=START_MS + 1)
+    node.add("Book", {"id": "c", "owner": "early", "shelf_id": "s"}, log=12, by=BO)
+    node.add("Note", {"id": "n3", "book_id": "c", "text": ""}, log=11)
+    [note] = await node.query("Note").all_users().where("id", "n3").with_("book").all()
+    assert note.loaded["book"].owner == "early"
+    [note] = await node.query("Note").where("id", "n3").with_("book.shelf").all()
+    assert note.loaded["book"].owner == "late"
+    assert note.loaded["book"].loaded["shelf"].id == "s"
+    on_shelf = node.relation("Book.shelf").any()
+    assert ids(await node.query("Book").where_user(BO).where(on_shelf).all()) == ["b", "c"]
+
+
 async def test_a_global_record_leads_to_the_acting_identitys_records() -> None:
     node = personal()
     assert (await loaded(node, "Shelf.books"))["s"] == ["b"]
@@ -142,7 +163,13 @@ async def test_a_global_record_leads_to_the_acting_identitys_records() -> None:
 def personal() -> Node:
     """Both users have a book of the same id, and one note each in it."""
     book = schema(
-        "Book", {"owner": str, "shelf_id": str}, scope="user", relations=[RelationSpec("notes", "has_many", "Note", key="book_id")]
+        "Book",
+        {"owner": str, "shelf_id": str},
+        scope="user",
+        relations=[
+            RelationSpec("notes", "has_many", "Note", key="book_id"),
+            RelationSpec("shelf", "belongs_to", "Shelf", key="shelf_id"),
+        ],
     )
     note = schema(
         "Note",

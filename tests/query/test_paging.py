@@ -102,7 +102,15 @@ def test_noise_is_no_cursor(noise: bytes | str) -> None:
         read_cursor(cursor, b"fingerpr", 2)
 
 
-@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.binary()))
+@given(
+    st.lists(
+        st.none()
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text()
+        | st.binary()
+    )
+)
 def test_cursors_keep_values_exactly(values: list[Any]) -> None:
     read = read_cursor(write_cursor(b"fingerpr", values), b"fingerpr", len(values))
     assert [(type(v), v) for v in read] == [(type(v), v) for v in values]
@@ -116,7 +124,7 @@ async def test_cursors_and_offsets_do_not_mix() -> None:
 async def test_numbered_pages() -> None:
     query = items(7).query("Item").order_by("n", "desc")
     page = await query.paginate(2, size=3)
-    assert [row.id for row in page.rows] == ["i003", "i000", "i001"][:0] + ["i005", "i002", "i003"]
+    assert [row.id for row in page.rows] == ["i002", "i003", "i000"]
     assert (page.total, page.page, page.pages, page.has_next, page.has_previous) == (7, 2, 3, True, True)
     last = await query.paginate(3, 3)
     assert (len(last.rows), last.has_next) == (1, False)
@@ -124,6 +132,12 @@ async def test_numbered_pages() -> None:
     assert (beyond.rows, beyond.has_next, beyond.has_previous) == ([], False, True)
     empty = await query.where("n", -1).paginate(1, 5)
     assert (empty.pages, empty.total, empty.has_next) == (1, 0, False)
-    for wrong in (query.paginate(0, 3), query.paginate(1, 0), query.paginate(1, True), query.limit(3).paginate(1, 3), query.offset(3).paginate(1, 3)):
+    for wrong in (
+        query.paginate(0, 3),
+        query.paginate(1, 0),
+        query.paginate(1, True),
+        query.limit(3).paginate(1, 3),
+        query.offset(3).paginate(1, 3),
+    ):
         with pytest.raises(QueryError):
             await wrong

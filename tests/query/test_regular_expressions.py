@@ -12,7 +12,27 @@ from debros.errors import QueryError
 from debros.query import regex
 
 ATOMS = st.sampled_from(
-    ["a", "b", "ab", ".", "[ab]", "[^a]", "[a-c]", r"\d", r"\w", r"\W", r"\s", "^", "$", r"\b", r"\A", r"\Z", r"\.", "é", "_"]
+    [
+        "a",
+        "b",
+        "ab",
+        ".",
+        "[ab]",
+        "[^a]",
+        "[a-c]",
+        r"\d",
+        r"\w",
+        r"\W",
+        r"\s",
+        "^",
+        "$",
+        r"\b",
+        r"\A",
+        r"\Z",
+        r"\.",
+        "é",
+        "_",
+    ]
 )
 REPEATS = st.sampled_from(["*", "+", "?", "*?", "{2}", "{1,2}", "{0,}", "{,2}", "{,}"])
 

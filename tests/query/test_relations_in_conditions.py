@@ -31,6 +31,7 @@ Condition = Callable[[Node], Expr]
         ("Post", lambda b: b.relation("Post.replies").any(), ["p0"]),
         ("Post", lambda b: b.relation("Post.replies").any(b.column("Post.author_id") == "bo"), ["p0"]),
         ("Post", lambda b: b.relation("Post.replies").none(b.column("Post.likes") > 6), ["p1", "p2", "p3", "p4"]),
+        ("Post", lambda b: b.relation("Post.answers").any(), ["p0"]),
         ("Post", lambda b: b.relation("Post.tags").any(b.column("Tag.name") == "odd"), ["p1", "p2", "p3", "p4"]),
         ("Post", lambda b: b.relation("Post.likers").any(), ["p0"]),
         ("User", lambda b: b.relation("User.profile").any(), ["ana"]),
@@ -46,7 +47,11 @@ Condition = Callable[[Node], Expr]
             lambda b: b.relation("User.posts").any(b.relation("Post.comments").any(b.relation("Comment.user").none())),
             ["ana"],
         ),
-        ("Post", lambda b: b.column("Post.author_id").in_(b.query("User").where("handle", "bo").select("id")), ["p2", "p3"]),
+        (
+            "Post",
+            lambda b: b.column("Post.author_id").in_(b.query("User").where("handle", "bo").select("id")),
+            ["p2", "p3"],
+        ),
     ],
 )
 async def test_records_are_found_by_their_related_records(model: str, condition: Condition, ids: list[str]) -> None:
@@ -74,7 +79,12 @@ async def test_nulls_of_a_nested_query_are_left_out_so_not_in_is_the_opposite() 
     replied = node.query("Post").select("reply_to")
     assert [row.id for row in await node.query("Post").where_in("id", replied).all()] == ["p0"]
     assert [row.id for row in await node.query("Post").where_not_in("id", replied).all()] == ["p1", "p2", "p3", "p4"]
-    assert [row.id for row in await node.query("Post").where_not_in("id", replied.limit(9)).all()] == ["p1", "p2", "p3", "p4"]
+    assert [row.id for row in await node.query("Post").where_not_in("id", replied.limit(9)).all()] == [
+        "p1",
+        "p2",
+        "p3",
+        "p4",
+    ]
 
 
 def wrong(node: Node) -> list[Callable[[], Any]]:

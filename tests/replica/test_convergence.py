@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debros.blocks.files import MemoryFiles
-from debros.errors import DebrosError, EntryHeldError, EntryRefusedError
+from debros.errors import EntryHeldError, EntryRefusedError
 from debros.replica.receive import Delivery, receive
 from debros.replica.replica import Replica
 from debros.replica.store import Store
@@ -21,7 +22,7 @@ from debros.schema import Schema
 from tests.support.entries import NOW
 from tests.support.naive import fold
 from tests.support.naive_rows import expected
-from tests.support.stores import FakeEnv, deliver, meaning, opened, schemas, shown, view_cells, as_columns_keep
+from tests.support.stores import FakeEnv, as_columns_keep, deliver, meaning, opened, schemas, shown, view_cells
 from tests.support.worlds import Made, World, worlds
 
 SEEDS = st.integers(0, 2**16)
@@ -181,8 +182,8 @@ def test_what_is_refused_or_held_changes_nothing_and_what_came_before_it_stays(w
         for header, body in ((bytes(flipped), last.body), (last.header, last.body + b"\0"), (last.header, None)):
             try:
                 await receive(store, replica, [Delivery(header, body)])
-            except (EntryRefusedError, EntryHeldError) as error:
-                assert isinstance(error, DebrosError)
+            except (EntryRefusedError, EntryHeldError):
+                pass
             else:
                 raise AssertionError("neither refused nor held")
             assert meaning(store, replica) == before
@@ -229,10 +230,8 @@ def test_the_clock_of_the_log_never_goes_back_and_is_found_again(world: World, s
             replica = store.replica(world.manifest)
             assert replica.clock == greatest
             with_future = Made(*_in_the_future(world, made))
-            try:
+            with suppress(EntryHeldError, EntryRefusedError):
                 await deliver(store, replica, [with_future])
-            except (EntryHeldError, EntryRefusedError):
-                pass
             assert replica.clock == greatest, "what is not admitted does not move the clock"
             store.env.now_ms = NOW  # type: ignore[attr-defined]  # a FakeEnv
             await deliver(store, replica, [made])

@@ -68,16 +68,16 @@ def in_some_order(entries: list[tuple[bytes, bytes]], known: Fold, seed: int) ->
 def test_the_naive_fold_gives_what_the_vector_says(case: dict[str, Any]) -> None:
     found = fold(admins_of(case), entries_of(case))
     assert as_in_vector(found.cells) == case["cells"]
-    live = [[m, i] for (m, i, _, kind), value in found.cells.items() if kind == "live" and value == dagcbor.encode(True)]
+    live = [
+        [m, i] for (m, i, _, kind), value in found.cells.items() if kind == "live" and value == dagcbor.encode(True)
+    ]
     assert sorted(live) == sorted(case["visible"])
     assert {digest.hex() for digest in found.void} == set(case["void"])
     assert sorted([digest.hex(), at] for digest, at in found.skipped) == sorted(case["skipped"])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_documents_merged_by_digest_in_any_order_have_the_cells_of_the_vector(
-    case: dict[str, Any]
-) -> None:
+def test_documents_merged_by_digest_in_any_order_have_the_cells_of_the_vector(case: dict[str, Any]) -> None:
     manifest = parse(bytes.fromhex(FORMAT["logs"][case["log"]]))
     known = fold(admins_of(case), entries_of(case))
     effective = [entry for digest, entry in known.entries.items() if digest not in known.void]
@@ -108,7 +108,9 @@ def test_a_store_shows_the_vector_whatever_the_order_of_arrival(case: dict[str, 
         void = store.view.read("SELECT digest FROM entries WHERE void", ())
         return cells, rows, {digest.hex() for (digest,) in void}, replica.skipped
 
-    outcomes = [trio.run(arrive, entries)] + [trio.run(arrive, in_some_order(entries, known, seed)) for seed in range(4)]
+    outcomes = [trio.run(arrive, entries)] + [
+        trio.run(arrive, in_some_order(entries, known, seed)) for seed in range(4)
+    ]
     assert all(outcome == outcomes[0] for outcome in outcomes)
     cells, rows, void, skipped = outcomes[0]
     assert as_in_vector(cells) == [cell for cell in case["cells"] if cell[0] == "Post" and _is_something(cell)]
@@ -120,4 +122,4 @@ def test_a_store_shows_the_vector_whatever_the_order_of_arrival(case: dict[str, 
 
 
 def _is_something(cell: list[Any]) -> bool:
-    return cell[3] != "inc" or cell[4]["sum"] != "0"
+    return bool(cell[3] != "inc" or cell[4]["sum"] != "0")

@@ -244,7 +244,9 @@ Step = st.tuples(st.sampled_from(["save", "save", "cancel", "shut", "open", "exc
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(Step, max_size=25), st.booleans())
-def test_cancelled_is_raised_when_and_only_when_nothing_was_written(steps: list[tuple[str, int]], durable: bool) -> None:
+def test_cancelled_is_raised_when_and_only_when_nothing_was_written(
+    steps: list[tuple[str, int]], durable: bool
+) -> None:
     async def main() -> None:
         home = Home(durable=durable)
         scopes: dict[int, trio.CancelScope] = {}
@@ -306,13 +308,12 @@ async def test_savers_wait_while_somebody_holds_the_log_alone(durable: bool) -> 
         await home.save(new("saved"))
         done.append("saved")
 
-    async with trio.open_nursery() as nursery:
-        async with home.store.writer.exclusive():
-            nursery.start_soon(saver)
-            await wait_all_tasks_blocked()
-            assert not done
-            assert home.row("saved") is None
-            done.append("exclusive ended")
+    async with trio.open_nursery() as nursery, home.store.writer.exclusive():
+        nursery.start_soon(saver)
+        await wait_all_tasks_blocked()
+        assert not done
+        assert home.row("saved") is None
+        done.append("exclusive ended")
     assert done == ["exclusive ended", "saved"]
 
 

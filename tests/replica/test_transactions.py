@@ -29,8 +29,8 @@ from tests.support.entries import B
 from tests.support.homes import Home, change, new
 
 
-class Stop(Exception):  # noqa: N818 - what a block raises to end itself
-    pass
+class Stop(Exception):
+    """What a block raises to end itself."""
 
 
 async def test_a_block_sees_its_own_writes_and_nobody_else_does_until_its_end() -> None:
@@ -55,7 +55,8 @@ async def test_a_block_sees_its_own_writes_and_nobody_else_does_until_its_end() 
 async def test_a_row_read_outside_while_a_query_inside_shows_rows_is_not_kept() -> None:
     home = Home(row_cache=1)
     await home.save(new("here", title="old"), new("other"))
-    with pytest.raises(Stop):
+
+    async def block() -> None:
         async with home.transaction() as transaction:
             home.row("other")  # and `here` is not in memory any more
             home.write(transaction, change("here", title="never"))
@@ -65,6 +66,9 @@ async def test_a_row_read_outside_while_a_query_inside_shows_rows_is_not_kept() 
             assert home.values_of(outside)["title"] == "old"  # type: ignore[index]
             assert home.ids_inside(transaction) == ["here", "other"]
             raise Stop
+
+    with pytest.raises(Stop):
+        await block()
     assert home.values("here")["title"] == "old"  # type: ignore[index]
 
 
@@ -74,7 +78,8 @@ async def test_a_block_that_raises_leaves_everything_as_it_was(durable: bool) ->
     await home.save(new("here", likes=1, slug="s", tags=["x"]))
     before = home.state()
     undone: list[str] = []
-    with pytest.raises(Stop):
+
+    async def block() -> None:
         async with home.transaction() as transaction:
             transaction.on_rollback += [lambda: undone.append("first"), lambda: undone.append("second")]
             home.write(transaction, new("a", slug="t"), Draft("delete", "here"))
@@ -82,6 +87,9 @@ async def test_a_block_that_raises_leaves_everything_as_it_was(durable: bool) ->
             home.write(transaction, new("m"), name="Mine")
             home.ids_inside(transaction)
             raise Stop
+
+    with pytest.raises(Stop):
+        await block()
     assert undone == ["second", "first"]
     assert home.state() == before
     await home.save(new("a", slug="t"))
@@ -231,12 +239,16 @@ async def test_a_disk_that_fails_at_the_end_of_the_block_leaves_everything_as_it
     home = Home(files=disk)
     await home.save(new("here", slug="s"))
     before = home.state()
-    with pytest.raises(StorageError):
+
+    async def block() -> None:
         async with home.transaction() as transaction:
             home.write(transaction, change("here", slug="t"), new("a", slug="s"))
             home.write(transaction, new("m"), name="Mine")
             home.ids_inside(transaction)
             disk.arm(1, on={"pwrite"})
+
+    with pytest.raises(StorageError):
+        await block()
     assert home.state() == before
     async with home.transaction() as transaction:
         home.write(transaction, change("here", slug="t"), new("a", slug="s"))

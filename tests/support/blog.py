@@ -40,6 +40,7 @@ POST = schema(
         RelationSpec("newest", "has_many", "Comment", key="post_id", order_by=("at", True), limit=1),
         RelationSpec("parent", "belongs_to", "Post", nullable=True, key="reply_to"),
         RelationSpec("replies", "has_many", "Post", key="reply_to"),
+        RelationSpec("answers", "has_many", "Comment", key="post_id", through="replies"),
         RelationSpec("tags", "many_to_many", "Tag", ids="tag_ids"),
         RelationSpec("likers", "many_to_many", "User", ids="liker_ids"),
         RelationSpec("missing", "has_many", "Nowhere", key="post_id"),
@@ -67,7 +68,12 @@ SCHEMAS: tuple[Schema, ...] = (USER, PROFILE, POST, COMMENT, FOLLOW, TAG)
 
 def blog() -> Node:
     node = Node(*SCHEMAS)
-    node.add("User", {"id": "ana", "handle": "ana", "best_id": "p1"}, {"id": "bo", "handle": "bo"}, {"id": "cy", "handle": "cy"})
+    node.add(
+        "User",
+        {"id": "ana", "handle": "ana", "best_id": "p1"},
+        {"id": "bo", "handle": "bo"},
+        {"id": "cy", "handle": "cy"},
+    )
     node.add("User", {"id": "gone", "handle": "gone"}, hidden=1)
     node.add("Profile", {"id": "f1", "user_id": "ana", "city": "Wien"}, {"id": "f2", "user_id": "ana", "city": "Graz"})
     for n, (author, title, likes, price, reply_to) in enumerate(
@@ -91,8 +97,16 @@ def blog() -> Node:
     ):
         node.add("Comment", {"id": f"c{n}", "post_id": post, "user_id": user, "text": text, "at": at})
     node.add("Comment", {"id": "c8", "post_id": "p2", "user_id": "ana", "text": "deleted", "at": 9}, hidden=1)
-    node.add("Follow", {"id": "w0", "follower_id": "bo", "followee_id": "ana"}, {"id": "w1", "follower_id": "bo", "followee_id": "cy"})
-    node.add("Follow", {"id": "w2", "follower_id": "cy", "followee_id": "ana"}, {"id": "w3", "follower_id": "cy", "followee_id": "ana"})
+    node.add(
+        "Follow",
+        {"id": "w0", "follower_id": "bo", "followee_id": "ana"},
+        {"id": "w1", "follower_id": "bo", "followee_id": "cy"},
+    )
+    node.add(
+        "Follow",
+        {"id": "w2", "follower_id": "cy", "followee_id": "ana"},
+        {"id": "w3", "follower_id": "cy", "followee_id": "ana"},
+    )
     node.add("Follow", {"id": "w4", "follower_id": "ana", "followee_id": "gone"})
     node.add("Follow", {"id": "w5", "follower_id": "ana", "followee_id": "bo"}, hidden=1)
     node.add("Tag", {"id": "t1", "name": "odd"}, {"id": "t2", "name": "even"})

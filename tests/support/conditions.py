@@ -127,5 +127,5 @@ def ordered(rows: list[dict[str, Any]], by: list[tuple[str, bool]]) -> list[dict
     """Sort rows: nulls first ascending, last descending; the id breaks ties, ascending."""
     made = sorted(rows, key=lambda row: row["id"])
     for name, down in reversed(by):
-        made.sort(key=lambda row: (row[name] is not None, row[name]), reverse=down)  # noqa: B023 - used at once
+        made.sort(key=lambda row: (row[name] is not None, row[name]), reverse=down)
     return made

@@ -133,4 +133,5 @@ def cells_of(made: list[tuple[Entry, int, dict[str, Any]]]) -> dict[tuple[str, s
             cells[f, kind] = sorted(living | set(cells.get((f, kind), ())))
         elif kind == "keep" and (f, dot) not in lost:
             cells[f, kind] = [(dagcbor.encode(value[0]), dot), *cells.get((f, kind), ())]
-    return cells | {("", "live"): dagcbor.encode(c["live"]) for _, _, c in made if "live" in c}
+    live = [dagcbor.encode(change["live"]) for _, _, change in made if "live" in change]
+    return cells | ({("", "live"): live[-1]} if live else {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from debros.blocks import dagcbor
@@ -11,7 +12,7 @@ from debros.schema import FieldSpec, Schema
 from tests.support.naive import Entry, Fold
 
 Expected = dict[tuple[str, str], dict[str, Any]]
-_BOUNDS = {"ge": lambda v, limit: v < limit, "le": lambda v, limit: v > limit}
+_BOUNDS: dict[str, Callable[[Any, Any], bool]] = {"ge": lambda v, limit: v < limit, "le": lambda v, limit: v > limit}
 
 
 def expected(fold: Fold, schemas: list[Schema]) -> Expected:
@@ -29,7 +30,9 @@ def expected(fold: Fold, schemas: list[Schema]) -> Expected:
     return rows
 
 
-def _row(schema: Schema, id: str, made: list[tuple[Entry, int, dict[str, Any]]], cells: dict[Any, Any]) -> dict[str, Any]:
+def _row(
+    schema: Schema, id: str, made: list[tuple[Entry, int, dict[str, Any]]], cells: dict[Any, Any]
+) -> dict[str, Any]:
     hidden = 0 if cells.get(("", "live")) == dagcbor.encode(True) else tables.DELETED
     form = {"owner": r"[^~]*~[a-z2-7]{20}", "admins": "[^~]*~admin", "anyone": "[^~]*"}
     write = schema.write if schema.scope == "global" else "anyone"
@@ -64,7 +67,7 @@ def _value(spec: FieldSpec, cells: dict[Any, Any]) -> tuple[Any, bool]:
     found = cells.get((spec.wire, "put" if spec.merge == "lww" else "keep"))
     if found is not None:
         value = dagcbor.decode(found if spec.merge == "lww" else found[0][0])
-        if (spec.nullable if value is None else spec.codec.accepts(value)):
+        if spec.nullable if value is None else spec.codec.accepts(value):
             return value, True
     return spec.default if spec.has_default else None, spec.has_default or spec.nullable
 
@@ -82,4 +85,3 @@ def _flag_losers(rows: Expected, fold: Fold, schema: Schema, names: list[str]) -
     for claimants in claims.values():
         for _, id in sorted(claimants)[1:]:
             rows[schema.name, id]["flags"] |= tables.NOT_UNIQUE
-

@@ -140,9 +140,9 @@ def cells_of(document: Document) -> Cells:
     return cells
 
 
-def as_columns_keep(cells: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+def as_columns_keep(cells: Mapping[Any, Any]) -> dict[tuple[str, ...], Any]:
     """Cells as a row tells them: no sum of zero, and a zero has no sign in a register."""
-    kept = {}
+    kept: dict[tuple[str, ...], Any] = {}
     for (*place, kind), value in cells.items():
         if kind == "put":
             kept[*place, kind] = value.replace(_MINUS_ZERO, _ZERO)
@@ -240,10 +240,10 @@ def same(value: Any) -> Any:
     return value
 
 
-def view_cells(store: Store, replica: Replica) -> dict[tuple[str, str, str, str], Any]:
+def view_cells(store: Store, replica: Replica) -> dict[tuple[str, ...], Any]:
     """All cells that the view holds of a log, in the form of `tests.support.naive`, sums of zero left out."""
     store.flush()
-    found = {}
+    found: dict[tuple[str, ...], Any] = {}
     for name, model in store.models.items():
         for row in store.view.read(f'{model.table.select} WHERE "_log" = ?', (replica.n,)):
             cells = as_columns_keep(cells_of(model.states.load(row)))

@@ -43,7 +43,9 @@ def schema(
         info = describe(annotation)
         specs.append(FieldSpec(field, (wire or {}).get(field, field), info.codec, info.nullable))
     made = [
-        IndexSpec(tuple((one.lstrip("-"), one.startswith("-")) for one in ((index,) if isinstance(index, str) else index)))
+        IndexSpec(
+            tuple((one.lstrip("-"), one.startswith("-")) for one in ((index,) if isinstance(index, str) else index))
+        )
         for index in indexes
     ]
     return Schema(
@@ -84,14 +86,17 @@ class Node:
             wire[spec.name] = value if value is None or spec.codec.to_wire is None else spec.codec.to_wire(value)
         self._docs += 1
         clock = ms << 16
-        system = dict(zip(SYSTEM, (self._docs, log, hidden, 0, 1, clock, 1, clock, self.users[by], 1, None), strict=True))
+        system = dict(
+            zip(SYSTEM, (self._docs, log, hidden, 0, 1, clock, 1, clock, self.users[by], 1, None), strict=True)
+        )
         row: list[Any] = [values["id"], *(to_column(spec.codec, wire[spec.name]) for spec in described.fields)]
         row += system.values()
-        computed = [(spec, spec.function(wire)) for spec in described.computed if spec.index]
-        row += [to_column(spec.codec, value) for spec, value in computed]
-        keyed = [(spec, wire[spec.name]) for spec in described.fields if spec.codec.to_key]
-        for one, value in (*keyed, *((spec, value) for spec, value in computed if spec.codec.to_key)):
-            row.append(None if value is None else one.codec.to_key(value))
+        computed = [(spec.codec, spec.function(wire)) for spec in described.computed if spec.index]
+        row += [to_column(codec, value) for codec, value in computed]
+        keyed = [(spec.codec, wire[spec.name]) for spec in described.fields]
+        for codec, value in (*keyed, *computed):
+            if codec.to_key is not None:
+                row.append(None if value is None else codec.to_key(value))
         assert len(row) == len(table.columns)
         return tuple(row)
 
@@ -125,6 +130,7 @@ class TabularSource:
 
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         if self.table.schema.scope == "global":
+            assert users is None, "a global model has no users to choose"
             return self.node.shards.get(self.model)
         if users == "all":
             return tuple(self.node.logs_of.values())

@@ -29,7 +29,7 @@ query = (Commit.where(Commit.areas.contains(area))
     .include(Commit.author, Commit.files)
     .order_by(Commit.authored_at.desc()).limit(8))
 await query.page(after=(await query.page()).next)"""
-BAR: Final = 30  # columns of the screen
+BAR: Final = 30  # columns of the screen, if it has them
 
 
 async def ask(report: Report) -> dict[str, Any]:
@@ -69,11 +69,12 @@ async def years(report: Report) -> list[dict[str, int]]:
             .limit(12)
             .aggregate(debros.count(), debros.count(Commit.author_id, distinct=True))
         )
+    widest = max(1, min(BAR, report.screen.console.width - len("  year  commits  authors  ")))
     most = max(commits for _, commits, _ in groups)
     report.table(
         ["year", "commits", "authors", ""],
         [
-            (f"{year:04}", commits, authors, "▇" * max(1, round(BAR * commits / most)))
+            (f"{year:04}", commits, authors, "▇" * max(1, round(widest * commits / most)))
             for year, commits, authors in groups
         ],
         text=[""],
