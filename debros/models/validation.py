@@ -19,10 +19,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
-from debros.blocks import dagcbor
 from debros.errors import FieldError, ValidationError, did_you_mean
 from debros.values import TypeInfo
-from debros.values.composites import from_blob
 from debros.values.decimals import MAX_DIGITS, is_canonical
 
 _INT64: Final = (-(2**63), 2**63 - 1)
@@ -192,7 +190,11 @@ def _within_microseconds(value: dt.timedelta | None) -> dt.timedelta | None:
 
 def _storable_decimal(value: Any) -> Any:
     if value is not None and not is_canonical(str(value)):
-        raise PydanticCustomError("decimal_max_digits", f"Decimals are finite, of at most {MAX_DIGITS} digits and nine of exponent")
+        raise PydanticCustomError(
+            "decimal_max_digits",
+            "Decimals are finite, of at most {max} digits and nine of exponent",
+            {"max": MAX_DIGITS},
+        )
     return value
 
 
@@ -205,6 +207,9 @@ def _without_zone(value: dt.time | None) -> dt.time | None:
 def _storable(info: TypeInfo) -> Callable[[Any], Any]:
     """Check a composite value by writing it, and return what would be read: the record's own, in the stored form."""
     codec = info.codec
+    to_column, from_column = codec.to_column, codec.from_column
+    assert to_column is not None  # every composite is a BLOB
+    assert from_column is not None
 
     def check(value: Any) -> Any:
         if value is None and info.nullable:
@@ -213,8 +218,7 @@ def _storable(info: TypeInfo) -> Callable[[Any], Any]:
             try:
                 wire = value if codec.to_wire is None else codec.to_wire(value)
                 if codec.accepts(wire):
-                    own = from_blob(dagcbor.encode(wire))
-                    return own if codec.from_wire is None else codec.from_wire(own)
+                    return from_column(to_column(wire))
             except (ValueError, OverflowError, RecursionError):
                 pass  # it is refused below
         raise PydanticCustomError("not_storable", "Input should be a storable {kind}", {"kind": codec.name})

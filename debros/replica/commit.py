@@ -6,7 +6,7 @@ built, one per log, or as many as the size limits need where the caller allows p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
@@ -78,7 +78,7 @@ class Commit:
             if change is None:
                 continue
             documents.add(place)
-            for key in self._new_claims(item, change):
+            for key in self._new_claims(item, change) if model.claims.indexes else ():
                 if (name, key) in group.claims:
                     return False
                 if (name, key) in claims:
@@ -95,40 +95,28 @@ class Commit:
         entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
         for part in entries:
             build(store, group, self._device, part)
-        group.documents |= documents
-        group.claims |= claims
+        group.documents.update(documents)
+        group.claims.update(claims)
         return True
 
     def _change(self, item: Item) -> Change | None:
-        """Return what to write, with the row it makes when it makes it alone."""
+        """Return what to write."""
         replica, model, draft = item
-        table, store = model.table, self._store
+        table = model.table
         if not may_write(draft.id, self._device.user, replica.manifest):
             raise refuse_foreign(table.schema.name, draft.id)
-        version = table.schema.version
         fresh = draft.fresh and draft.id > model.rows.greatest.get(replica.n, "")
-        before = None if fresh else store.view.row(model.rows, replica.n, draft.id)
+        before = None if fresh else self._store.view.row(model.rows, replica.n, draft.id)
         value = change_of(draft, before, table, model.states)
         if value is None:
             return None
-        if before is not None:
-            return Change(table.schema.name, version, draft.id, value)
-        rows = model.rows
-        by = store.keys.number(self._device.user)
-        row = model.projection.created(draft.id, value, rows.next_doc, replica.n, 0, 0, by, version)
-        if row is not None:
-            rows.next_doc += 1
-        return Change(table.schema.name, version, draft.id, value, row)
+        return Change(table.schema.name, table.schema.version, draft.id, value, before is None)
 
     def _new_claims(self, item: Item, change: Change) -> list[tuple[object, ...]]:
         """Return the unique values that the document does not claim yet."""
         replica, model, draft = item
         claims = model.claims
-        if not claims.indexes:
-            return []
-        if change.row is not None:
-            return claims.keys(change.row)
-        before = self._store.view.row(model.rows, replica.n, draft.id)
+        before = None if change.makes else self._store.view.row(model.rows, replica.n, draft.id)
         held = set() if before is None else set(claims.keys(before))
         row = preview(self._store, replica, model, before, change)
         return [key for key in claims.keys(row) if key not in held]
@@ -161,9 +149,13 @@ def encoded(change: Change) -> bytes:
 
 def preview(store: Store, replica: Replica, model: Model, before: Row | None, change: Change) -> Row:
     """Return the row that a change would make, were it written now."""
-    table, entries = model.table, store.entries
+    table, clock, e = model.table, replica.clock + 1, store.entries.next_e
+    if before is None:
+        row = model.projection.created(change.id, change.value, 0, replica.n, clock, e, 0, change.version)
+        if row is not None:
+            return row
     document = model.states.load(before) if before is not None else model.states.empty()
-    document.merge(change.value, replica.clock + 1, entries.next_e, change.version)
+    document.merge(change.value, clock, e, change.version)
     doc, by = (0, 0) if before is None else (before[table.doc_at], before[table.by_at])
     return model.projection.project(change.id, document, doc, replica.n, by)
 
@@ -178,21 +170,26 @@ def build(
     e = store.entries.next_e + len(group.staged)
     now_ms, salt = store.env.now_us() // 1000, store.env.random_bytes(16)
     staged = replica.stage(device, tip, changes, encoded, salt=salt, now_ms=now_ms, tx=tx, acts=acts)
-    stamp = (e, staged.clock, e, staged.clock)
-    for n, change in enumerate(changes):
-        if change.row is not None:
-            at = store.models[change.model].table.e_at  # `_e _t _ce _ct` stand side by side
-            row = change.row[:at] + stamp + change.row[at + 4 :]
-            changes[n] = Change(change.model, change.version, change.id, change.value, row)
+    by = store.keys.number(device.user)
+    for change in changes:
+        if change.makes:
+            model = store.models[change.model]
+            doc, clock = model.rows.next_doc, staged.clock
+            change.row = model.projection.created(change.id, change.value, doc, replica.n, clock, e, by, change.version)
+            if change.row is not None:
+                model.rows.next_doc += 1
     group.add(staged)
 
 
-def parts_of(plan: Plan, *, parts: bool) -> Iterator[Plan]:
+def parts_of(plan: Plan, *, parts: bool) -> list[Plan]:
     """Cut a plan into entries that keep the limits.
 
     Raises:
         TooLargeError: a record is too large for any entry, or the plan is for one and has to go into one.
     """
+    if len(plan.encoded) == 1 and len(plan.encoded[0]) <= MAX_BYTES:
+        return [plan]
+    found: list[Plan] = []
     start, size = 0, 0
     for n, encoded in enumerate(plan.encoded):
         if len(encoded) > MAX_BYTES:
@@ -205,7 +202,8 @@ def parts_of(plan: Plan, *, parts: bool) -> Iterator[Plan]:
                 f"({MAX_CHANGES} changes, {MAX_BYTES} bytes); use several transactions"
             )
         if full:
-            yield Plan(plan.replica, plan.changes[start:n], plan.encoded[start:n])
+            found.append(Plan(plan.replica, plan.changes[start:n], plan.encoded[start:n]))
             start, size = n, 0
         size += len(encoded)
-    yield Plan(plan.replica, plan.changes[start:], plan.encoded[start:])
+    found.append(Plan(plan.replica, plan.changes[start:], plan.encoded[start:]))
+    return found

@@ -2,20 +2,22 @@
 
 A view is kept when the last entry it has applied is in the log, whole, where it says, and ends where it says.
 Otherwise it belongs to another past: it is rebuilt, and the caller must write with a new device key, for the log
-may have lost entries that a peer has seen. Tables whose declaration changed are projected anew.
+may have lost entries that a peer has seen. A view that turns out to be damaged is rebuilt likewise, as if it had been
+deleted. Tables whose declaration changed are projected anew.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from debros.blocks.files import Files
 from debros.blocks.logfile import MAX_SEGMENT, LogFile
 from debros.blocks.recovery import Finding
 from debros.env import Env
-from debros.errors import CorruptionError, StorageError
+from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.replica.replay import Replay
 from debros.replica.store import Store, behind
 from debros.replica.tables import Table
@@ -58,33 +60,49 @@ def open_store(
     Raises:
         StorageError: the disk refused.
     """
+    def begin(view: View | None) -> Opened:
+        with ExitStack() as stack:
+            if view is not None:
+                stack.callback(view.close)
+            applied = 0 if view is None else int(view.meta("applied") or 0)
+            log = LogFile.open(files, log_path, applied=applied, random_bytes=env.random_bytes, max_segment=max_segment)
+            stack.callback(log.close)
+            lost = view is not None and not _belongs(view, log, applied)
+            rebuilt = view is None or lost
+            if view is None or lost:
+                if view is not None:  # it belongs to another past, so what it says of the log counts for nothing
+                    stack.close()
+                    log = LogFile.open(files, log_path, random_bytes=env.random_bytes, max_segment=max_segment)
+                    stack.callback(log.close)
+                view = _new(view_path, prepare, row_cache)
+                stack.callback(view.close)
+                applied = 0
+            store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
+            store.load_replicas()
+            store.applied = applied
+            stale = _attach(store, schemas)
+            store.effects.link()
+            replay = Replay(store, own_keys, progress)
+            if stale:
+                replay.project_again(stale, applied)
+            replay.tail(applied)
+            store.flush()
+            if stale:
+                with view.transaction():
+                    for name in stale:
+                        view.finish_table(store.models[name].table)
+            stack.pop_all()
+            return Opened(store, log.report, lost, rebuilt, replay.rejected)
+
+    schemas = tuple(schemas)
     view = _existing(view_path, prepare, row_cache)
-    applied = 0 if view is None else int(view.meta("applied") or 0)
-    log = LogFile.open(files, log_path, applied=applied, random_bytes=env.random_bytes, max_segment=max_segment)
-    lost = view is not None and not _belongs(view, log, applied)
-    rebuilt = view is None or lost
-    if view is None or lost:
-        if view is not None:  # it belongs to another past, so what it says of the log counts for nothing
-            view.close()
-            log.close()
-            log = LogFile.open(files, log_path, random_bytes=env.random_bytes, max_segment=max_segment)
-        view = _new(view_path, prepare, row_cache)
-        applied = 0
-    store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
-    store.load_replicas()
-    store.applied = applied
-    stale = _attach(store, schemas)
-    store.effects.link()
-    replay = Replay(store, own_keys, progress)
-    if stale:
-        replay.project_again(stale, applied)
-    replay.tail(applied)
-    store.flush()
-    if stale:
-        with view.transaction():
-            for name in stale:
-                view.finish_table(store.models[name].table)
-    return Opened(store, log.report, lost, rebuilt, replay.rejected)
+    if view is not None:
+        try:
+            return begin(view)
+        except Exception as error:  # whatever a damaged view leads to, the log is there to make another one
+            if isinstance(error, DebrosError) and not view.is_damaged:
+                raise
+    return begin(None)
 
 
 def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:

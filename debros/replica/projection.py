@@ -26,6 +26,7 @@ from debros.replica.tables import (
     to_column,
 )
 from debros.schema import Bounds, Codec, FieldSpec, Schema
+from debros.values.composites import encode_sorted
 
 INT64: Final = range(-(2**63), 2**63)
 _MOST_KINDS: Final = 64
@@ -125,7 +126,7 @@ class Projection:
                 value = inc.get(wire, 0)
             elif field.merge == "set":
                 left -= wire in add
-                value = sorted_values(add[wire]) if wire in add else []
+                value = encode_sorted(add[wire]) if wire in add else []
             elif wire in keep and not keep[wire][1]:
                 left -= 1
                 value = keep[wire][0]
@@ -193,17 +194,6 @@ def computed_value(function: Callable[[dict[str, Any]], Any], values: dict[str, 
         return function(values)
     except Exception:  # whatever the user's function raises, the stated value is null
         return None
-
-
-def sorted_values(values: list[Any]) -> list[Any]:
-    """Return the values of a set in the order of their encodings, without duplicates."""
-    if all(type(value) is str and value.isascii() for value in values):  # text sorts by length first, then by bytes
-        return sorted(set(values), key=_by_length)
-    return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
-
-
-def _by_length(text: str) -> tuple[int, str]:
-    return len(text), text
 
 
 def _is_exact(codec: Codec) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from debros.errors import PermissionDeniedError
 from debros.log.body import encode_body
@@ -32,13 +32,15 @@ Origin = Literal["local", "remote", "replay"]
 MAX_LINKS: Final = 32  # other heads that an entry names
 
 
-class Change(NamedTuple):
-    """A change of good form, with the row it makes when that is known already."""
+@dataclass(slots=True)
+class Change:
+    """A change of good form. `makes` says that a local one may make its row alone; `row` is that row once it does."""
 
     model: str
     version: int
     id: str
     value: dict[str, Any]
+    makes: bool = False
     row: Row | None = None
 
 

@@ -199,23 +199,14 @@ class Transaction:
             replica = store.by_number[log]
             version = store.models[name].table.schema.version
             plan = plans.setdefault(log, Plan(replica, [], []))
-            change = self._change(replica, store.models[name], id, value, version)
+            makes = store.view.row(store.models[name].rows, log, id) is None
+            change = Change(name, version, id, value, makes)
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
         parts = [part for plan in plans.values() for part in parts_of(plan, parts=False)]
         for part in parts:
             build(store, group, self._device, part, tx=(self._tx_id, len(parts)) if len(parts) > 1 else None)
         return True
-
-    def _change(self, replica: Replica, model: Model, id: str, value: dict[str, Any], version: int) -> Change:
-        name, rows = model.table.schema.name, model.rows
-        if self._store.view.row(rows, replica.n, id) is not None:
-            return Change(name, version, id, value)
-        by = self._store.keys.number(self._device.user)
-        row = model.projection.created(id, value, rows.next_doc, replica.n, 0, 0, by, version)
-        if row is not None:
-            rows.next_doc += 1
-        return Change(name, version, id, value, row)
 
     def finish(self) -> None:
         """The entries are visible."""

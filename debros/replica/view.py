@@ -11,9 +11,10 @@ what may never be.
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import apsw
@@ -70,10 +71,11 @@ class View:
         self._name = name
         self._prepare = prepare
         self._row_cache = row_cache
+        self.is_damaged = False  # its file is gone, so that the next opening makes a new one
         try:
             self.db = self._connect()
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self.failure(error) from error
         self.tables: dict[str, Rows] = {}
         self.pending_rows = 0
         self.wal_pages = 0  # in the write-ahead log, as of the last commit
@@ -182,7 +184,7 @@ class View:
         try:
             row: Row | None = self.db.execute(sql, bindings).fetchone()
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self.failure(error) from error
         return row
 
     def remember(self, rows: Rows, key: tuple[int, str], row: Row) -> None:
@@ -228,16 +230,20 @@ class View:
         try:
             return self.db.execute(sql, bindings).fetchall()
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self.failure(error) from error
 
     def show_provisional(self, rows: Mapping[str, Mapping[tuple[int, str], Row]]) -> None:
         """Write a transaction's rows where only its own reads see them, until `hide_provisional`."""
-        if not self._provisional:
-            self.db.execute("BEGIN IMMEDIATE")
-            self._provisional = True
-        for name, changed in rows.items():
-            self.write_rows(self.tables[name], changed.values())
-            self._shown.update((name, log, id) for log, id in changed)
+        try:
+            if not self._provisional:
+                self.db.execute("BEGIN IMMEDIATE")
+                self._provisional = True
+            for name, changed in rows.items():
+                self._shown.update((name, log, id) for log, id in changed)
+                self.write_rows(self.tables[name], changed.values())
+        except apsw.Error as error:
+            self.hide_provisional()
+            raise self.failure(error) from error
 
     @property
     def is_showing(self) -> bool:
@@ -249,7 +255,8 @@ class View:
         if self._provisional:
             self._provisional = False
             self._shown = set()
-            self.db.execute("ROLLBACK")
+            if self.db.in_transaction:  # SQLite itself rolls back on some errors
+                self.db.execute("ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -262,7 +269,7 @@ class View:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
             if isinstance(error, apsw.Error):
-                raise storage_error(error) from error
+                raise self.failure(error) from error
             raise
 
     def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
@@ -271,15 +278,31 @@ class View:
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, as far as readers allow."""
-        self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        try:
+            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            raise self.failure(error) from error
 
     def close(self) -> None:
         """Close the connections; the write-ahead log is folded in."""
         self.db.close()
 
+    # -- failing -----------------------------------------------------------------------------------------------
 
-def storage_error(error: apsw.Error) -> StorageError | ClosedError:
-    """Return the error of ours for one of SQLite's."""
-    if isinstance(error, apsw.ConnectionClosedError):
-        return ClosedError("the node is closed")
-    return StorageError(f"the view cannot be used: {error}; deleting view.sqlite rebuilds it from the log")
+    def failure(self, error: apsw.Error) -> StorageError | ClosedError:
+        """Return the error of ours for one of SQLite's. A damaged view is given up: the next opening makes a new one."""
+        if isinstance(error, apsw.ConnectionClosedError):
+            return ClosedError("the node is closed")
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            self.give_up()
+            return StorageError(
+                f"the view is damaged ({error}); the log is not: open the node again, and the view is made anew from it"
+            )
+        return StorageError(f"the view cannot be used: {error}; deleting view.sqlite rebuilds it from the log")
+
+    def give_up(self) -> None:
+        """Take the name from the file, so that whoever opens the home next, even after a crash, makes a new view."""
+        self.is_damaged = True
+        if self._name != MEMORY:
+            with suppress(OSError):  # then its damage is found again at the next opening
+                os.remove(self._name)

@@ -162,7 +162,7 @@ def _tighter(name: str, one: Any, other: Any) -> Any:
 def _metadata(constraints: dict[str, Any]) -> list[Any]:
     classes = {"ge": at.Ge, "gt": at.Gt, "le": at.Le, "lt": at.Lt, "min_length": at.MinLen, "max_length": at.MaxLen}
     made: list[Any] = [classes[name](value) for name, value in constraints.items() if name in classes]
-    return made + [StringConstraints(pattern=constraints["pattern"])] if "pattern" in constraints else made
+    return [*made, StringConstraints(pattern=constraints["pattern"])] if "pattern" in constraints else made
 
 
 def _check_fit(codec: Codec, constraints: dict[str, Any]) -> None:

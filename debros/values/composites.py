@@ -23,6 +23,14 @@ Describe = Callable[[Any, int], "tuple[Codec, bool]"]  # annotation, depth -> co
 
 def encode_sorted(values: list[Any]) -> list[Any]:
     """Return the wire values of a set: ascending by encoding, each once."""
+    try:
+        is_ascii = "".join(values).isascii()
+    except TypeError:  # not all are text
+        is_ascii = False
+    if is_ascii:  # such text sorts by its length, then by its characters
+        found = sorted(set(values))
+        found.sort(key=len)
+        return found
     return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
 
 
@@ -53,7 +61,7 @@ def from_blob(raw: bytes) -> Any:
 
 def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
     """Return the codec of `list[T]`, `set[T]` or `tuple[T, ...]`."""
-    made: type = {"list": list, "set": set, "tuple": tuple}[kind]
+    made: Any = {"list": list, "set": set, "tuple": tuple}[kind]
     to_item, from_item = _nullable(item.to_wire, nullable), _nullable(item.from_wire, nullable)
     accepts_item = _accepts(item, nullable)
 
@@ -67,7 +75,7 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
 
     def to_wire(value: Any) -> list[Any]:
         wire = list(value) if to_item is None else [to_item(part) for part in value]
-        return _sorted(wire) if kind == "set" else wire
+        return encode_sorted(wire) if kind == "set" else wire
 
     def from_wire(wire: list[Any]) -> Any:
         return made(wire) if from_item is None else made([from_item(part) for part in wire])
@@ -79,16 +87,6 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
         kind, "BLOB", name, accepts, is_operand, to_wire, from_wire,
         to_blob(holds_bytes(item)), decode, mutable=kind != "tuple" or item.mutable, item=item,
     )  # fmt: skip
-
-
-def _sorted(wire: list[Any]) -> list[Any]:
-    if all(type(value) is str and value.isascii() for value in wire):
-        return sorted(wire, key=_by_length)
-    return encode_sorted(wire)
-
-
-def _by_length(text: str) -> tuple[int, str]:
-    return len(text), text
 
 
 def fixed_tuple(items: Sequence[tuple[Codec, bool]], name: str) -> Codec:

@@ -86,9 +86,10 @@ def _opened(cls: type, value: Any) -> Any:
 
 
 def _inside(annotation: Any, change: Any) -> Any:
-    origin, args = get_origin(annotation), get_args(annotation)
+    origin: Any = get_origin(annotation)
+    args = get_args(annotation)
     if origin in (list, set, dict, tuple):
-        return origin[tuple(map(change, args))]
+        return origin.__class_getitem__(tuple(map(change, args)))
     if origin in (Union, UnionType):
         return Union[tuple(map(change, args))]  # noqa: UP007 - members known at run time
     return annotation

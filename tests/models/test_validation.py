@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -163,6 +163,9 @@ BAD: list[tuple[Any, Any, str]] = [
     (list[int], (1,), "list_type"),
     (list[int], [2**63], "not_storable"),
     (list[str], ["\ud800"], "string_unicode"),
+    (list[float], [float("nan")], "not_storable"),
+    (Point, Point(float("inf")), "not_storable"),
+    (Address, Address(street="\ud800", price=Decimal(1)), "not_storable"),
     (set[str], ["a"], "set_type"),
     (set[str], {"\ud800"}, "string_unicode"),
     (dict[str, int], {1: 1}, "string_type"),
@@ -186,7 +189,9 @@ BAD: list[tuple[Any, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "given", "constraint"), BAD, ids=[f"{a}-{c}-{n}" for n, (a, _, c) in enumerate(BAD)])
+@pytest.mark.parametrize(
+    ("annotation", "given", "constraint"), BAD, ids=[f"{a}-{c}-{n}" for n, (a, _, c) in enumerate(BAD)]
+)
 def test_a_bad_value_is_refused_with_the_name_of_what_is_wrong(annotation: Any, given: Any, constraint: str) -> None:
     thing = validator(f=annotation)
     for call in (lambda: thing.check_one("f", given), lambda: thing.check_all({"f": given})):

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from enum import Enum, IntEnum, StrEnum
+from enum import Enum, StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 

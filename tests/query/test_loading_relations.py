@@ -144,13 +144,16 @@ async def test_of_one_id_in_several_logs_the_record_made_first_is_the_target() -
     node.add("Book", {"id": "c", "owner": "late", "shelf_id": "s"}, log=11, ms=START_MS + 1)
     node.add("Book", {"id": "c", "owner": "early", "shelf_id": "s"}, log=12, by=BO)
     node.add("Note", {"id": "n3", "book_id": "c", "text": ""}, log=11)
-    [note] = await node.query("Note").all_users().where("id", "n3").with_("book").all()
-    assert note.loaded["book"].owner == "early"
+    node.add("Book", {"id": "d", "owner": "early", "shelf_id": "s"}, log=11)
+    node.add("Book", {"id": "d", "owner": "late", "shelf_id": "s"}, log=12, by=BO, ms=START_MS + 1)
+    node.add("Note", {"id": "n4", "book_id": "d", "text": ""}, log=11)
+    for note in await node.query("Note").all_users().where_in("id", ["n3", "n4"]).with_("book").all():
+        assert note.loaded["book"].owner == "early"
     [note] = await node.query("Note").where("id", "n3").with_("book.shelf").all()
     assert note.loaded["book"].owner == "late"
     assert note.loaded["book"].loaded["shelf"].id == "s"
     on_shelf = node.relation("Book.shelf").any()
-    assert ids(await node.query("Book").where_user(BO).where(on_shelf).all()) == ["b", "c"]
+    assert ids(await node.query("Book").where_user(BO).where(on_shelf).all()) == ["b", "c", "d"]
 
 
 async def test_a_global_record_leads_to_the_acting_identitys_records() -> None:

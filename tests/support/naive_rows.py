@@ -26,7 +26,7 @@ def expected(fold: Fold, schemas: list[Schema]) -> Expected:
     for schema in schemas:
         for index in schema.indexes:
             if index.unique:
-                _flag_losers(rows, fold, schema, [name for name, _ in index.fields])
+                flag_losers(rows, fold, schema, [name for name, _ in index.fields])
     return rows
 
 
@@ -72,7 +72,7 @@ def _value(spec: FieldSpec, cells: dict[Any, Any]) -> tuple[Any, bool]:
     return spec.default if spec.has_default else None, spec.has_default or spec.nullable
 
 
-def _flag_losers(rows: Expected, fold: Fold, schema: Schema, names: list[str]) -> None:
+def flag_losers(rows: Expected, fold: Fold, schema: Schema, names: list[str]) -> None:
     claims: dict[bytes, list[tuple[tuple[int, bytes], str]]] = {}
     for (model, id), row in rows.items():
         if model != schema.name or row["hidden"]:

@@ -1,0 +1,114 @@
+"""Power cuts behind every call that a node makes to its log's disk, with every view that may be found beside it.
+
+The laws: the node opens; every acknowledged write shows; nothing shows that was not written; transactions are whole
+or absent; counters are the sums of what was acknowledged, with or without what was under way; a further write
+works; and what shows then is what the log alone says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from debros.blocks.files import MemoryFiles
+from debros.node import Debros
+from debros.replica import commit
+from debros.testing.faults import RecordingFiles
+from tests.support.stories import Item, Memo, QuietEnv, Story, Tally, a_node_on, forget_view, put_view, shown
+
+CUTS = 420  # at least, of each story
+
+
+async def begin(story: Story, db: Debros) -> None:
+    """One write after the other."""
+    await story.step(Item.create(id="a", title="first", n=5, tags={"x"}))
+    await story.step(Memo.create(id="m", text="mine"))
+    a = await Item.get("a")
+    a.n += 2
+    a.tags.add("y")
+    await story.step(a.update(text="changed", note="kept"))
+    await story.step(Tally.increment("t", n=3))
+    story.keep_view()
+    await story.step(Item.create(id="b", title="second", text="b" * 1500))
+    await story.step((await Item.get("b")).delete())
+    await story.step(both_logs(db, "c", 7))
+    await story.step(Item.create_many({"id": f"many{n}", "title": f"many {n}"} for n in range(8)), *(
+        [("Item", f"many{n}") for n in part] for part in ([0, 1, 2], [3, 4, 5], [6, 7])
+    ))
+    story.keep_view()
+    await story.step(Tally.increment("t", n=4))
+
+
+async def go_on(story: Story, db: Debros) -> None:
+    """Restores, tasks at once, a transaction that changes what is there."""
+    await story.step((await Item.get("b", deleted=True)).restore())
+    await story.at_once(
+        *((lambda n=n: Item.create(id=f"w{n}", title=f"w {n}"), [("Item", f"w{n}")]) for n in range(4)),
+        (lambda: Memo.create(id="wm", text="of a task"), [("Memo", "wm")]),
+        (lambda: both_logs(db, "d", 1), [("Item", "d"), ("Memo", "d")]),
+        *((lambda n=n: Tally.increment("t", n=2**n), []) for n in range(4)),
+        sums=[("Tally", "t")],
+    )
+    story.keep_view()
+    await story.step(change_all(db))
+    await story.step((await Memo.get("m")).delete())
+    await story.step((await Item.get("a")).update(text="a" * 3000))
+
+
+async def both_logs(db: Debros, id: str, n: int) -> None:
+    async with db.transaction():
+        await Item.create(id=id, title=f"of {id}", n=n)
+        await Memo.create(id=id, text="beside it", n=n)
+
+
+async def change_all(db: Debros) -> None:
+    async with db.transaction():
+        for item in await Item.query().where("n", ">", 0).all():
+            item.n += 1
+            await item.save()
+        for memo in await Memo.all():
+            await memo.update(text=memo.text + "!")
+
+
+async def tell(story: Story, seed: int) -> None:
+    """Write, close, open again, and go on; the last node is left without being closed, as far as the log knows."""
+    async with a_node_on(story.disk, story.home, env=QuietEnv(seed)) as db:
+        await begin(story, db)
+    async with a_node_on(story.disk, story.home, env=QuietEnv(seed + 100)) as db:
+        await go_on(story, db)
+
+
+async def check(story: Story, done: int, found: MemoryFiles, view: Path | None) -> None:
+    """Open what was found, look, write, and open it again without a view."""
+    put_view(story.home, view)
+    async with a_node_on(found, story.home, env=QuietEnv(1000)) as db:
+        now = await shown()
+        story.check(now, done)
+        await Item.create(id="later", title="later")
+        await Memo.create(id="later", text="later")
+        now = await shown()
+        fingerprint = await db.fingerprint()
+    forget_view(story.home)
+    async with a_node_on(found, story.home, env=QuietEnv(1001)) as db:
+        assert await shown() == now
+        assert await db.fingerprint() == fingerprint
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_was_acknowledged_survives_a_power_cut(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "MAX_PART", 3)  # of a bulk write: several entries in one call
+    story = Story(RecordingFiles(), tmp_path / "home", tmp_path / "views")
+    await tell(story, seed)
+    device = (story.home / "device").read_bytes()
+    random = Random(seed)
+    cuts = 0
+    for done, found in story.disk.power_cuts(random, per_boundary=7):
+        (story.home / "device").write_bytes(device)
+        views = [None, *(copy for at, copy in story.views if at <= done)]
+        await check(story, done, found, random.choice(views))
+        cuts += 1
+    assert cuts >= CUTS

@@ -1,0 +1,121 @@
+"""`on_delete` effects are a function of what the log holds, too: whatever the order, the flushes, the restarts."""
+
+from __future__ import annotations
+
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from debros.blocks.files import MemoryFiles
+from debros.log.acts import cut_act
+from debros.replica.tables import DELETED, TARGET_GONE
+from debros.schema import IndexSpec, OnDelete, RelationSpec, Schema
+from tests.support.naive import fold
+from tests.support.naive_rows import expected, flag_losers
+from tests.support.stores import deliver, meaning, opened, shown, spec
+from tests.support.worlds import LOGS, World
+
+IDS = ("a", "b", "c")
+
+
+def relation(name: str, key: str, target: str, on_delete: OnDelete) -> RelationSpec:
+    return RelationSpec(name, "belongs_to", target, nullable=True, key=key, on_delete=on_delete)
+
+
+def models() -> list[Schema]:
+    post = Schema("Post", 1, "global", "documents", "anyone", (spec("title", str | None),))
+    fields = (spec("to", str | None), spec("see", str | None, unique=True), spec("up", str | None))
+    reply = Schema(
+        "Reply", 1, "global", "documents", "anyone", fields, indexes=(IndexSpec((("see", False),), True),),
+        relations=(
+            relation("post", "to", "Post", "cascade"), relation("seen", "see", "Post", "set_null"),
+            relation("parent", "up", "Reply", "cascade"),
+        ),
+    )  # fmt: skip
+    return [post, reply]
+
+
+ids = st.sampled_from(IDS)
+targets = st.none() | ids
+
+
+@st.composite
+def operations(draw: st.DrawFn, cycles: bool) -> Any:
+    model, id = draw(st.sampled_from(["Post", "Reply", "Reply"])), draw(ids)
+    kind = draw(st.integers(0, 3))
+    if kind == 0:
+        return [model, 1, id, {"live": draw(st.booleans())}]
+    if model == "Post":
+        return [model, 1, id, {"live": True, "put": {"title": "t"}}]
+    up = draw(targets)
+    if not cycles and up is not None and up >= id:
+        up = None
+    put = {"to": draw(targets), "see": draw(targets), "up": up}
+    return [model, 1, id, {"put": put} | ({"live": True} if kind < 3 else {})]
+
+
+@st.composite
+def histories(draw: st.DrawFn, cycles: bool) -> World:
+    world = LOGS[0]()
+    for _ in range(draw(st.integers(1, 9))):
+        author = draw(st.integers(0, 2))
+        acts = [cut_act(world.authors[2].user, draw(st.sampled_from([(), None])))] if draw(st.integers(0, 6)) == 0 else None
+        world.write(author, draw(st.lists(operations(cycles), max_size=2)), acts=acts, ahead=draw(st.integers(1, 3)))
+    return world
+
+
+def with_effects(world: World) -> dict[tuple[str, str], Any]:
+    """Rows by the page: from what is deleted outwards, until nothing changes."""
+    naive = fold(list(world.manifest.admins), world.raw)
+    rows = expected(naive, models())
+
+    def is_gone(model: str, id: str | None) -> bool:
+        row = rows.get((model, id or ""))
+        return row is not None and bool(row["hidden"] & (DELETED | TARGET_GONE)) and row["created"] is not None
+
+    replies = {id: row for (model, id), row in rows.items() if model == "Reply"}
+    for _ in IDS:
+        for row in replies.values():
+            if is_gone("Post", row["values"]["to"]) or is_gone("Reply", row["values"]["up"]):
+                row["hidden"] |= TARGET_GONE
+    for row in replies.values():
+        if is_gone("Post", row["values"]["see"]):
+            row["values"]["see"] = None
+        row["flags"] = 0
+    flag_losers(rows, naive, models()[1], ["see"])
+    return rows
+
+
+async def check(world: World, seed: int, view: str) -> None:
+    random, files = Random(seed), MemoryFiles()
+    order = world.shuffled(seed)
+    store = opened(models(), files=files, view=view).store
+    replica = store.replica(world.manifest)
+    for made in order:
+        await deliver(store, replica, [made])
+        if random.random() < 0.5:
+            store.flush()
+    assert shown(store, replica) == with_effects(world)
+    grown = meaning(store, replica)
+    store.close()
+    for again in (opened(models(), files=files, view=view), opened(models(), files=files)):
+        assert meaning(again.store, again.store.replica(world.manifest)) == grown
+        again.store.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(cycles=False), st.integers(0, 2**16))
+def test_effects_are_those_of_the_page(world: World, seed: int) -> None:
+    with TemporaryDirectory() as directory:
+        trio.run(check, world, seed, f"{directory}/view.sqlite")
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(cycles=True), st.integers(0, 2**16))
+def test_effects_are_those_of_the_page_where_records_refer_to_each_other_in_a_ring(world: World, seed: int) -> None:
+    with TemporaryDirectory() as directory:
+        trio.run(check, world, seed, f"{directory}/view.sqlite")
