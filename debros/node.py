@@ -21,7 +21,7 @@ from debros.errors import ConfigError, IdentityError, ModelError, TransactionErr
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
-from debros.log.manifest import Manifest
+from debros.log.manifest import Manifest, manifest_of_user
 from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
@@ -313,15 +313,16 @@ async def open_node(
     try:
         who = identity or (Identity.generate(env.random_bytes) if place is None else place.identity(env))
         devices = Devices(None if place is None else place.path / "device", env)
-        opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys)
+        manifests = (map.shared, manifest_of_user(map.app, who.user))
+        opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys, manifests)
         try:
             _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
-            if opened.fresh_key_needed:
-                if who.root is None:
-                    raise IdentityError(
-                        "the log lost entries of this device's key, and it must not sign their numbers again; "
-                        "make a new device with `identity.new_device()`"
-                    )
+            if opened.fresh_key_needed and who.root is None:
+                raise IdentityError(
+                    "the log lost entries of this device's key, and it must not sign their numbers again; "
+                    "make a new device with `identity.new_device()`"
+                )
+            if opened.fresh_key_needed or (opened.orphaned and who.root is not None):
                 devices.renew(env)
             node = Debros(str(home), env, chosen, opened, who, devices, map)
             current.open_nodes.append(node)
@@ -337,8 +338,9 @@ async def open_node(
 
 
 def _open_store(
-    env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes]
-) -> Opened:
+    env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes],
+    manifests: Sequence[Manifest],
+) -> Opened:  # fmt: skip
     return open_store(
         env,
         files or (MemoryFiles() if place is None else DiskFiles()),
@@ -351,6 +353,7 @@ def _open_store(
         flush_rows=config.flush_rows,
         row_cache=config.row_cache,
         max_segment=config.max_segment_bytes,
+        manifests=manifests,
     )
 
 

@@ -22,10 +22,14 @@ INT_MAX: Final = 2**63 - 1
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
-@lru_cache(maxsize=4096)
 def is_name(name: str) -> bool:
     """Is this a name of a model or a field: `[A-Za-z_][A-Za-z0-9_]{0,62}`?"""
-    return len(name) <= MAX_NAME and name.isascii() and name.isidentifier()
+    return len(name) <= MAX_NAME and _is_identifier(name)  # so that nothing long is ever kept in memory
+
+
+@lru_cache(maxsize=4096)
+def _is_identifier(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
 
 
 def is_id(id: str) -> bool:

@@ -9,7 +9,7 @@ Everything is settled in the flush: a pure function of the rows that are in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -92,35 +92,52 @@ class Effects:
 
     def settle(self) -> list[tuple[Model, tuple[int, str]]]:
         """Bring all rows in line, in the flush's SQLite transaction; return those whose row in memory is stale."""
-        turned, children = set(self._turned), set(self._children)
         stale: list[tuple[Model, tuple[int, str]]] = []
+        freed = self._behind([place for place in self._turned if not self._is_gone_now(place)])
+        for place in sorted(freed):
+            self._apply(place, stale, self._without_links)
+        turned, children = self._turned, self._children | freed
         while turned or children:
             for place in sorted(turned):
-                children.update(self._touched_by(place))
-            turned = set()
-            for name, log, id in sorted(children):
-                model = self._store.models[name]
-                if self._apply(model, log, id, stale):
-                    turned.add((name, log, id))
+                children.update(child for child, _ in self._touched_by(place))
+            turned = {place for place in sorted(children) if self._apply(place, stale, self._gone_links)}
             children = set()
         return stale
+
+    def _behind(self, back: list[Place]) -> set[Place]:
+        """Return all that may be hidden because of targets that came back.
+
+        Their effects are taken off before any is put on again: records that refer to each other in a ring would
+        else hide each other for ever, and on some nodes only.
+        """
+        found: set[Place] = set()
+        while back:
+            for child, cascades in self._touched_by(back.pop()):
+                if child not in found:
+                    found.add(child)
+                    if cascades:
+                        back.append(child)
+        return found
 
     def forget(self) -> None:
         """Forget what is settled: the transaction is committed."""
         self._turned, self._children = set(), set()
 
-    def _touched_by(self, place: Place) -> Iterator[Place]:
-        """Yield the children of a turned target: those that show, and those that it had an effect on."""
+    def _touched_by(self, place: Place) -> Iterator[tuple[Place, bool]]:
+        """Yield the children of a turned target, those that show and those that it had an effect on.
+
+        Beside each, whether it goes and comes with the target.
+        """
         name, log, id = place
         for link in self._links:
             if link.target.table.schema.name != name or link.on_delete == "restrict":
                 continue
-            child = link.child.table.schema.name
+            child, cascades = link.child.table.schema.name, link.on_delete == "cascade"
             for child_log, child_id in self._pointing(link, log, id):
-                yield child, child_log, child_id
+                yield (child, child_log, child_id), cascades
             found = "SELECT log, id FROM effects WHERE link = ? AND target = ?"
             for child_log, child_id in self._store.view.read(found, (link.number, id)):
-                yield child, child_log, child_id
+                yield (child, child_log, child_id), cascades
 
     def _pointing(self, link: _Link, log: int, id: str) -> list[Row]:
         table = link.child.table
@@ -130,20 +147,41 @@ class Effects:
             where, bindings = where + ' AND "_log" = ?', (id, log)
         return self._store.view.read(f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {where}', bindings)
 
-    def _apply(self, model: Model, log: int, id: str, stale: list[tuple[Model, tuple[int, str]]]) -> bool:
-        """Give a row the effects of its targets; return whether it turned itself, as a target of others."""
+    def _is_gone_now(self, place: Place) -> bool:
+        name, log, id = place
+        model = self._store.models[name]
+        [row] = self._store.view.read(model.table.by_id, (id, log))
+        return _is_gone(model, row)
+
+    def _gone_links(self, model: Model, log: int, base: Row) -> list[_Link]:
+        """Return the links by which a row has effects: their targets are gone."""
+        return [link for link in self._links if link.child is model and self._target_is_gone(link, log, base[link.at])]
+
+    def _without_links(self, model: Model, log: int, base: Row) -> list[_Link]:
+        """Return no links: all effects are taken off."""
+        return []
+
+    def _apply(
+        self,
+        place: Place,
+        stale: list[tuple[Model, tuple[int, str]]],
+        links_of: Callable[[Model, int, Row], list[_Link]],
+    ) -> bool:
+        """Give a row the effects of some links; return whether it turned itself, as a target of others."""
+        name, log, id = place
+        model = self._store.models[name]
         view, table = self._store.view, model.table
         [row] = view.read(table.by_id, (id, log))
         base = self._without_effects(model, row)
-        links = [link for link in self._links if link.child is model and self._target_is_gone(link, log, base[link.at])]
+        links = links_of(model, log, base)
         masked = frozenset(link.wire for link in links if link.on_delete == "set_null")
         after = self._projected(model, row, masked) if masked else base
         if any(link.on_delete == "cascade" for link in links):
             after = _with_hidden(model, after, after[table.hidden_at] | TARGET_GONE)
         view.db.execute("DELETE FROM effects WHERE model = ? AND log = ? AND id = ?", (table.schema.name, log, id))
         for link in links:
-            place = (link.number, base[link.at], table.schema.name, log, id)
-            view.db.execute("INSERT OR IGNORE INTO effects VALUES (?, ?, ?, ?, ?)", place)
+            effect = (link.number, base[link.at], name, log, id)
+            view.db.execute("INSERT OR IGNORE INTO effects VALUES (?, ?, ?, ?, ?)", effect)
         if after == row:
             return False
         if row[table.state_at] is None and after[table.state_at] is not None:
@@ -153,6 +191,8 @@ class Effects:
         stale.append((model, (log, id)))
         if model.claims.indexes:
             model.claims.note(after, row, checked=False)
+        if _is_gone(model, after):
+            self._may_be_gone.add(name)
         return _is_gone(model, after) != _is_gone(model, row)
 
     def _without_effects(self, model: Model, row: Row) -> Row:

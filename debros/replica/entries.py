@@ -6,8 +6,9 @@ are numbered likewise.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 from debros.identity.did import did_of, tag
@@ -115,6 +116,16 @@ class Entries:
                 row = found
                 self._remember(row)
         return row
+
+    def find_all(self, digests: Collection[bytes]) -> list[EntryRow]:
+        """Return those of these entries that are admitted, by one query for all that are not in memory."""
+        found = [row for digest in digests if (row := self._pending.get(digest) or self._recent.get(digest))]
+        held = {row.digest for row in found}
+        ks = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests if digest not in held]
+        if ks:
+            rows = self._rows("k IN (SELECT value FROM json_each(?))", (json.dumps(ks),))
+            found += [row for row in rows if row.digest in digests]
+        return found
 
     def by_number(self, e: int) -> EntryRow:
         """Return the entry with this number."""

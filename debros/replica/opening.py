@@ -18,6 +18,7 @@ from debros.blocks.logfile import MAX_SEGMENT, LogFile
 from debros.blocks.recovery import Finding
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
+from debros.log.manifest import Manifest
 from debros.replica.replay import Replay
 from debros.replica.store import Store, behind
 from debros.replica.tables import Table
@@ -31,6 +32,7 @@ class Opened(NamedTuple):
     store: Store
     report: Sequence[Finding]  # what recovery found in the log
     fresh_key_needed: bool  # the log may lack entries of this home's device key: write with a new one
+    orphaned: bool  # entries of its device keys build on damaged ones, and do not show: a new key is better
     rebuilt: bool  # the view was made anew
     rejected: int  # entries behind damage that did not pass the gate again
 
@@ -38,7 +40,8 @@ class Opened(NamedTuple):
 def open_store(
     env: Env, files: Files, log_path: str, view_path: str, schemas: Iterable[Schema], *,
     prepare: Prepare, own_keys: frozenset[bytes], durable: bool = True, flush_rows: int = 500, row_cache: int = 10_000,
-    max_segment: int = MAX_SEGMENT, progress: Callable[[int], None] | None = None,
+    max_segment: int = MAX_SEGMENT, manifests: Iterable[Manifest] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> Opened:  # fmt: skip
     """Open the log and view of a home. Blocking.
 
@@ -55,11 +58,13 @@ def open_store(
         flush_rows: rows and entries that may wait in memory before they are moved into the view.
         row_cache: rows kept in memory.
         max_segment: bytes of a log segment.
+        manifests: of logs that the node knows, in case that their blocks are damaged.
         progress: called with the number of entries replayed so far.
 
     Raises:
         StorageError: the disk refused.
     """
+
     def begin(view: View | None) -> Opened:
         with ExitStack() as stack:
             if view is not None:
@@ -82,7 +87,7 @@ def open_store(
             store.applied = applied
             stale = _attach(store, schemas)
             store.effects.link()
-            replay = Replay(store, own_keys, progress)
+            replay = Replay(store, own_keys, manifests, progress)
             if stale:
                 replay.project_again(stale, applied)
             replay.tail(applied)
@@ -92,9 +97,9 @@ def open_store(
                     for name in stale:
                         view.finish_table(store.models[name].table)
             stack.pop_all()
-            return Opened(store, log.report, lost, rebuilt, replay.rejected)
+            return Opened(store, log.report, lost, replay.orphaned, rebuilt, replay.rejected)
 
-    schemas = tuple(schemas)
+    schemas, manifests = tuple(schemas), tuple(manifests)
     view = _existing(view_path, prepare, row_cache)
     if view is not None:
         try:

@@ -6,6 +6,7 @@ Parents come before children. Those before a refused or held one stay admitted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 from debros.blocks import cid
@@ -27,19 +28,20 @@ class Delivery(NamedTuple):
 class _Batch:
     """The log as the gate sees it while a batch is judged: what is admitted, and what is about to be."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, deliveries: Sequence[Delivery]) -> None:
         self.log_id = replica.log_id
         self.manifest = replica.manifest
         self._replica = replica
         self.accepted: list[tuple[Delivery, Admission]] = []
-        self._new: dict[bytes, Known] = {}
+        self._offered = {sha256(delivery.header).digest() for delivery in deliveries}
+        self._known = replica.known_among(self._offered)  # asked at once: most are new, and a miss costs a query each
 
     def entry(self, digest: bytes) -> Known | None:
-        return self._new.get(digest) or self._replica.entry(digest)
+        return self._known.get(digest) if digest in self._offered else self._replica.entry(digest)
 
     def take(self, delivery: Delivery, admission: Admission) -> None:
         header = admission.header
-        self._new[header.digest] = Known(header.author, header.seq, header.clock, admission.user)
+        self._known[header.digest] = Known(header.author, header.seq, header.clock, admission.user)
         self.accepted.append((delivery, admission))
 
 
@@ -70,7 +72,7 @@ def judge_all(
     replica: Replica, deliveries: Sequence[Delivery], now_ms: int
 ) -> tuple[_Batch, EntryRefusedError | EntryHeldError | None]:
     """Put a batch through the gate, up to the first that it does not let in."""
-    batch = _Batch(replica)
+    batch = _Batch(replica, deliveries)
     for delivery in deliveries:
         try:
             admission = judge(delivery.header, delivery.body, batch, now_ms)

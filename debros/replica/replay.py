@@ -7,23 +7,27 @@ hashed. Entries read behind damage may have lain inside a value, so they pass th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from debros.blocks import cid
-from debros.blocks.car import Section
-from debros.errors import EntryHeldError, EntryRefusedError, NewerFormatError
+from debros.blocks.car import Section, split
+from debros.errors import CorruptionError, EntryHeldError, EntryRefusedError, NewerFormatError
 from debros.log.body import Body, parse_body
 from debros.log.certificate import user_of_chain
 from debros.log.changes import good_changes
 from debros.log.entry import Header, parse_header
 from debros.log.gate import judge
-from debros.log.manifest import parse
+from debros.log.manifest import Manifest, parse
 from debros.replica.entries import EntryRow
 from debros.replica.replica import Change
 from debros.replica.store import Store, behind
 
 HEADER_START: Final = b"aaX "  # how every header goes on behind its first byte: the key `a`, the head of its value
 MANIFEST_START: Final = b"av\x01capp"  # and every manifest of this version
+# what waits in memory between two flushes: more than while programs run, for nobody waits for the loop
+_MOST_ROWS: Final = 10_000
+_MOST_BYTES: Final = 4 << 20  # of the log
 
 
 class Found(NamedTuple):
@@ -40,33 +44,61 @@ class Found(NamedTuple):
 class Replay:
     """Reads entries from a store's log and admits them."""
 
-    def __init__(self, store: Store, own_keys: frozenset[bytes], progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, store: Store, own_keys: frozenset[bytes], manifests: Iterable[Manifest],
+        progress: Callable[[int], None] | None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._own_keys = own_keys
+        self._manifests = {manifest.log_id: manifest for manifest in manifests}
         self._progress = progress
         self._done = 0
+        self._flushed = store.applied
+        self._hidden: dict[bytes, Found] = {}  # what is left of transactions that were perhaps never acknowledged
         self.rejected = 0  # doubtful entries that the gate did not let in again
+        self.orphaned = False  # entries of own keys are among them
 
     def tail(self, applied: int) -> None:
         """Admit what is in the log behind a position."""
-        waiting: list[Found] = []  # entries of an own transaction that is not all there yet
+        waiting: dict[bytes, Found] = {}  # by digest: entries of an own transaction that is not all there yet
+        tx: tuple[bytes, int] | None = None
         for found in self._entries(applied):
-            tx = found.body.tx if found.body is not None else None
-            if waiting and (tx is None or waiting[0].body is None or tx != waiting[0].body.tx):
-                self._admit_all(waiting)  # it is not the last of the log, so somebody acknowledged it
-            if tx is None or tx[1] < 2 or found.header.author not in self._own_keys or found.doubtful:
+            its = found.body.tx if found.body is not None and found.header.author in self._own_keys else None
+            if waiting and its != tx:
+                self._leave(waiting, found.header_at)
+            if its is None or its[1] < 2:
                 self._admit(found)
                 self._flush_if_full()
                 continue
-            waiting.append(found)
-            if len(waiting) == tx[1]:
+            tx = its
+            waiting[found.header.digest] = found  # again, where a failed sync let a group be written twice
+            if len(waiting) == its[1]:
                 self._admit_all(waiting)
         if waiting:
-            self._store.log.truncate_to(waiting[0].body_at)
+            self._leave(waiting, None)
+        self.rejected += len(self._hidden)
 
-    def _admit_all(self, waiting: list[Found]) -> None:
+    def _leave(self, waiting: dict[bytes, Found], next_at: int | None) -> None:
+        """Decide about a transaction that is not all there; `next_at` is where the entry behind it stands.
+
+        A group is written once the one before it is synced. So if more stands behind it in its segment, it was
+        acknowledged, and what it lacks has rotted. At the end of the log it is unfinished: nobody has seen it. It
+        is cut, or, where damage that is never cut lies in it too, hidden; likewise at the end of a segment that was
+        left, unless an entry behind it builds on it.
+        """
+        if next_at is not None and all(split(found.header_at)[0] == split(next_at)[0] for found in waiting.values()):
+            self._admit_all(waiting)
+            return
+        if next_at is None:
+            with suppress(CorruptionError):
+                self._store.log.truncate_to(min(found.body_at for found in waiting.values()))
+                waiting.clear()
+        self._hidden |= waiting
+        waiting.clear()
+
+    def _admit_all(self, waiting: dict[bytes, Found]) -> None:
         """Admit a whole transaction. No flush comes between: what is behind `applied` would look unfinished."""
-        for found in waiting:
+        for found in waiting.values():
             self._admit(found)
         waiting.clear()
         self._flush_if_full()
@@ -86,8 +118,16 @@ class Replay:
 
     def _admit(self, found: Found) -> None:
         store, header = self._store, found.header
+        for parent in header.parents() if self._hidden else ():
+            if parent in self._hidden:  # nobody builds on what was never acknowledged
+                self._admit(self._hidden.pop(parent))
         replica = store.replicas.get(header.log)
-        if replica is None or store.entries.find(header.digest) is not None:
+        if replica is None and header.log in self._manifests:  # its block is damaged
+            replica = store.replica(self._manifests[header.log])
+        if replica is None:
+            self.rejected += 1
+            return
+        if store.entries.find(header.digest) is not None:
             return
         known = None if header.prev is None else store.entries.find(header.prev)
         if found.doubtful or (known is None and header.prev is not None):
@@ -95,6 +135,7 @@ class Replay:
                 judge(header.raw, found.raw_body, replica, store.env.now_us() // 1000)
             except (EntryRefusedError, EntryHeldError):
                 self.rejected += 1  # what it builds on is damaged, or it never was an entry: peers have it
+                self.orphaned |= header.author in self._own_keys
                 return
             known = None if header.prev is None else store.entries.find(header.prev)
         user = known.user if known else user_of_chain(header.author, header.certificates, replica.manifest)
@@ -110,8 +151,10 @@ class Replay:
         self._done += 1
 
     def _flush_if_full(self) -> None:
-        if self._store.is_full():
-            self._store.flush()
+        store = self._store
+        if store.view.pending_rows >= _MOST_ROWS or store.applied - self._flushed >= _MOST_BYTES:
+            store.flush()
+            self._flushed = store.applied
             if self._progress is not None:
                 self._progress(self._done)
 

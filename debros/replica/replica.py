@@ -7,7 +7,7 @@ by an argument, not by a path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -94,6 +94,11 @@ class Replica:
         """Return what the gate must know about an admitted entry of this log."""
         row = self._store.entries.find(digest)
         return None if row is None or row.log != self.n else Known(row.author, row.seq, row.clock, row.user)
+
+    def known_among(self, digests: Collection[bytes]) -> dict[bytes, Known]:
+        """Return those of these entries that are admitted in this log, like `entry`."""
+        rows = self._store.entries.find_all(digests)
+        return {row.digest: Known(row.author, row.seq, row.clock, row.user) for row in rows if row.log == self.n}
 
     # -- writing ---------------------------------------------------------------------------------------------
 

@@ -109,9 +109,14 @@ class Claims:
         for key in sorted(self._dirty, key=repr):
             contenders.update(self._claimants(key))
         table, changed = self._rows.table, []
+        winners: dict[Key, tuple[int, str]] = {}  # thousands may contend for one value
         for log, id in sorted(contenders):
             [row] = self._view.read(table.by_id, (id, log))
-            lost = any(self._winner(key) != (log, id) for key in self.keys(row))
+            keys = self.keys(row)
+            for key in keys:
+                if key not in winners:
+                    winners[key] = self._winner(key)
+            lost = any(winners[key] != (log, id) for key in keys)
             flags = row[table.flags_at] | NOT_UNIQUE if lost else row[table.flags_at] & ~NOT_UNIQUE
             if flags != row[table.flags_at]:
                 update = f'UPDATE {quoted(table.name)} SET "_flags" = ? WHERE "_doc" = ?'

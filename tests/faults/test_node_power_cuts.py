@@ -7,6 +7,7 @@ works; and what shows then is what the log alone says.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -15,10 +16,19 @@ import pytest
 from debros.blocks.files import MemoryFiles
 from debros.node import Debros
 from debros.replica import commit
-from debros.testing.faults import RecordingFiles
-from tests.support.stories import Item, Memo, QuietEnv, Story, Tally, a_node_on, forget_view, put_view, shown
-
-CUTS = 420  # at least, of each story
+from debros.testing.faults import FailingFiles, RecordingFiles
+from tests.support.stories import (
+    Item,
+    Memo,
+    QuietEnv,
+    Story,
+    Tally,
+    a_node_on,
+    forget_view,
+    put_view,
+    quick_directory,
+    shown,
+)
 
 
 async def begin(story: Story, db: Debros) -> None:
@@ -34,9 +44,10 @@ async def begin(story: Story, db: Debros) -> None:
     await story.step(Item.create(id="b", title="second", text="b" * 1500))
     await story.step((await Item.get("b")).delete())
     await story.step(both_logs(db, "c", 7))
-    await story.step(Item.create_many({"id": f"many{n}", "title": f"many {n}"} for n in range(8)), *(
-        [("Item", f"many{n}") for n in part] for part in ([0, 1, 2], [3, 4, 5], [6, 7])
-    ))
+    await story.step(
+        Item.create_many({"id": f"many{n}", "title": f"many {n}"} for n in range(8)),
+        *([("Item", f"many{n}") for n in part] for part in ([0, 1, 2], [3, 4, 5], [6, 7])),
+    )
     story.keep_view()
     await story.step(Tally.increment("t", n=4))
 
@@ -57,10 +68,10 @@ async def go_on(story: Story, db: Debros) -> None:
     await story.step((await Item.get("a")).update(text="a" * 3000))
 
 
-async def both_logs(db: Debros, id: str, n: int) -> None:
+async def both_logs(db: Debros, id: str, n: int, first: int = 0, second: int = 0) -> None:
     async with db.transaction():
-        await Item.create(id=id, title=f"of {id}", n=n)
-        await Memo.create(id=id, text="beside it", n=n)
+        await Item.create(id=id, title=f"of {id}", n=n, text="i" * first)
+        await Memo.create(id=id, text="beside it" + "m" * second, n=n)
 
 
 async def change_all(db: Debros) -> None:
@@ -96,19 +107,78 @@ async def check(story: Story, done: int, found: MemoryFiles, view: Path | None) 
         assert await db.fingerprint() == fingerprint
 
 
+def damaged(copy: Path, random: Random) -> Path:
+    """Damage a copy of a view so that it is noticed, or its write-ahead log so that it ends earlier."""
+    for name in copy.iterdir():
+        content = bytearray(name.read_bytes())
+        if not content:
+            continue
+        kind = random.choice(["end", "beginning", "end", "gone"])
+        if kind == "end":
+            del content[random.randrange(len(content)) :]
+        elif kind == "beginning":
+            content[:100] = random.randbytes(100)
+        else:
+            content.clear()
+        name.write_bytes(content)
+    return copy
+
+
+def some_view(story: Story, done: int, random: Random) -> Path | None:
+    """No view, one as it was once, or a damaged one."""
+    before = [copy for at, copy in story.views if at <= done]
+    kind = random.choice(["none", "old", "old", "damaged"]) if before else "none"
+    if kind == "none":
+        return None
+    copy = random.choice(before)
+    if kind == "old":
+        return copy
+    shutil.rmtree(story.shelf / "damaged", ignore_errors=True)
+    return damaged(Path(shutil.copytree(copy, story.shelf / "damaged")), random)
+
+
 @pytest.mark.parametrize("seed", range(5))
-async def test_whatever_was_acknowledged_survives_a_power_cut(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_whatever_was_acknowledged_survives_a_power_cut(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "MAX_PART", 3)  # of a bulk write: several entries in one call
-    story = Story(RecordingFiles(), tmp_path / "home", tmp_path / "views")
-    await tell(story, seed)
+    with quick_directory() as folder:
+        story = Story(RecordingFiles(), folder / "home", folder / "views")
+        await tell(story, seed)
+        assert await cut(story, Random(seed), per_boundary=8) > 400
+
+
+async def cut(story: Story, random: Random, per_boundary: int, start: int = 0) -> int:
+    """Check the disks that may be found behind each call from one on; return how many there were."""
     device = (story.home / "device").read_bytes()
-    random = Random(seed)
     cuts = 0
-    for done, found in story.disk.power_cuts(random, per_boundary=7):
-        (story.home / "device").write_bytes(device)
-        views = [None, *(copy for at, copy in story.views if at <= done)]
-        await check(story, done, found, random.choice(views))
-        cuts += 1
-    assert cuts >= CUTS
+    for done, found in story.disk.power_cuts(random, per_boundary):
+        if done >= start:
+            (story.home / "device").write_bytes(device)
+            await check(story, done, found, some_view(story, done, random))
+            cuts += 1
+    return cuts
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (1500, 0), (0, 1500), (900, 900)])
+async def test_no_half_of_a_transaction_over_two_logs_shows_whatever_sectors_are_found(sizes: tuple[int, int]) -> None:
+    with quick_directory() as folder:
+        story = Story(RecordingFiles(), folder / "home", folder / "views")
+        async with a_node_on(story.disk, story.home, max_segment_bytes=20_000) as db:
+            await story.step(Memo.create(id="m", text="before"))
+            story.keep_view()
+            start = len(story.disk.ops)
+            await story.step(both_logs(db, "c", 7, *sizes))
+        assert await cut(story, Random(sum(sizes)), 40, start) > 40
+
+
+async def test_a_transaction_that_a_failed_sync_let_be_written_twice_shows_once() -> None:
+    """The first copy may be found in part, and with it a part of the same transaction that is not its last."""
+    with quick_directory() as folder:
+        story = Story(RecordingFiles(), folder / "home", folder / "views")
+        failing = FailingFiles(story.disk)
+        async with a_node_on(failing, story.home, max_segment_bytes=20_000) as db:
+            await story.step(Memo.create(id="m", text="before"))
+            start = len(story.disk.ops)
+            failing.arm({1, 2}, on={"sync", "truncate"})  # the group's sync, and taking back what it wrote
+            await story.step(both_logs(db, "c", 7, 600, 600))
+            assert failing.calls > 2
+        assert await cut(story, Random(0), 30, start) > 100

@@ -36,7 +36,11 @@ def models() -> list[Schema]:
             relation("parent", "up", "Reply", "cascade"),
         ),
     )  # fmt: skip
-    return [post, reply]
+    leaf = Schema(
+        "Leaf", 1, "global", "documents", "anyone", (spec("up", str | None),),
+        relations=(relation("reply", "up", "Reply", "cascade"),),
+    )  # fmt: skip
+    return [post, reply, leaf]
 
 
 ids = st.sampled_from(IDS)
@@ -45,12 +49,14 @@ targets = st.none() | ids
 
 @st.composite
 def operations(draw: st.DrawFn, cycles: bool) -> Any:
-    model, id = draw(st.sampled_from(["Post", "Reply", "Reply"])), draw(ids)
+    model, id = draw(st.sampled_from(["Post", "Reply", "Reply", "Leaf"])), draw(ids)
     kind = draw(st.integers(0, 3))
     if kind == 0:
         return [model, 1, id, {"live": draw(st.booleans())}]
     if model == "Post":
         return [model, 1, id, {"live": True, "put": {"title": "t"}}]
+    if model == "Leaf":
+        return [model, 1, id, {"live": True, "put": {"up": draw(targets)}}]
     up = draw(targets)
     if not cycles and up is not None and up >= id:
         up = None
@@ -63,7 +69,11 @@ def histories(draw: st.DrawFn, cycles: bool) -> World:
     world = LOGS[0]()
     for _ in range(draw(st.integers(1, 9))):
         author = draw(st.integers(0, 2))
-        acts = [cut_act(world.authors[2].user, draw(st.sampled_from([(), None])))] if draw(st.integers(0, 6)) == 0 else None
+        acts = (
+            [cut_act(world.authors[2].user, draw(st.sampled_from([(), None])))]
+            if draw(st.integers(0, 6)) == 0
+            else None
+        )
         world.write(author, draw(st.lists(operations(cycles), max_size=2)), acts=acts, ahead=draw(st.integers(1, 3)))
     return world
 
@@ -82,6 +92,9 @@ def with_effects(world: World) -> dict[tuple[str, str], Any]:
         for row in replies.values():
             if is_gone("Post", row["values"]["to"]) or is_gone("Reply", row["values"]["up"]):
                 row["hidden"] |= TARGET_GONE
+    for (model, _), row in rows.items():
+        if model == "Leaf" and is_gone("Reply", row["values"]["up"]):
+            row["hidden"] |= TARGET_GONE
     for row in replies.values():
         if is_gone("Post", row["values"]["see"]):
             row["values"]["see"] = None
@@ -90,14 +103,14 @@ def with_effects(world: World) -> dict[tuple[str, str], Any]:
     return rows
 
 
-async def check(world: World, seed: int, view: str) -> None:
+async def check(world: World, seed: int, view: str, flushes: float = 0.5) -> None:
     random, files = Random(seed), MemoryFiles()
     order = world.shuffled(seed)
     store = opened(models(), files=files, view=view).store
     replica = store.replica(world.manifest)
     for made in order:
         await deliver(store, replica, [made])
-        if random.random() < 0.5:
+        if random.random() < flushes:
             store.flush()
     assert shown(store, replica) == with_effects(world)
     grown = meaning(store, replica)
@@ -119,3 +132,25 @@ def test_effects_are_those_of_the_page(world: World, seed: int) -> None:
 def test_effects_are_those_of_the_page_where_records_refer_to_each_other_in_a_ring(world: World, seed: int) -> None:
     with TemporaryDirectory() as directory:
         trio.run(check, world, seed, f"{directory}/view.sqlite")
+
+
+def test_a_ring_whose_deleted_record_is_restored_shows_whole_again(tmp_path: Any) -> None:
+    world = LOGS[0]()
+    put = {"to": None, "see": None}
+    a = ["Reply", 1, "a", {"live": True, "put": put | {"up": "b"}}]
+    b = ["Reply", 1, "b", {"live": True, "put": put | {"up": "a"}}]
+    world.write(0, [a, b])
+    world.write(0, [["Reply", 1, "a", {"live": False}]])
+    world.write(0, [["Reply", 1, "a", {"live": True}]])
+    for flushes in (0.0, 1.0):
+        trio.run(check, world, 0, str(tmp_path / f"{flushes}.sqlite"), flushes)
+
+
+def test_a_record_that_comes_under_a_hidden_target_is_hidden(tmp_path: Any) -> None:
+    world = LOGS[0]()
+    world.write(0, [["Post", 1, "a", {"live": True, "put": {"title": "t"}}]])
+    world.write(0, [["Reply", 1, "a", {"live": True, "put": {"to": "a", "see": None, "up": None}}]])
+    world.write(0, [["Post", 1, "a", {"live": False}]])
+    world.write(0, [["Leaf", 1, "b", {"live": True, "put": {"up": "a"}}]])
+    for flushes in (0.0, 1.0):
+        trio.run(check, world, 0, str(tmp_path / f"{flushes}.sqlite"), flushes)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
-import debros
 from debros import Field, Model, model
 from debros import field as declared
 from debros.blocks.files import Files
@@ -98,9 +98,7 @@ async def a_node_on(
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node whose log lies on the disk `files`; its view and its keys lie in the directory `home`."""
     chosen = {"max_segment_bytes": SMALL_SEGMENT, **settings}
-    async with open_node(
-        env or QuietEnv(), files, home, models=models, identity=identity, settings=chosen
-    ) as node:
+    async with open_node(env or QuietEnv(), files, home, models=models, identity=identity, settings=chosen) as node:
         yield node
 
 
@@ -112,6 +110,14 @@ def values_of(record: Model) -> tuple[Any, ...]:
 async def shown(models: Iterable[type[Model]] = MODELS) -> Shown:
     """Everything that the current node shows to its user."""
     return {(m.__name__, record.id): values_of(record) for m in models for record in await m.all()}
+
+
+@contextmanager
+def quick_directory() -> Iterator[Path]:
+    """A directory in memory where the system has one: homes are opened by the thousand."""
+    memory = "/dev/shm"  # Linux
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def forget_view(home: Path) -> None:
@@ -169,7 +175,9 @@ class Story:
         self.steps.append(Step(self.now, after, made, frozenset(sums)))
         self.now = after
 
-    async def at_once(self, *works: tuple[Callable[[], Awaitable[object]], Iterable[Place]], sums: Iterable[Place] = ()) -> None:
+    async def at_once(
+        self, *works: tuple[Callable[[], Awaitable[object]], Iterable[Place]], sums: Iterable[Place] = ()
+    ) -> None:
         """Let several tasks write at the same time, each a part of its own."""
         parts = [Part(frozenset(places)) for _, places in works]
 

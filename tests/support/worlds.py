@@ -85,7 +85,7 @@ class World:
         value = {"salt": len(self.entries).to_bytes(16, "big"), **more}
         value |= {} if ops is None else {"ops": ops}
         value |= {} if acts is None else {"act": acts}
-        body = dagcbor.encode(value)
+        body = b"\xff" + dagcbor.encode(value) if encrypted else dagcbor.encode(value)  # ciphertext is no DAG-CBOR
         before = [made.clock for made in [*(next or ()), *([prev] if prev else ())]]
         clock = max(before, default=T0) + ahead
         header, digest = entry.sign_header(
