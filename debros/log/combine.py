@@ -55,7 +55,7 @@ def _adds(first: Mapping[str, list[Any]], second: Change, own: bytes) -> dict[st
                 added[field].pop(dagcbor.encode(value), None)
     for field, values in second.get("add", {}).items():
         added.setdefault(field, {}).update((dagcbor.encode(value), value) for value in values)
-    return {field: list(values.values()) for field, values in added.items() if values}
+    return {field: [value for _, value in sorted(values.items())] for field, values in added.items() if values}
 
 
 def _rems(first: Mapping[str, list[Any]], second: Mapping[str, list[Any]], own: bytes) -> dict[str, list[Any]]:

@@ -137,5 +137,10 @@ async def _links(record: Any, relation: BoundRelation, ids: list[str]) -> list[A
 async def _save_ids(record: Any, field: str, ids: list[str]) -> None:
     """Set the field that holds ids, and save."""
     is_set = type(record).__schema__.by_name[field].codec.kind == "set"
+    before = record.__dict__[field]
     setattr(record, field, set(ids) if is_set else ids)
-    await record.save()
+    try:
+        await record.save()
+    except BaseException:  # cancelled, too
+        setattr(record, field, before)
+        raise

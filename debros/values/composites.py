@@ -23,6 +23,8 @@ Describe = Callable[[Any, int], "tuple[Codec, bool]"]  # annotation, depth -> co
 
 def encode_sorted(values: list[Any]) -> list[Any]:
     """Return the wire values of a set: ascending by encoding, each once."""
+    if len(values) < 2:
+        return values
     try:
         is_ascii = "".join(values).isascii()
     except TypeError:  # not all are text

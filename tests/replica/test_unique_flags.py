@@ -43,7 +43,7 @@ def histories(draw: st.DrawFn) -> World:
     world = LOGS[draw(st.integers(0, 2))]()
     for _ in range(draw(st.integers(2, 8))):
         author = draw(st.integers(0, 2))
-        acts = [["cut", world.authors[2].user, draw(st.sampled_from([[], None]))]]
+        acts: list[Any] = [["cut", world.authors[2].user, draw(st.sampled_from([[], None]))]]
         world.write(
             author, draw(st.lists(operations(), min_size=1, max_size=2)), ahead=draw(st.integers(1, 3)),
             acts=acts if draw(st.integers(0, 7)) == 0 else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -94,11 +94,11 @@ class QuietEnv:
 @asynccontextmanager
 async def a_node_on(
     files: Files | None, home: Path, *, env: QuietEnv | None = None, models: Iterable[type[Model]] = MODELS,
-    identity: Identity | None = None, **settings: Any,
+    identity: Identity | None = None, admins: Sequence[str] = (), **settings: Any,
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node whose log lies on the disk `files`; its view and its keys lie in the directory `home`."""
     chosen = {"max_segment_bytes": SMALL_SEGMENT, **settings}
-    async with open_node(env or QuietEnv(), files, home, models=models, identity=identity, settings=chosen) as node:
+    async with open_node(env or QuietEnv(), files, home, models=models, identity=identity, admins=admins, settings=chosen) as node:
         yield node
 
 
