@@ -28,8 +28,8 @@ from bench.table import print_growth, print_paths, print_peers, write_json
 WIDTH: Final = 140  # of a table that goes into a file
 
 
-async def run(arguments: argparse.Namespace, directory: Path, console: Console) -> bool:
-    """Measure, and print; return whether every target that was measured is met."""
+async def run(arguments: argparse.Namespace, directory: Path, console: Console) -> None:
+    """Measure, and print."""
     progress = Console(stderr=True)
     with progress.status("") as status:
 
@@ -58,11 +58,10 @@ async def run(arguments: argparse.Namespace, directory: Path, console: Console) 
         print_growth(console, grown)
     if arguments.json:
         write_json(arguments.json, lines, compared, grown)
-    return all(line.met is not False for line in lines)
 
 
 def main() -> int:
-    """Run the command; the exit code is 1 when a target is missed."""
+    """Run the command. It tells; whether a missed target is a failure is for the reader."""
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, at most 100,000 documents")
     parser.add_argument("--only", action="append", choices=[*PATHS, "peers", "growth"], metavar="NAME")
@@ -73,7 +72,8 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(dir=arguments.dir))
     try:
         console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-        return 0 if trio.run(run, arguments, directory, console) else 1
+        trio.run(run, arguments, directory, console)
+        return 0
     finally:
         shutil.rmtree(directory)
 

@@ -17,7 +17,7 @@ from debros.blocks import cid, dagcbor
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import load
 from debros.env import SYSTEM, Env
-from debros.errors import ConfigError, IdentityError, ModelError, TransactionError
+from debros.errors import ConfigError, IdentityError, ModelError, PermissionDeniedError, TransactionError
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
@@ -201,8 +201,17 @@ class Debros:
             for replica in list(self.store.by_number.values())
             if self.store.entries.of_author(replica.n, key) or self.store.entries.of_user(replica.n, key)
         ]
+        refused: PermissionDeniedError | None = None
+        done = False
         for replica in held or [self._global()]:
-            await revoke(self.store, replica, self.device(), self._acting().root, key, keep=keep)
+            try:
+                with trio.CancelScope(shield=done):  # in all of these logs, or in none
+                    await revoke(self.store, replica, self.device(), self._acting().root, key, keep=keep)
+                    done = True
+            except PermissionDeniedError as error:  # the user's own log: an admin of the global one has no say there
+                refused = error
+        if refused is not None and not done:
+            raise refused
 
     def _acting(self) -> Identity:
         return current.context().identity or self.identity

@@ -175,9 +175,7 @@ def build(
         if change.makes:
             model = store.models[change.model]
             doc, clock = model.rows.next_doc, staged.clock
-            change.row = model.projection.created(
-                change.id, change.value, doc, replica.n, clock, e, by, change.version, in_order=True
-            )
+            change.row = model.projection.created(change.id, change.value, doc, replica.n, clock, e, by, change.version)
             if change.row is not None:
                 model.rows.next_doc += 1
     group.add(staged)

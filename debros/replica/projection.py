@@ -75,13 +75,9 @@ class Projection:
         self._plain = not (self._computed or self._keys)
 
     def created(
-        self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int, *,
-        in_order: bool = False,
-    ) -> Row | None:  # fmt: skip
-        """Return the row of a document that this one change makes whole, else `None`: merge it the long way.
-
-        `in_order`: the values of sets are ascending and each there once, as this node writes them.
-        """
+        self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
+    ) -> Row | None:
+        """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
         put = change.get("put", _NOTHING)
         if change.get("live") is not True or "rem" in change or len(put) != len(self._wires):
             return None
@@ -96,7 +92,7 @@ class Projection:
             value = values[at]
             if value is not None and not accepts(value):
                 return None
-        if self._merging and not self._take_merging(change, values, in_order):
+        if self._merging and not self._take_merging(change, values):
             return None
         flags = 0
         for at, beyond in self._bounded:
@@ -119,7 +115,7 @@ class Projection:
             self._good_kinds.add(kinds)
         return True
 
-    def _take_merging(self, change: dict[str, Any], values: list[Any], in_order: bool) -> bool:
+    def _take_merging(self, change: dict[str, Any], values: list[Any]) -> bool:
         """Append the values of counters, sets and kept fields; whether they are all there, all known, and good."""
         inc, add, keep = change.get("inc", _NOTHING), change.get("add", _NOTHING), change.get("keep", _NOTHING)
         left = len(inc) + len(add) + len(keep)
@@ -130,9 +126,7 @@ class Projection:
                 value = inc.get(wire, 0)
             elif field.merge == "set":
                 left -= wire in add
-                value = add.get(wire, [])
-                if not in_order:
-                    value = encode_sorted(value)
+                value = encode_sorted(add[wire]) if wire in add else []
             elif wire in keep and not keep[wire][1]:
                 left -= 1
                 value = keep[wire][0]

@@ -58,10 +58,10 @@ async def test_a_row_read_outside_while_a_query_inside_shows_rows_is_not_kept() 
 
     async def block() -> None:
         async with home.transaction() as transaction:
-            home.row("other")  # and `here` is not in memory any more
             home.write(transaction, change("here", title="never"))
             assert home.ids_inside(transaction) == ["here", "other"]
             rows = home.model().rows
+            home.store.view.row(rows, home.replica.n, "other")  # and `here` is not in memory any more
             outside = home.store.view.row(rows, home.replica.n, "here")
             assert home.values_of(outside)["title"] == "old"  # type: ignore[index]
             assert home.ids_inside(transaction) == ["here", "other"]
