@@ -50,7 +50,10 @@ class Config(BaseModel):
     """Rows kept in memory for reads by id; about 1 KiB each."""
 
     flush_rows: Annotated[Count, pydantic.Field(ge=1, le=100_000)] = 500
-    """Changed rows that wait in memory before they are written to the view; more is faster, and holds the loop longer."""
+    """Entries, or a quarter of the rows, that wait in memory before they are moved into the view.
+
+    More is faster, and holds the loop longer; what waits is replayed from the log after a crash.
+    """
 
     max_segment_bytes: Annotated[Count, pydantic.Field(ge=4096)] = 256 * 1024 * 1024
     """Size at which a file of the log is closed and the next one begun."""

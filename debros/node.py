@@ -181,7 +181,7 @@ class Debros:
         Raises:
             PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
         """
-        await grant(self.store, self._global(), self.device(), self._acting().root, key_of(did))
+        await grant(self.store, self._global(), self.device(), self._acting().root, _key(did))
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:
         """Let the entries of a user (by an admin) or of a device (by its user) count no more.
@@ -193,7 +193,7 @@ class Debros:
         Raises:
             PermissionDeniedError: the acting identity may not do that.
         """
-        key = key_of(did)
+        key = _key(did)
         self.store.check_open()
         self.store.flush()
         held = [
@@ -380,6 +380,13 @@ def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable
                 f"{home} was written with open={found.open} and admins={admins}, which are fixed for the life of a log; "
                 "open it with the same"
             )
+
+
+def _key(did: str) -> bytes:
+    try:
+        return key_of(did)
+    except ValueError as error:
+        raise IdentityError(f"{did!r} is not the DID of a key: {error}") from error
 
 
 def _map(app: str, anybody: bool, admins: Sequence[str], schemas: Sequence[Schema]) -> ShardMap:

@@ -33,18 +33,25 @@ async def delete(record: Any, cascade: bool, skip_hooks: bool) -> None:
         return
     with choosing(node=home.node):
         async with home.node.transaction():
-            await _delete_tree(record, home, skip_hooks, set())
+            left = [record]
+            await _collect(record, left, {(cls.__schema__.name, record.id)})
+            while left:  # from the leaves; one that others of the tree still hold on to comes after them
+                free = (one for one in reversed(left) if one._home.restricted_by(one._row) is None)
+                one = next(free, left[-1])
+                left.remove(one)
+                await _delete_one(one, one._home, skip_hooks)
 
 
-async def _delete_tree(record: Any, home: Collection, skip_hooks: bool, seen: set[tuple[str, str]]) -> None:
-    """Delete what the record has, then the record: so a `restrict` of its children does not stand in the way."""
+async def _collect(record: Any, found: list[Any], seen: set[tuple[str, str]]) -> None:
+    """Append what the record has, and what that has."""
     shape: Shape = type(record).__shape__
-    seen.add((type(record).__schema__.name, record.id))
     for name in shape.relations:
         for child in await owned_records(record, name):
-            if (type(child).__schema__.name, child.id) not in seen:
-                await _delete_tree(child, child._home, skip_hooks, seen)
-    await _delete_one(record, home, skip_hooks)
+            place = (type(child).__schema__.name, child.id)
+            if place not in seen:
+                seen.add(place)
+                found.append(child)
+                await _collect(child, found, seen)
 
 
 async def owned_records(record: Any, name: str) -> list[Any]:
@@ -103,7 +110,6 @@ def refresh(record: Any) -> None:
     if row is None or row[home.table.hidden_at]:
         raise NotFoundError(cls.__name__, (record.id,))
     own = record.__dict__
-    for private in ("_loaded", "_counts"):
-        own.pop(private, None)
+    own.pop("_loaded", None)
     own.update(cls.__shape__.values_of(row))
     own["_row"] = row

@@ -87,8 +87,7 @@ def _relation_to_change(record: Any, name: str, records: Sequence[Any]) -> Bound
 
 
 def _forget(record: Any, name: str) -> None:
-    for private in ("_loaded", "_counts"):
-        record.__dict__.get(private, {}).pop(name, None)
+    record.__dict__.get("_loaded", {}).pop(name, None)
 
 
 async def add(record: Any, name: str, records: Sequence[Any]) -> None:

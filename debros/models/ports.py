@@ -88,15 +88,15 @@ class Collection(Source, Protocol):
         """
         ...
 
-    async def history(self, id: str) -> list[Step]:
+    async def history(self, row: Row) -> list[Step]:
         """Return every entry's effect, oldest first."""
         ...
 
-    async def blame(self, id: str) -> dict[str, Step]:
+    async def blame(self, row: Row) -> dict[str, Step]:
         """Return, by attribute, the step whose value shows."""
         ...
 
-    async def conflicts(self, id: str) -> dict[str, list[Step]]:
+    async def conflicts(self, row: Row) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost."""
         ...
 

@@ -1,7 +1,7 @@
 """`Model`: what users subclass. A record is a private copy of what the log shows, with the calls to change it.
 
 A record's values lie in its `__dict__` under their attributes; names that begin with `_` are ours: `_row` the row
-it was loaded from, `_home` the collection that row belongs to, `_loaded` and `_counts` what relations loaded.
+it was loaded from, `_home` the collection that row belongs to, `_loaded` what relations loaded.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ class Model(metaclass=ModelMeta):
                 if name in shape.forgets:
                     for relation in shape.forgets[name]:
                         own.get("_loaded", {}).pop(relation, None)
-                        own.get("_counts", {}).pop(relation, None)
             elif name.startswith("_"):
                 own[name] = value
             elif shape.keeps_extra and shape.may_be_extra(name):

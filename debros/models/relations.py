@@ -221,14 +221,11 @@ class RelatedMany(Related[Sequence[R]]):
 
     @property
     def count(self) -> int:
-        """How many there are, after `.with_count(...)` or loading.
+        """How many there are, once they are loaded.
 
         Raises:
-            NotLoadedError: neither was asked for.
+            NotLoadedError: they are not.
         """
-        counts = self._record.__dict__.get("_counts", {})
-        if self._name in counts:
-            return cast(int, counts[self._name])
         return len(self.value)
 
     def query(self) -> Query[R]:

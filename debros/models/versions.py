@@ -57,7 +57,7 @@ async def history(record: Any) -> list[Version[Any]]:
         NotFoundError: the record is not saved.
     """
     home = _home(record)
-    steps = await home.history(record.id)
+    steps = await home.history(record._row)
     return [_version(record, home, step, steps[n - 1] if n else None) for n, step in enumerate(steps)]
 
 
@@ -65,14 +65,14 @@ async def blame(record: Any) -> dict[str, Version[Any]]:
     """Return, for each field, the version that its present value comes from."""
     home = _home(record)
     known = {version.cid: version for version in await history(record)}
-    found = await home.blame(record.id)
+    found = await home.blame(record._row)
     return {name: known.get(step.cid) or _version(record, home, step, None) for name, step in found.items()}
 
 
 async def conflicts(record: Any) -> dict[str, list[Version[Any]]]:
     """Return, for each field, the versions whose concurrent values lost; fields without any are left out."""
     home = _home(record)
-    found = await home.conflicts(record.id)
+    found = await home.conflicts(record._row)
     if not found:
         return {}
     known = {version.cid: version for version in await history(record)}

@@ -74,7 +74,12 @@ async def revoke(
         entry.digest: entry
         for entry in (*store.entries.of_author(replica.n, key), *store.entries.of_user(replica.n, key))
     }
-    own = root is not None and key != root.public and all(entry.user == root.public for entry in entries.values())
+    own = (
+        bool(entries)
+        and root is not None
+        and key != root.public
+        and all(entry.user == root.public for entry in entries.values())
+    )
     if own and root is not None:
         device = root  # only the root itself cuts its devices
     elif not replica.manifest.is_admin(device.user):

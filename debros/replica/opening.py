@@ -55,7 +55,7 @@ def open_store(
         own_keys: device keys that this home has written with: an unfinished transaction of theirs at the end of
             the log is cut, for nobody has seen it.
         durable: sync each commit group before it is acknowledged.
-        flush_rows: rows and entries that may wait in memory before they are moved into the view.
+        flush_rows: entries, or a quarter of the rows, that wait in memory before they are moved into the view.
         row_cache: rows kept in memory.
         max_segment: bytes of a log segment.
         manifests: of logs that the node knows, in case that their blocks are damaged.

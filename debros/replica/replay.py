@@ -171,6 +171,8 @@ class Replay:
                     continue
             elif section.codec == cid.DAG_CBOR:
                 self._manifest(section)
+            elif section.codec == cid.DAG_PB:  # no block of an entry: a bit of its codec has rotted
+                self.rejected += 1
             before = section
 
     def _manifest(self, section: Section) -> None:

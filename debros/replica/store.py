@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from debros.blocks import cid
 from debros.blocks.logfile import LogFile
 from debros.env import Env
-from debros.errors import ClosedError, StorageError
+from debros.errors import ClosedError, CorruptionError, StorageError
 from debros.log.body import parse_body
 from debros.log.changes import good_changes
 from debros.log.clock import NONE
@@ -263,7 +263,7 @@ class Store:
 
     def is_full(self) -> bool:
         """Whether enough waits in memory to be moved into the view, or a cut that rows in memory do not show."""
-        full = self.view.pending_rows >= self._flush_rows or self.entries.pending() >= self._flush_rows
+        full = self.entries.pending() >= self._flush_rows or self.view.pending_rows >= 4 * self._flush_rows
         return full or bool(self.cut)
 
     # -- the view ----------------------------------------------------------------------------------------------
@@ -342,10 +342,16 @@ class Store:
     # -- reading the log ---------------------------------------------------------------------------------------
 
     def changes_of(self, entry: EntryRow) -> list[Change]:
-        """Read an entry's changes of good form from the log."""
+        """Read an entry's changes of good form from the log.
+
+        Raises:
+            CorruptionError: its body is damaged.
+        """
         codec, _, block = self.log.read_section(entry.body)
-        if codec != cid.DAG_CBOR:  # encrypted
+        if codec == cid.RAW:  # encrypted
             return []
+        if codec != cid.DAG_CBOR:
+            raise CorruptionError(f"the codec of the block at {entry.body} has rotted: no body is dag-pb")
         body = parse_body(block)
         return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
 

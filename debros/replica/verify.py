@@ -68,6 +68,8 @@ class _Check:
     def take(self, section: Section) -> Iterator[Finding]:
         """Check one section; a body is checked with the header that follows it."""
         before, self._before = self._before, section
+        if section.codec == cid.DAG_PB:  # one bit from DAG-CBOR, and no digest covers it
+            yield Finding(section.position, "codec", "no block of an entry has the codec dag-pb")
         if section.codec != cid.DAG_CBOR:
             return
         if section.block[1:8] == MANIFEST_START:

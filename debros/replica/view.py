@@ -183,7 +183,7 @@ class View:
     def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
         try:
             row: Row | None = self.db.execute(sql, bindings).fetchone()
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self.failure(error) from error
         return row
 
@@ -229,7 +229,7 @@ class View:
         """Run a query on the writer's connection; the caller has flushed."""
         try:
             return self.db.execute(sql, bindings).fetchall()
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self.failure(error) from error
 
     def show_provisional(self, rows: Mapping[str, Mapping[tuple[int, str], Row]]) -> None:
@@ -268,7 +268,7 @@ class View:
         except BaseException as error:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
-            if isinstance(error, apsw.Error):
+            if isinstance(error, apsw.Error | UnicodeDecodeError):
                 raise self.failure(error) from error
             raise
 
@@ -289,11 +289,14 @@ class View:
 
     # -- failing -----------------------------------------------------------------------------------------------
 
-    def failure(self, error: apsw.Error) -> StorageError | ClosedError:
-        """Return the error of ours for one of SQLite's. A damaged view is given up: the next opening makes a new one."""
+    def failure(self, error: apsw.Error | UnicodeDecodeError) -> StorageError | ClosedError:
+        """Return the error of ours for one of SQLite's. A damaged view is given up: the next opening makes a new one.
+
+        SQLite has no checksums: damage is noticed where it breaks the structure of a page, or text.
+        """
         if isinstance(error, apsw.ConnectionClosedError):
             return ClosedError("the node is closed")
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
             self.give_up()
             return StorageError(
                 f"the view is damaged ({error}); the log is not: open the node again, and the view is made anew from it"

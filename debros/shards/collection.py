@@ -141,29 +141,37 @@ class Collection:
 
     # -- history -----------------------------------------------------------------------------------------------
 
-    def _history(self, id: str) -> History | None:
-        self._store.check_open()
-        if self._inside() is None:
-            self._store.view.hide_provisional()
-            self._store.flush()
-        replica = self._replica()
-        row = self._store.view.row(self._model.rows, replica.n, id)
-        return None if row is None else History(self._store, replica, self._model, row)
+    def _history(self, row: Row) -> History | None:
+        store = self._store
+        store.check_open()
+        store.view.hide_provisional()  # history is of what was written
+        store.flush()
+        replica = store.by_number[row[self.table.log_at]]
+        present = store.view.row(self._model.rows, replica.n, row[0])
+        return None if present is None else History(store, replica, self._model, present)
 
-    async def history(self, id: str) -> list[Step]:
-        """Return every entry's effect, oldest first."""
-        found = self._history(id)
+    async def history(self, row: Row) -> list[Step]:
+        """Return every entry's effect on the record that a row is of, oldest first."""
+        found = self._history(row)
         return [] if found is None else found.steps()
 
-    async def blame(self, id: str) -> dict[str, Step]:
+    async def blame(self, row: Row) -> dict[str, Step]:
         """Return, by attribute, the step whose value shows."""
-        found = self._history(id)
+        found = self._history(row)
         return {} if found is None else found.blame()
 
-    async def conflicts(self, id: str) -> dict[str, list[Step]]:
+    async def conflicts(self, row: Row) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost."""
-        found = self._history(id)
+        found = self._history(row)
         return {} if found is None else found.conflicts()
+
+    def restricted_by(self, row: Row) -> str | None:
+        """Return a relation by which visible records hold on to this one, with `on_delete="restrict"`."""
+        effects, model = self._store.effects, self._model
+        if not effects.has_restrict(model):
+            return None
+        self.read("SELECT 1", ())  # so that what is pending, or the transaction's, is in the file
+        return effects.restricted_by(model, row[self.table.log_at], row[0])
 
     # -- surroundings --------------------------------------------------------------------------------------------
 

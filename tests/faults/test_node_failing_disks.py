@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import trio
@@ -24,87 +25,254 @@ from debros.replica import commit
 from debros.testing.faults import CALLS, GROWING, FailingFiles
 from tests.support.stories import Item, Memo, QuietEnv, Shown, Tally, a_node_on, forget_view, quick_directory, shown
 
-Work = Callable[[], Awaitable[object]]
 CHANGING = frozenset(("create", "makedirs", "replace", "remove", "pwrite", "truncate", "sync", "sync_dir"))
+BIG = "b" * 2500
 
 
-@dataclass
-class Diary:
-    """What a node was told, and what it was refused."""
+class Task(NamedTuple):
+    """A write that depends on none of the others, and the records whose memory it may change."""
 
-    shown: Shown = field(default_factory=dict)  # as of the last time that something was acknowledged
-    perhaps: list[Shown] = field(default_factory=list)  # what failed since then would have made of it
-    refused: int = 0
-    done: int = 0
-
-    def allows(self, found: Shown) -> bool:
-        """Whether a node may show this later: what was acknowledged, and of the rest whatever got to the disk."""
-        places = {p for one in (found, self.shown, *self.perhaps) for p in one}
-        return all(found.get(p) in [one.get(p) for one in (self.shown, *self.perhaps)] for p in places)
+    work: Callable[[], Awaitable[object]]
+    records: tuple[Model, ...] = ()
+    is_whole: bool = True  # after a power cut or a failure; a bulk write comes in parts
 
 
-async def memory_of(db: Debros) -> dict[str, Any]:
+async def prepare() -> None:
+    await Item.create_many({"id": id, "title": id, "n": 1, "tags": {"x"}} for id in ("a", "b", "c", "d"))
+    await (await Item.get("c")).delete()
+    await Memo.create(id="m", text="mine")
+
+
+async def tasks(db: Debros) -> list[Task]:
+    a, b, c, m = await Item.get("a"), await Item.get("b"), await Item.get("c", deleted=True), await Memo.get("m")
+    new, d = Item(id="new", title="new"), await Item.get("d")
+    a.note, a.n = "kept", a.n + 5
+    a.tags.add("y")
+    m.text = "changed"
+    many = [Item(id=f"many{n}", title=f"many {n}") for n in range(5)]
+
+    async def both() -> None:
+        async with db.transaction():
+            await Item.create(id="tx", title="tx")
+            await Memo.create(id="tx", text="beside it")
+            d.n += 1
+            await d.save()
+
+    async def together() -> None:
+        errors: list[StorageError] = []
+
+        async def save(n: int) -> None:
+            try:
+                await Item.create(id=f"w{n}", title=f"w {n}")
+            except StorageError as error:
+                errors.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for n in range(3):
+                nursery.start_soon(save, n)
+        assert len(errors) in (0, 3)  # one group
+        if errors:
+            raise errors[0]
+
+    return [
+        Task(new.save, (new,)),
+        Task(a.save, (a,)),
+        Task(b.delete, (b,)),
+        Task(both),
+        Task(lambda: Item.create(id="big", title="big", text=BIG)),
+        Task(c.restore, (c,)),
+        Task(lambda: Item.create_many(many), tuple(many), is_whole=False),
+        Task(lambda: Item.create(id="big2", title="big2", text=BIG)),
+        Task(lambda: Tally.increment("t", n=3)),
+        Task(together, is_whole=False),
+        Task(m.save, (m,)),
+    ]
+
+
+def changes(before: Shown, after: Shown) -> Shown:
+    """Places that differ, as they are after; an empty tuple where nothing shows any more."""
+    return {place: after.get(place, ()) for place in {*before, *after} if before.get(place) != after.get(place)}
+
+
+async def in_memory(db: Debros, records: tuple[Model, ...]) -> dict[str, Any]:
     """What a failed write must leave as it was."""
+    replicas = [replica for replica in db.store.by_number.values() if replica.heads]
     return {
         "shown": await shown(),
         "entries": db.store.entries.next_e,
-        "heads": {replica.log_id: set(replica.heads) for replica in db.store.by_number.values() if replica.heads},
-        "clocks": {replica.log_id: replica.clock for replica in db.store.by_number.values() if replica.heads},
+        "heads": {replica.log_id: (set(replica.heads), replica.clock) for replica in replicas},
+        "records": [(record.is_new, record.changes, record.to_dict()) for record in records],
     }
 
 
-async def both(db: Debros, n: int) -> None:
-    async with db.transaction():
-        await Item.create(id=f"tx{n}", title=f"tx {n}")
-        await Memo.create(id=f"tx{n}", text="beside it")
+class Home:
+    """A home with some records in it, on a disk that will fail."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.disk = MemoryFiles()
+
+    async def begin(self) -> None:
+        async with a_node_on(self.disk, self.path):
+            await prepare()
+
+    async def expected(self) -> list[tuple[Task, Shown]]:
+        """What each task changes, on a healthy copy of the disk."""
+        copy = MemoryFiles()
+        copy.files = {path: bytearray(content) for path, content in self.disk.files.items()}
+        copy.directories = set(self.disk.directories)
+        found = []
+        async with a_node_on(copy, self.path) as db:
+            for task in await tasks(db):
+                before = await shown()
+                await task.work()
+                found.append((task, changes(before, await shown())))
+        forget_view(self.path)
+        return found
 
 
-async def together() -> None:
-    async with trio.open_nursery(strict_exception_groups=False) as nursery:
-        for n in range(3):
-            nursery.start_soon(lambda n=n: Item.create(id=f"w{n}", title=f"w {n}"))
+async def run(home: Home, failing: FailingFiles, arm: Callable[[], None]) -> tuple[Shown, list[bool]]:
+    """Do all tasks on a disk that fails from some call on; return what was there before, and which were acknowledged."""
+    done: list[bool] = []
+    with suppress(StorageError):  # of closing: there is something that it cannot sync
+        async with a_node_on(failing, home.path) as db:
+            before = await shown()
+            todo = await tasks(db)
+            arm()
+            for task in todo:
+                was = await in_memory(db, task.records)
+                try:
+                    await task.work()
+                except StorageError:
+                    done.append(False)
+                    assert await in_memory(db, task.records) == was
+                else:
+                    done.append(True)
+                    assert all(not record.is_new and not record.changes for record in task.records)
+                with suppress(StorageError):
+                    await (await Item.get("a")).history()
+    return before, done
 
 
-async def live(db: Debros, diary: Diary) -> None:
-    """Write one thing after the other, going on after failures; each is whole or not at all."""
-    a = Item(id="a", title="first", n=2)
-    m = Memo(id="m", text="mine")
-
-    async def one(work: Work, would: Callable[[Shown], Shown], *records: Model) -> None:
-        before = await memory_of(db)
-        unsaved = [(record.is_new, record.changes) for record in records]
-        try:
-            await work()
-        except StorageError:
-            diary.refused += 1
-            assert await memory_of(db) == before
-            assert [(record.is_new, record.changes) for record in records] == unsaved
-            diary.perhaps.append(would(diary.perhaps[-1] if diary.perhaps else diary.shown))
-        else:
-            diary.done += 1
-            diary.shown, diary.perhaps = await shown(), [{**one, **(await shown())} for one in diary.perhaps]
-
-    async def change(record: Model, **values: Any) -> None:
-        for name, value in values.items():
-            setattr(record, name, value)
-        if not record.is_new:
-            await record.save()
-
-    item = lambda id, title, **v: (("Item", id), (id, title, v.get("text"), v.get("note"), frozenset(), v.get("n", 0)))
-    await one(a.save, lambda s: s | dict([item("a", "first", n=2)]), a)
-    await one(m.save, lambda s: s | {("Memo", "m"): ("m", "mine", 0)}, m)
-    await one(lambda: change(a, note="kept"), lambda s: s | dict([item("a", "first", n=2, note="kept")]))
-    await one(lambda: both(db, 1), lambda s: s | dict([item("tx1", "tx 1")]) | {("Memo", "tx1"): ("tx1", "beside it", 0)})
-    many = [{"id": f"many{n}", "title": f"many {n}", "text": "x" * 900} for n in range(4)]
-    await one(
-        lambda: Item.create_many(many), lambda s: s | dict(item(o["id"], o["title"], text=o["text"]) for o in many)
-    )
-    await one(lambda: Tally.increment("t", n=1), lambda s: s | {("Tally", "t"): ("t", s.get(("Tally", "t"), ("t", 0))[1] + 1)})
-    await one(m.delete if not m.is_new else nothing, lambda s: {p: v for p, v in s.items() if p != ("Memo", "m")})
-    await one(lambda: Item.create(id="big", title="big", text="b" * 3000), lambda s: s | dict([item("big", "big", text="b" * 3000)]))
-    await one(lambda: both(db, 2), lambda s: s | dict([item("tx2", "tx 2")]) | {("Memo", "tx2"): ("tx2", "beside it", 0)})
-    await one(lambda: Tally.increment("t", n=1), lambda s: s | {("Tally", "t"): ("t", s.get(("Tally", "t"), ("t", 0))[1] + 1)})
+def check(found: Shown, before: Shown, expected: list[tuple[Task, Shown]], done: list[bool]) -> None:
+    """What was acknowledged shows; what was refused shows as a whole or not at all; the rest is as it was."""
+    touched = set()
+    for (task, changed), was_done in zip(expected, done, strict=True):
+        after = [found.get(place, ()) == value for place, value in changed.items()]
+        was = [found.get(place, ()) == before.get(place, ()) for place in changed]
+        assert all(a or b for a, b in zip(after, was, strict=True))
+        if was_done:
+            assert all(after)
+        elif task.is_whole:
+            assert all(after) or all(was)
+        touched |= changed.keys()
+    assert {p: v for p, v in found.items() if p not in touched} == {p: v for p, v in before.items() if p not in touched}
 
 
-async def nothing() -> None:
-    pass
+KINDS = [(errno.EIO, CALLS), (errno.ENOSPC, GROWING), (errno.EROFS, CHANGING)]
+
+
+@pytest.mark.parametrize(("code", "on"), KINDS, ids=["any call", "a full disk", "read-only"])
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
+async def test_whatever_call_fails_a_node_keeps_its_promises(
+    forever: bool, code: int, on: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "MAX_PART", 2)
+    with quick_directory() as folder:
+        home = Home(folder)
+        await home.begin()
+        start = {path: bytes(content) for path, content in home.disk.files.items()}
+        expected = await home.expected()
+        refused: list[int] = []
+        nth = 0
+        while True:
+            nth += 1
+            home.disk.files = {path: bytearray(content) for path, content in start.items()}
+            forget_view(folder)
+            failing = FailingFiles(home.disk, short_writes=Random(nth) if nth % 2 else None)
+            before, done = await run(home, failing, partial(failing.arm, nth, forever=forever, code=code, on=on))
+            if nth % 2:
+                forget_view(folder)
+            async with a_node_on(home.disk, folder, env=QuietEnv(5)):
+                found = await shown()
+                check(found, before, expected, done)
+                await Item.create(id="later", title="later")
+                found = await shown()
+            forget_view(folder)
+            async with a_node_on(home.disk, folder, env=QuietEnv(6)):
+                assert await shown() == found
+            refused.append(done.count(False))
+            if failing.calls < nth:
+                break
+            if not forever and False in done:
+                first = done.index(False)
+                assert not any(done[first:]) or all(done[first + 1 :])  # it goes on, or refuses until opened again
+            if forever and code != errno.EIO:
+                assert not any(done[done.index(False) :])
+        assert nth > 20
+        assert max(refused) > 0
+        assert refused[-1] == 0
+
+
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
+async def test_whatever_call_fails_while_a_home_is_opened_it_is_refused_or_whole(forever: bool) -> None:
+    with quick_directory() as folder:
+        home = Home(folder)
+        await home.begin()
+        start = {path: bytes(content) for path, content in home.disk.files.items()}
+        last = f"{folder}/log/{max(name.rpartition('/')[2] for name in start)}"
+        refusals = nth = 0
+        while True:
+            nth += 1
+            home.disk.files = {path: bytearray(content) for path, content in start.items()}
+            home.disk.files[last] += b"\x85torn"  # so that there is something to cut
+            forget_view(folder)
+            failing = FailingFiles(home.disk, nth, forever=forever)
+            try:
+                async with a_node_on(failing, folder):
+                    found = await shown()
+            except StorageError:
+                refusals += 1
+            else:
+                assert {place for place in found if place[0] == "Item"} == {("Item", id) for id in "abd"}
+            async with a_node_on(home.disk, folder):
+                assert {item.id for item in await Item.all()} == set("abd")
+                await Item.create(id="new", title="new")
+            if failing.calls < nth:
+                break
+        assert refusals > 10
+
+
+async def test_a_view_whose_disk_is_full_takes_no_write_and_catches_up(tmp_path: Path) -> None:
+    """What cannot be moved into the view stays in memory; writes are refused once it is known that it cannot."""
+    files = MemoryFiles()
+    async with a_node_on(files, tmp_path, flush_rows=20) as db:
+        await prepare()
+        await db.fingerprint()
+        limit = db.store.view.db.execute("PRAGMA page_count").get
+        db.store.view.db.execute(f"PRAGMA max_page_count = {limit}")
+        acknowledged: list[str] = []
+        refused: list[str] = []
+        for n in range(200):
+            try:
+                await Item.create(id=f"i{n}", title=f"i {n}", text="x" * 300)
+            except StorageError as error:
+                refused.append(str(error))
+            else:
+                acknowledged.append(f"i{n}")
+            if acknowledged:
+                assert (await Item.get(acknowledged[-1])).title
+        assert refused
+        assert all("full" in text for text in refused)
+        assert acknowledged
+        assert "full" in db.status().last_failure
+        with pytest.raises(StorageError, match="full"):
+            await Item.count()
+        db.store.view.db.execute("PRAGMA max_page_count = 1000000")
+        await Item.create(id="i", title="after")
+        assert await Item.count() == 4 + len(acknowledged)
+        assert db.status().last_failure == ""
+        fingerprint = await db.fingerprint()
+    forget_view(tmp_path)
+    async with a_node_on(files, tmp_path) as db:
+        assert await db.fingerprint() == fingerprint

@@ -15,7 +15,9 @@ SHOWN = re.compile(r"# -> (.*)$", re.MULTILINE)
 def blocks() -> tuple[str, list[str], list[str], list[str]]:
     """Return the frame of the program, then the blocks for its top, for the place of the dots, and for its end."""
     frame, *others = BLOCK.findall(GUIDE)
-    top, inside, end = [], [], []
+    top: list[str] = []
+    inside: list[str] = []
+    end: list[str] = []
     for code in others:
         place = top if code.startswith(("from ", "@")) else end if code.startswith("async def ") else inside
         place.append(code)

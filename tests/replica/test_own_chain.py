@@ -92,6 +92,21 @@ async def test_a_fork_of_the_own_key_that_comes_late_does_not_take_its_chain_bac
     assert (header.prev, header.seq, header.next) == (tip.digest, 3, (fork.digest,))
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_chain_whose_entries_came_from_a_peer_goes_on_behind_them(flushed: bool) -> None:
+    home = Home()
+    world = same_key(home)
+    for _ in range(3):
+        last = world.write(len(world.authors) - 1, [])
+    world.write(len(world.authors) - 1, [], prev=world.entries[0])  # and a shorter branch, which came later
+    await deliver(home.store, home.replica, world.entries)
+    if flushed:
+        home.store.flush()
+    await home.save(new("a"))
+    header = last_header(home)
+    assert (header.prev, header.seq) == (last.digest, 3)
+
+
 async def test_the_clock_goes_on_where_it_was_although_the_wall_clock_went_back(tmp_path: Any) -> None:
     files, view, seen = MemoryFiles(), str(tmp_path / "view.sqlite"), list[int]()
     for n in range(4):
