@@ -107,6 +107,8 @@ class Writer:
             for request in (own, *(waiting.request for waiting in tasks)):
                 if not request.done and request.error is None:
                     request.error = error
+            if not isinstance(error, Exception):  # an interrupt is everybody's
+                raise
         finally:
             for waiting in tasks:
                 trio.lowlevel.reschedule(waiting.task, outcome.Value("done"))

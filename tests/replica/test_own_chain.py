@@ -96,8 +96,7 @@ async def test_a_fork_of_the_own_key_that_comes_late_does_not_take_its_chain_bac
 async def test_a_chain_whose_entries_came_from_a_peer_goes_on_behind_them(flushed: bool) -> None:
     home = Home()
     world = same_key(home)
-    for _ in range(3):
-        last = world.write(len(world.authors) - 1, [])
+    last = [world.write(len(world.authors) - 1, []) for _ in range(3)][-1]
     world.write(len(world.authors) - 1, [], prev=world.entries[0])  # and a shorter branch, which came later
     await deliver(home.store, home.replica, world.entries)
     if flushed:
