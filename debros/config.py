@@ -165,7 +165,7 @@ def _preset(name: str) -> Mapping[str, Any]:
     for known, values in PRESETS.items():
         if known == name:
             return values
-    raise ConfigError(f"{name!r} is not a preset{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}")
+    raise ConfigError(f"{name!r} is not a preset{did_you_mean(name, PRESETS) or '.'} Presets: {', '.join(PRESETS)}")
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -148,7 +148,8 @@ class NotFoundError(DebrosError, LookupError):
     def __str__(self) -> str:
         if not self.ids:
             return f"no {self.model} matches; `first()` and `one_or_none()` give None instead"
-        return f"no {self.model} with id {', '.join(map(repr, self.ids))}; `get_or_none` gives None instead"
+        ids = ", ".join(map(repr, self.ids))
+        return f"no {self.model} with id {ids}: deleted, not saved, or never here; `get_or_none` gives None instead"
 
 
 @dataclass(eq=False)

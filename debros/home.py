@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from debros.env import Env
-from debros.errors import StorageError, StoreLockedError
+from debros.errors import IdentityError, StorageError, StoreLockedError
 from debros.identity.keys import Identity
 
 SALT_SIZE: Final = 16
@@ -55,6 +55,10 @@ class Home:
         file = self.path / "identity"
         if file.exists():
             return Identity.load(file)
+        if (self.path / "device").exists():
+            raise IdentityError(
+                f"{file} is gone, and somebody has written here with it; restore it, or pass `identity=` to `open`"
+            )
         identity = Identity.generate(env.random_bytes)
         identity.save(file, random_bytes=env.random_bytes)
         return identity
@@ -78,10 +82,9 @@ class Devices:
         raw = b""
         if path is not None and path.exists():
             raw = _read(path)
-        if len(raw) < SALT_SIZE or (len(raw) - SALT_SIZE) % KEY_SIZE:
-            raw = env.random_bytes(SALT_SIZE)  # a new home, or a damaged file: a new key harms nobody
-        self.salt = raw[:SALT_SIZE]
-        self._keys = [raw[at : at + KEY_SIZE] for at in range(SALT_SIZE, len(raw), KEY_SIZE)]
+        whole = len(raw) >= SALT_SIZE and (len(raw) - SALT_SIZE) % KEY_SIZE == 0
+        self.salt = raw[:SALT_SIZE] if whole else env.random_bytes(SALT_SIZE)  # of a damaged file the keys still count
+        self._keys = [raw[at : at + KEY_SIZE] for at in range(SALT_SIZE, len(raw) - KEY_SIZE + 1, KEY_SIZE)]
 
     @property
     def keys(self) -> frozenset[bytes]:

@@ -147,13 +147,8 @@ class Debros:
         """
         outer = current.context().transaction
         if outer is not None and outer.belongs_to(self.store):
-            outer.check()
-            mark = outer.mark()
-            try:
+            with outer.savepoint():
                 yield outer
-            except BaseException:
-                outer.back_to(mark)
-                raise
             return
         self.store.check_open()
         async with AsyncExitStack() as stack:
@@ -181,6 +176,7 @@ class Debros:
         Raises:
             PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
         """
+        self._refuse_inside("grant")
         await grant(self.store, self._global(), self.device(), self._acting().root, _key(did))
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:
@@ -194,6 +190,7 @@ class Debros:
             PermissionDeniedError: the acting identity may not do that.
         """
         key = _key(did)
+        self._refuse_inside("revoke")
         self.store.check_open()
         self.store.flush()
         held = [
@@ -213,6 +210,11 @@ class Debros:
         if refused is not None and not done:
             raise refused
 
+    def _refuse_inside(self, what: str) -> None:
+        transaction = current.context().transaction
+        if transaction is not None and transaction.belongs_to(self.store):
+            raise TransactionError(f"{what} is an entry of its own: call it before or after the transaction")
+
     def _acting(self) -> Identity:
         return current.context().identity or self.identity
 
@@ -228,6 +230,7 @@ class Debros:
     async def fingerprint(self) -> str:
         """Return a digest of what the node shows: equal for nodes that show the same records."""
         self.store.check_open()
+        self.store.view.hide_provisional()
         self.store.flush()
         shown = sha256()
         for name in sorted(self.store.models):
@@ -264,7 +267,7 @@ class Debros:
 
     async def close(self) -> None:
         """Flush and close; leaving the `async with` does it."""
-        await self.env.offload(self.store.close)
+        await self.store.aclose()
 
 
 @asynccontextmanager
@@ -340,7 +343,7 @@ async def open_node(
             finally:
                 current.open_nodes.remove(node)
         finally:
-            await env.offload(opened.store.close)
+            await opened.store.aclose()
     finally:
         if place is not None:
             place.close()

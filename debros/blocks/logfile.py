@@ -86,6 +86,21 @@ class LogFile:
         """Position up to which the log survives a power cut."""
         return self._tail.synced
 
+    def reaches(self, position: int) -> bool:
+        """Whether the file of the segment is there, and long enough to have something before this position.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        number, offset = car.split(position)
+        try:
+            if number not in self._tail.numbers:
+                return False
+            with closing(self._files.open(self._path(number), write=False)) as handle:
+                return handle.size() >= offset
+        except OSError as error:
+            raise StorageError(f"segment {number} cannot be read: {error}") from error
+
     def append(self, blocks: Iterable[Block], *, durable: bool) -> list[int]:
         """Write a group of blocks, in order, and return their positions.
 

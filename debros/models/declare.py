@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, dataclass_transform
 
 from debros.errors import ModelError
 from debros.models import hooks, registry
@@ -88,7 +88,7 @@ class ModelMeta(type):
 
 
 def model(
-    *,
+    *given: Never,
     scope: Scope = "global",
     store: Store = "documents",
     name: str | None = None,
@@ -101,6 +101,7 @@ def model(
     """Make a `Model` subclass a model of its own: stored, queried, opened.
 
     Args:
+        given: nothing; it catches `@model` without parentheses.
         scope: `"global"`, one log that all users share, or `"user"`, one log for each user.
         store: `"documents"`; `"keyvalue"`, the last save wins whole; `"events"`, append-only; `"feed"`, append-only
             but deletable; `"counter"`, every field a counter.
@@ -114,8 +115,12 @@ def model(
     Raises:
         ModelError: the declaration is wrong; the text names the model, the field and the cure.
     """
+    if given:
+        raise ModelError('write `@model()` with parentheses, or with options: `@model(scope="user")`')
 
     def declare(cls: ModelClass) -> ModelClass:
+        if not isinstance(cls, ModelMeta):
+            raise ModelError(f"{cls!r} is no subclass of Model: `class {getattr(cls, '__name__', 'Post')}(Model):`")
         from debros.models.build import build  # pydantic and the query room load with the first model
 
         options = Options.checked(cls.__name__, scope, store, name, indexes, version, strict, extra, write)

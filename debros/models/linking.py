@@ -42,6 +42,13 @@ def _place(model: Any) -> str:
 def _linked(relation: BoundRelation, models: tuple[Any, ...]) -> Any:
     where = f"{relation.owner.__name__}.{relation.spec.name}"
     target = _opened(where, relation.target(), models)
+    if relation.spec.on_delete in ("cascade", "set_null") and (
+        relation.owner.__schema__.scope == "global" and target.__schema__.scope == "user"
+    ):
+        raise ModelError(
+            f"{where}: on_delete={relation.spec.on_delete!r} cannot lead from a global model to a user-scoped one, "
+            "for each user may have a record with this id; leave it out"
+        )
     spec = replace(relation.spec, target=target.__schema__.name)
     if spec.kind in ("has_one", "has_many"):
         _check_id_field(where, target, spec.key)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from debros import current
 from debros.current import current_node
-from debros.errors import FieldError, PermissionDeniedError, UniqueError, ValidationError, did_you_mean
+from debros.errors import FieldError, NotFoundError, PermissionDeniedError, UniqueError, ValidationError, did_you_mean
 from debros.models.after import run_after, run_before
 from debros.models.ids import flaw_of
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
 from debros.replica.draft import Draft
 from debros.replica.tables import Row
+from debros.schema import FieldSpec
 
 if TYPE_CHECKING:
     from debros.models.ports import Collection, Transaction
@@ -281,7 +282,14 @@ async def increment(cls: Any, id: str, by: Mapping[str, int]) -> None:
     if errors:
         raise ValidationError(cls.__name__, tuple(errors))
     if inc:
+        if home.row(id) is None and any(_is_needed(spec) for spec in shape.fields):
+            raise NotFoundError(cls.__name__, (id,))
         await home.commit((Draft("increment", id, inc=inc),))
+
+
+def _is_needed(spec: FieldSpec) -> bool:
+    """Whether a record without this field's cell does not show."""
+    return spec.merge in ("lww", "keep") and not spec.has_default and not spec.nullable
 
 
 def owner_of(record: Any) -> object:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from debros.current import current_node
+from debros.current import choosing, context, current_node
 from debros.errors import FieldError, ImmutableError, ValidationError, did_you_mean
 from debros.models.fields import MISSING, Field
 from debros.models.ids import flaw_of, new_id
@@ -18,11 +19,25 @@ if TYPE_CHECKING:
     from debros.models.ports import Collection
     from debros.models.relating import BoundRelation
     from debros.models.validation import Validator
+    from debros.replica.transaction import Transaction
     from debros.values import TypeInfo
 
 EXTRA: Final = "_extra"  # the field that holds undeclared values of a model with extra="keep"
 
 _new = object.__new__
+
+
+def _settle(record: Any, home: Collection, transaction: Transaction) -> None:
+    """Give a record that was read inside a transaction, or a savepoint, the row that is there after it."""
+    with choosing(transaction=None if transaction.ended else transaction):
+        row = home.row(record.id)
+    if row is not None:
+        shape = type(record).__shape__
+        before = shape.values_of(record._row)
+        for name, value in shape.values_of(row).items():
+            if record.__dict__[name] == before[name]:  # an unsaved edit stays
+                record.__dict__[name] = value
+    record.__dict__["_row"] = row
 
 
 def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
@@ -189,7 +204,20 @@ class Shape:
             own["_row"] = row
             own["_home"] = home
             made.append(record)
+        if (transaction := context().transaction) is not None:
+            self._follow(transaction, made, home)
         return made
+
+    def _follow(self, transaction: Transaction, records: Sequence[Any], home: Collection) -> None:
+        """Let records that show provisional rows take the final ones when their transaction ends, either way."""
+        changed = transaction.rows.get(self.cls.__schema__.name, {})
+        log_at, e_at = home.table.log_at, home.table.e_at
+        for record in records:
+            provisional = changed.get((record._row[log_at], record.id))
+            if provisional is not None and provisional[e_at] == record._row[e_at]:
+                settle = partial(_settle, record, home, transaction)
+                transaction.settled.append(settle)
+                transaction.on_rollback.append(settle)
 
     def values_of(self, row: Row) -> dict[str, Any]:
         """Return a row's values in Python's types, by attribute."""

@@ -84,14 +84,12 @@ class Rights:
             hit.update((entry.digest, entry) for entry in found)
         changed = {entry.digest: void for entry in hit.values() if (void := self.is_void(entry)) != entry.void}
         store.entries.mark_void(changed)
-        documents = {
-            (change.model, change.id)
-            for digest in changed
-            for change in store.changes_of(hit[digest])
-            if change.model in store.models
-        }
-        for model, id in sorted(documents):
-            refold(store, self._replica, store.models[model], id)
+        touched = {(change.model, change.id) for digest in changed for change in store.changes_of(hit[digest])}
+        for name, id in sorted(touched):
+            if name in store.models:
+                refold(store, self._replica, store.models[name], id)
+            else:
+                store.note_unknown(name)  # its rows are older now than the log
 
     def settle(self) -> None:
         """Forget what is reconsidered: the transaction is committed."""

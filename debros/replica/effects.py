@@ -9,6 +9,7 @@ Everything is settled in the flush: a pure function of the rows that are in the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -43,6 +44,7 @@ class Effects:
         self._links: list[_Link] = []
         self._turned: set[Place] = set()  # targets that went or came back
         self._children: set[Place] = set()  # rows to look at: new, changed, or of a turned target
+        self.declared = "[]"  # the relations that have effects, as text
         self._may_be_gone: set[str] = set()  # models some record of which is deleted
 
     def link(self) -> None:
@@ -62,6 +64,23 @@ class Effects:
                 gone = f'SELECT 1 FROM {quoted(target.table.name)} WHERE "_hidden" != 0 LIMIT 1'
                 if self._store.view.read(gone, ()):
                     self._may_be_gone.add(spec.target)
+
+        self._declare()
+
+    def _declare(self) -> None:
+        """Look at all rows again that other relations, in an earlier session, had effects on, or should have had."""
+        links = sorted([link.number, link.target.table.schema.name, link.on_delete, link.wire] for link in self._links)
+        self.declared = json.dumps(links)
+        view, models = self._store.view, self._store.models
+        if view.meta("links") in (None, self.declared):
+            return
+        for name, log, id in view.read("SELECT DISTINCT model, log, id FROM effects", ()):
+            if name in models:
+                self._children.add((name, log, id))
+        for name in sorted(self._may_be_gone):
+            model = models[name]
+            hidden = view.read(f'{model.table.select} WHERE "_hidden" != 0', ())
+            self._turned.update((name, row[model.table.log_at], row[0]) for row in hidden if _is_gone(model, row))
 
     def note(self, model: Model, row: Row, before: Row | None) -> None:
         """Take notice of a new state of a row."""

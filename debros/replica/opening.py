@@ -1,9 +1,9 @@
 """Opening a home: recover the log, judge the view, and bring it up to the log.
 
-A view is kept when the last entry it has applied is in the log, whole, where it says, and ends where it says.
-Otherwise it belongs to another past: it is rebuilt, and the caller must write with a new device key, for the log
-may have lost entries that a peer has seen. A view that turns out to be damaged is rebuilt likewise, as if it had been
-deleted. Tables whose declaration changed are projected anew.
+A view is kept when the last entry it has applied is in the log, whole, where it says, and ends where it says, or has
+rotted there. Otherwise it belongs to another past: it is rebuilt, and the caller must write with a new device key, for
+the log may have lost entries that a peer has seen. A view that turns out to be damaged is rebuilt likewise, as if it
+had been deleted. Tables whose declaration changed are projected anew.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def open_store(
             applied = 0 if view is None else int(view.meta("applied") or 0)
             log = LogFile.open(files, log_path, applied=applied, random_bytes=env.random_bytes, max_segment=max_segment)
             stack.callback(log.close)
-            lost = view is not None and not _belongs(view, log, applied)
+            lost = view is not None and not _belongs(view, log, applied, durable=durable)
             rebuilt = view is None or lost
             if view is None or lost:
                 if view is not None:  # it belongs to another past, so what it says of the log counts for nothing
@@ -126,15 +126,36 @@ def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:
     return stale
 
 
-def _belongs(view: View, log: LogFile, applied: int) -> bool:
+def _belongs(view: View, log: LogFile, applied: int, *, durable: bool) -> bool:
     """Whether the view is the fold of a prefix of this log."""
+    last = view.meta("last")
     if not applied:
-        return view.meta("last") is None
+        return last is None
     try:
-        _, digest, block = log.read_section(view.meta("last"))
-    except (CorruptionError, StorageError):
+        _, digest, block = log.read_section(last)
+    except CorruptionError:
+        return durable and _has_rotted(view, log, applied)
+    except StorageError:
         return False
-    return bool(digest == view.meta("last_digest") and behind(view.meta("last"), len(block)) == applied)
+    return bool(digest == view.meta("last_digest") and behind(last, len(block)) == applied)
+
+
+def _has_rotted(view: View, log: LogFile, applied: int) -> bool:
+    """Whether the last entry's header is damaged where the view read it: its body, or the entry before, still is there.
+
+    A view that moves only with what is synced is a witness then: the entry was acknowledged. (At
+    `durability="process"` the view may be ahead of the disk, and the damage be what a power cut left.)
+    """
+    (body, _), *before = view.read("SELECT body, header FROM entries ORDER BY e DESC LIMIT 2", ())
+    return log.reaches(applied) and any(_is_whole(log, at) for at in (body, *(header for _, header in before)))
+
+
+def _is_whole(log: LogFile, position: int) -> bool:
+    try:
+        log.read_section(position)
+    except CorruptionError:
+        return False
+    return True
 
 
 def _existing(path: str, prepare: Prepare, row_cache: int) -> View | None:

@@ -79,7 +79,7 @@ class Projection:
     ) -> Row | None:
         """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
         put = change.get("put", _NOTHING)
-        if change.get("live") is not True or "rem" in change or len(put) != len(self._wires):
+        if change.get("live") is not True or "rem" in change or len(put) != len(self._wires) or version not in INT64:
             return None
         try:
             values = list(self._registers_of(put))
@@ -161,6 +161,7 @@ class Projection:
                     value = field.to_column(value)
             row.append(value)
         clock, e, version = document.newest or (0, 0, 0)
+        version = min(version, INT64.stop - 1)  # to the fold it is any uint, and `_state` has it exactly
         born_clock, born = document.born or (None, None)
         state = self._dump(document, shown)
         row += (doc, log, hidden, flags, e, clock, born, born_clock, by, version, state)

@@ -62,6 +62,8 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
                 _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
             except BaseException as error:
                 raise store.break_off(error) from error
+            if any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted):
+                store.flush()  # a part of an own transaction that came back from a peer is no unfinished one
             store.flush_if_full()
     if failure is not None:
         raise failure

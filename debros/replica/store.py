@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, Protocol
 
+import trio
+
 from debros.blocks import cid
 from debros.blocks.logfile import LogFile
 from debros.env import Env
@@ -116,6 +118,8 @@ class Store:
         self.on_admit: Callable[[Replica, EntryRow, Origin], None] | None = None
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self.closed = False
+        self.is_closing = False
+        self._appending: trio.Event | None = None  # set once the append that a thread is at, or was last at, is done
         self._broken = ""  # why memory is behind the log for good
         self._durable = durable
         self._flush_rows = flush_rows
@@ -173,7 +177,7 @@ class Store:
 
     def check_open(self) -> None:
         """Raise `ClosedError` once the node is closed, `StorageError` once memory is behind the log."""
-        if self.closed:
+        if self.closed or self.is_closing:
             raise ClosedError("the node is closed; open it again to read or write")
         if self._broken:
             raise StorageError(self._broken)
@@ -202,9 +206,13 @@ class Store:
 
     async def append(self, blocks: list[tuple[int, bytes, bytes]]) -> list[int]:
         """Append blocks as durably as this store promises, and return their positions. Not to be cancelled."""
-        if self._durable:
+        if not self._durable:
+            return self.log.append(blocks, durable=False)
+        self._appending = trio.Event()
+        try:
             return await self.env.offload(self._append, blocks)
-        return self.log.append(blocks, durable=False)
+        finally:
+            self._appending.set()
 
     def _append(self, blocks: list[tuple[int, bytes, bytes]]) -> list[int]:
         return self.log.append(blocks, durable=True)
@@ -249,8 +257,11 @@ class Store:
 
     def _finish(self, requests: list[Request]) -> None:
         for request in requests:
-            request.finish()
             request.done = True
+            try:
+                request.finish()
+            except Exception as error:  # the entry stands, whatever keeps the saver from seeing it
+                request.error = StorageError(f"written, but it cannot be read back: {error}")
         self.flush_if_full()
 
     def flush_if_full(self) -> None:
@@ -277,7 +288,7 @@ class Store:
         if self._broken:
             raise StorageError(self._broken)
         view, entries = self.view, self.entries
-        if not entries.pending() and not view.pending_rows:
+        if not entries.pending() and not view.pending_rows and not self.effects.unsettled:
             return
         with view.transaction():
             entries.drain()  # numbers new keys, so it comes first
@@ -309,6 +320,7 @@ class Store:
             view.set_meta("last", last.header)
             view.set_meta("last_digest", last.digest)
             moved = self.effects.settle()
+            view.set_meta("links", self.effects.declared)
             stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
         for claims, places in stale:
             claims.forget(places)
@@ -354,6 +366,15 @@ class Store:
             raise CorruptionError(f"the codec of the block at {entry.body} has rotted: no body is dag-pb")
         body = parse_body(block)
         return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+
+    async def aclose(self) -> None:
+        """Let what is being written come to its end, then flush and close; from now on nothing else begins."""
+        self.is_closing = True
+        with trio.CancelScope(shield=True):
+            if self._appending is not None:
+                await self._appending.wait()
+                await trio.lowlevel.checkpoint()  # its saver makes it visible first
+            await self.env.offload(self.close)
 
     def close(self) -> None:
         """Flush and close. What was acknowledged is in the log in any case."""

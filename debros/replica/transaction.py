@@ -7,7 +7,8 @@ is never committed. At the end they become signed entries, which are admitted li
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from debros.errors import TransactionError, UniqueError
@@ -33,6 +34,8 @@ class Transaction:
         self._tx_id = store.env.random_bytes(16)
         self.id = self._tx_id.hex()
         self.ended = False
+        self.is_doomed = False  # nothing of it may be written any more
+        self._savepoints: list[tuple[Any, ...]] = []
         self.rows: dict[str, dict[Key, Row]] = {}  # provisional, by model
         self._changes: dict[tuple[int, str, str], dict[str, Any]] = {}  # (log, model, id) -> change
         self._outside: dict[tuple[int, str, str], Row | None] = {}  # what they change: rows as others see them
@@ -162,6 +165,31 @@ class Transaction:
         counts = len(self.settled), len(self.after_commit), len(self.on_rollback)
         return rows, dict(self._changes), dict(self._claimed), counts
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A transaction inside this one: a raise takes back what was written since.
+
+        Raises:
+            TransactionError: the transaction has ended, or another task's savepoint began inside and is not over.
+        """
+        self.check()
+        mark = self.mark()
+        self._savepoints.append(mark)
+        try:
+            yield
+        except BaseException:
+            self._end(mark)
+            self.back_to(mark)
+            raise
+        self._end(mark)
+
+    def _end(self, mark: tuple[Any, ...]) -> None:
+        inner = self._savepoints.pop()
+        if inner is not mark:
+            self._savepoints.append(inner)
+            self.is_doomed = True
+            raise TransactionError("savepoints of two tasks overlap; a transaction's tasks take turns with them")
+
     def back_to(self, mark: tuple[Any, ...]) -> None:
         """Forget what was written since `mark`; records written since get their unsaved state back."""
         rows, changes, claimed, (settled, hooks, undo) = mark
@@ -179,6 +207,8 @@ class Transaction:
         """Write what the block did; the caller holds the writer's lock."""
         self._store.view.hide_provisional()
         self.ended = True
+        if self.is_doomed:
+            raise TransactionError("savepoints of two tasks overlapped, so nothing was written")
         if self._changes:
             await self._store.run_exclusively(self)
         for settle in self.settled:

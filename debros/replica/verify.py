@@ -68,15 +68,12 @@ class _Check:
     def take(self, section: Section) -> Iterator[Finding]:
         """Check one section; a body is checked with the header that follows it."""
         before, self._before = self._before, section
-        if section.codec == cid.DAG_PB:  # one bit from DAG-CBOR, and no digest covers it
-            yield Finding(section.position, "codec", "no block of an entry has the codec dag-pb")
-        if section.codec != cid.DAG_CBOR:
-            return
         if section.block[1:8] == MANIFEST_START:
             try:
                 manifest = parse(section.block)
             except (ValueError, NewerFormatError):
                 return  # a body may begin like a manifest
+            yield from _codec(section, cid.DAG_CBOR)
             self._logs.setdefault(manifest.log_id, _Log(manifest))
         elif section.block[1:5] == HEADER_START and before is not None:
             try:
@@ -84,6 +81,9 @@ class _Check:
             except (EntryRefusedError, EntryHeldError):
                 return  # and like a header; then the header behind it finds its body
             self.entries += 1
+            yield from _codec(section, cid.DAG_CBOR)
+            if before.digest == header.body:
+                yield from _codec(before, header.body_codec)
             yield from self._entry(header, before, section.position)
 
     def _entry(self, header: Header, body: Section, position: int) -> Iterator[Finding]:
@@ -108,6 +108,13 @@ class _Check:
             yield Finding(position, type(error).code, f"entry {cid.to_text(header.digest)}: {error}")
             return
         log.known[header.digest] = Known(header.author, header.seq, header.clock, user)
+
+
+def _codec(section: Section, meant: int) -> Iterator[Finding]:
+    """Tell when the codec beside a block is not the one it is linked by: no digest covers that byte."""
+    if section.codec != meant:
+        what = f"the codec of the section is 0x{section.codec:02x}, not 0x{meant:02x}; the block itself is whole"
+        yield Finding(section.position, "codec", what)
 
 
 class Witness(NamedTuple):

@@ -270,6 +270,8 @@ class View:
                 self.db.execute("ROLLBACK")
             if isinstance(error, apsw.Error | UnicodeDecodeError):
                 raise self.failure(error) from error
+            if isinstance(error, OverflowError):  # an integer beyond 64 bits, which no column takes
+                raise StorageError(f"the view cannot hold a value: {error}") from error
             raise
 
     def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:

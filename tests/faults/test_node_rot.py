@@ -258,3 +258,35 @@ async def test_rot_in_a_manifest_costs_nothing(tmp_path: Path) -> None:
         assert await shown() == expected
         assert db.status().findings
     assert {found.what for found in found_in(files, tmp_path)} >= {"damage", "manifest"}
+
+
+async def test_rot_in_the_last_entry_is_no_tear_for_the_view_has_read_it(tmp_path: Path) -> None:
+    files = MemoryFiles()
+    async with a_node_on(files, tmp_path) as db:
+        await Item.create(id="a", title="a")
+        await Item.create(id="b", title="b")
+        key = db.device().public
+    (path,) = files.files
+    content = bytes(files.files[path])
+    for at in (len(content) - 1, len(content) - 290):  # in the header's signature, and in its CID
+        files.files = {path: bytearray(content)}
+        files.files[path][at] ^= 1
+        async with a_node_on(files, tmp_path) as db:
+            assert [item.id for item in await Item.all()] == ["a", "b"]
+            assert db.device().public == key
+        assert list(files.files) == [path]  # nothing was saved aside, for nothing was cut
+        assert {found.what for found in found_in(files, tmp_path)} == {"damage", "lost"}
+
+
+async def test_a_log_that_lost_its_end_is_another_past(tmp_path: Path) -> None:
+    files = MemoryFiles()
+    async with a_node_on(files, tmp_path) as db:
+        await Item.create(id="a", title="a")
+        await Item.create(id="b", title="b")
+        key = db.device().public
+    (path,) = files.files
+    del files.files[path][-1:]
+    async with a_node_on(files, tmp_path) as db:
+        assert db.status().rebuilt
+        assert [item.id for item in await Item.all()] == ["a"]
+        assert db.device().public != key

@@ -202,7 +202,7 @@ async def test_a_home_whose_log_has_other_admins_is_refused_with_those_it_has(tm
     ]
     for options in wrong:
         with pytest.raises(debros.ConfigError, match=f"written with open=True and admins=.*{ana.did}"):
-            async with debros.open(tmp_path, models=[Sheet], **options):
+            async with debros.open(tmp_path, models=[Sheet], identity=ana, **options):
                 raise AssertionError("it opened")
     async with debros.open(tmp_path, models=[Sheet], identity=bo, admins=[ana.did]):
         assert await Sheet.count() == 1  # who writes is another matter
