@@ -137,11 +137,9 @@ class Schema:
     indexes: tuple[IndexSpec, ...] = ()  # those of fields (`index=`, `unique=`) come first, then declared ones
     relations: tuple[RelationSpec, ...] = ()
     by_name: Mapping[str, FieldSpec] = field(init=False)
-    by_wire: Mapping[str, FieldSpec] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {spec.name: spec for spec in self.fields})
-        object.__setattr__(self, "by_wire", {spec.wire: spec for spec in self.fields})
 
     def fingerprint(self) -> str:
         """A text that changes whenever rows have to be projected anew."""

@@ -20,10 +20,6 @@ HookEvent: TypeAlias = Literal[
 Hook: TypeAlias = Callable[[Any], Any]
 H = TypeVar("H", bound=Hook)
 
-EVENTS: Final[tuple[HookEvent, ...]] = (
-    "before_create", "after_create", "before_save", "after_save",
-    "before_update", "after_update", "before_delete", "after_delete",
-)  # fmt: skip
 _MARK: Final = "__debros_hooks__"
 
 

@@ -37,7 +37,6 @@ _CATEGORY: Final[dict[str, Test]] = {
 }
 _ESCAPE: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
 _ASSERTED: Final = {"A": "start", "Z": "end", "b": "boundary", "B": "inside"}
-_SPECIAL: Final = frozenset("*+?{}[]()|^$.\\")
 
 
 class _Node(NamedTuple):

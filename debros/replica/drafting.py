@@ -9,12 +9,11 @@ from typing import Any
 
 from debros.blocks import dagcbor
 from debros.errors import ConflictError, NotFoundError, UniqueError
+from debros.log.forms import MAX_DOTS
 from debros.replica.cells import Document, Elements
 from debros.replica.draft import Draft
 from debros.replica.state import States
 from debros.replica.tables import DELETED, Row, Table
-
-MAX_DOTS = 256  # in one list of a `rem` or `keep`
 
 
 def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> dict[str, Any] | None:

@@ -103,5 +103,5 @@ def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[in
         )  # fmt: skip
         changes, skipped = changes_in(body)
         acts = body.acts if body is not None else None
-        replica._admit(entry, header.parents(), changes, acts, "remote", skipped)
+        replica._admit(entry, header.parents(), changes, acts, skipped)
         store.applied = behind(header_at, len(header.raw))

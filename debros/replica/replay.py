@@ -145,7 +145,7 @@ class Replay:
         )  # fmt: skip
         changes, skipped = changes_in(found.body)
         acts = found.body.acts if found.body is not None else None
-        replica._admit(entry, header.parents(), changes, acts, "replay", skipped)
+        replica._admit(entry, header.parents(), changes, acts, skipped)
         store.applied = max(store.applied, behind(found.header_at, len(header.raw)))
         self._done += 1
 

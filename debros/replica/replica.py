@@ -1,21 +1,20 @@
 """The local copy of one log, and the one place where an entry changes what a reader sees: `_admit`.
 
-A local entry comes from `stage` (built, signed, appended by the store), a foreign one from the gate; both end in
-`_admit`, which is synchronous, so no cancellation can fall between *durable* and *visible*. Local and remote differ
-by an argument, not by a path.
+A local entry comes from `stage` (built, signed, appended by the store), a foreign one from the gate, an old one from the
+log; all end in `_admit`, which is synchronous, so no cancellation can fall between *durable* and *visible*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 from debros.errors import PermissionDeniedError
 from debros.log.body import encode_body
 from debros.log.certificate import Certificate
 from debros.log.clock import tick
-from debros.log.entry import sign_header
+from debros.log.entry import MAX_LINKS, sign_header
 from debros.log.gate import Known
 from debros.log.manifest import Manifest
 from debros.log.rights import may_write
@@ -27,9 +26,6 @@ from debros.replica.tables import Row
 if TYPE_CHECKING:
     from debros.identity.keys import Device
     from debros.replica.store import Model, Store
-
-Origin = Literal["local", "remote", "replay"]
-MAX_LINKS: Final = 32  # other heads that an entry names
 
 
 @dataclass(slots=True)
@@ -70,7 +66,6 @@ class Staged:
     parents: tuple[bytes, ...]
     changes: list[Change]
     acts: list[Any] | None = None
-    origin: Origin = "local"
 
 
 class Replica:
@@ -167,7 +162,7 @@ class Replica:
 
     def _admit(
         self, entry: EntryRow, parents: Iterable[bytes], changes: Iterable[Change], acts: list[Any] | None,
-        origin: Origin, skipped: int = 0,
+        skipped: int = 0,
     ) -> None:  # fmt: skip
         """Make an entry that is on disk visible: index it, move the heads, fold its changes.
 
@@ -190,8 +185,6 @@ class Replica:
         if acts:
             store.note_acts(self, entry)
         self.rights.admit(entry, acts)
-        if store.on_admit is not None:
-            store.on_admit(self, entry, origin)
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""

@@ -7,7 +7,7 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ from debros.log.manifest import Manifest, parse
 from debros.replica.effects import Effects
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.projection import Projection
-from debros.replica.replica import Change, Origin, Replica, Staged, Tip
+from debros.replica.replica import Change, Replica, Staged, Tip
 from debros.replica.state import States
 from debros.replica.tables import Table
 from debros.replica.uniqueness import Claims
@@ -115,7 +115,6 @@ class Store:
         self.applied = 0  # position up to which the log is admitted
         self.effects = Effects(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
-        self.on_admit: Callable[[Replica, EntryRow, Origin], None] | None = None
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self.closed = False
         self.is_closing = False
@@ -247,7 +246,7 @@ class Store:
                     self.entries.next_e, staged.digest, staged.replica.n, staged.author, staged.user, staged.seq,
                     staged.clock, positions[at + 1], positions[at], False,
                 )  # fmt: skip
-                staged.replica._admit(entry, staged.parents, staged.changes, staged.acts, staged.origin)
+                staged.replica._admit(entry, staged.parents, staged.changes, staged.acts)
         except BaseException as error:
             raise self.break_off(error) from error
         if group.staged:

@@ -98,7 +98,9 @@ async def a_node_on(
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node whose log lies on the disk `files`; its view and its keys lie in the directory `home`."""
     chosen = {"max_segment_bytes": SMALL_SEGMENT, **settings}
-    async with open_node(env or QuietEnv(), files, home, models=models, identity=identity, admins=admins, settings=chosen) as node:
+    async with open_node(
+        env or QuietEnv(), files, home, models=models, identity=identity, admins=admins, settings=chosen
+    ) as node:
         yield node
 
 
