@@ -177,6 +177,7 @@ class Debros:
             PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
         """
         self._refuse_inside("grant")
+        self.store.check_open()
         await grant(self.store, self._global(), self.device(), self._acting().root, _key(did))
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:

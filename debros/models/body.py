@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin
 
 from debros.errors import ModelError
 from debros.models.annotations import Place, Target, field_type, head_and_argument, list_item, return_of, target_of
@@ -34,7 +34,7 @@ def own_declarations(namespace: Mapping[str, Any], place: Place) -> dict[str, De
     found: dict[str, Declared] = {}
     for name, raw in namespace.get("__annotations__", {}).items():
         value = namespace.get(name, _NOTHING)
-        if name.startswith("_") and not isinstance(value, Declaration):
+        if name.startswith("_") and not isinstance(value, Declaration) and not _is_declaration(raw):
             continue
         head, argument = head_and_argument(raw, place, name)
         if head is ClassVar:
@@ -46,6 +46,13 @@ def own_declarations(namespace: Mapping[str, Any], place: Place) -> dict[str, De
             _check_name(place, name)
             found[name] = _decorated(value, place, name)
     return found
+
+
+def _is_declaration(raw: Any) -> bool:
+    """Whether an annotation that is not resolved is a `Field[...]`, `One[...]` or `Many[...]`."""
+    if isinstance(raw, str):
+        return raw.strip("'\" ").removeprefix("debros.").startswith(("Field[", "One[", "Many["))
+    return get_origin(raw) in (Field, One, Many)
 
 
 def _check_name(place: Place, name: str) -> None:

@@ -33,25 +33,25 @@ async def delete(record: Any, cascade: bool, skip_hooks: bool) -> None:
         return
     with choosing(node=home.node):
         async with home.node.transaction():
-            left = [record]
-            await _collect(record, left, {(cls.__schema__.name, record.id)})
+            left = await _tree_of(record)
             while left:  # from the leaves; one that others of the tree still hold on to comes after them
-                free = (one for one in reversed(left) if one._home.restricted_by(one._row) is None)
-                one = next(free, left[-1])
-                left.remove(one)
+                places = range(len(left) - 1, -1, -1)
+                at = next((n for n in places if left[n]._home.restricted_by(left[n]._row) is None), -1)
+                one = left.pop(at)
                 await _delete_one(one, one._home, skip_hooks)
 
 
-async def _collect(record: Any, found: list[Any], seen: set[tuple[str, str]]) -> None:
-    """Append what the record has, and what that has."""
-    shape: Shape = type(record).__shape__
-    for name in shape.relations:
-        for child in await owned_records(record, name):
-            place = (type(child).__schema__.name, child.id)
-            if place not in seen:
-                seen.add(place)
-                found.append(child)
-                await _collect(child, found, seen)
+async def _tree_of(root: Any) -> list[Any]:
+    """Return a record, what it has, and what that has: each before what it has itself, in chains of any length."""
+    found, seen = [root], {(type(root).__schema__.name, root.id)}
+    for record in found:  # it grows meanwhile
+        for name in type(record).__shape__.relations:
+            for child in await owned_records(record, name):
+                place = (type(child).__schema__.name, child.id)
+                if place not in seen:
+                    seen.add(place)
+                    found.append(child)
+    return found
 
 
 async def owned_records(record: Any, name: str) -> list[Any]:

@@ -183,6 +183,8 @@ class View:
     def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
         try:
             row: Row | None = self.db.execute(sql, bindings).fetchone()
+        except UnicodeEncodeError:  # no id is like this
+            return None
         except (apsw.Error, UnicodeDecodeError) as error:
             raise self.failure(error) from error
         return row

@@ -23,7 +23,18 @@ from debros.models.record import Model
 from debros.node import Debros
 from debros.replica import commit
 from debros.testing.faults import CALLS, GROWING, FailingFiles
-from tests.support.stories import Item, Memo, QuietEnv, Shown, Tally, a_node_on, forget_view, quick_directory, shown
+from tests.support.stories import (
+    Item,
+    Memo,
+    Place,
+    QuietEnv,
+    Shown,
+    Tally,
+    a_node_on,
+    forget_view,
+    quick_directory,
+    shown,
+)
 
 CHANGING = frozenset(("create", "makedirs", "replace", "remove", "pwrite", "truncate", "sync", "sync_dir"))
 BIG = "b" * 2500
@@ -134,6 +145,7 @@ class Home:
 async def run(home: Home, failing: FailingFiles, arm: Callable[[], None]) -> tuple[Shown, list[bool]]:
     """Do all tasks on a disk that fails from some call on; return what was there before, and which were acknowledged."""
     done: list[bool] = []
+    before: Shown = {}
     with suppress(StorageError):  # of closing: there is something that it cannot sync
         async with a_node_on(failing, home.path) as db:
             before = await shown()
@@ -156,7 +168,7 @@ async def run(home: Home, failing: FailingFiles, arm: Callable[[], None]) -> tup
 
 def check(found: Shown, before: Shown, expected: list[tuple[Task, Shown]], done: list[bool]) -> None:
     """What was acknowledged shows; what was refused shows as a whole or not at all; the rest is as it was."""
-    touched = set()
+    touched: set[Place] = set()
     for (task, changed), was_done in zip(expected, done, strict=True):
         after = [found.get(place, ()) == value for place, value in changed.items()]
         was = [found.get(place, ()) == before.get(place, ()) for place in changed]

@@ -233,3 +233,18 @@ def test_one_and_many_are_told_apart() -> None:
     assert isinstance(one, One)
     assert isinstance(many, Many)
     assert not isinstance(one, Many)
+
+
+def test_a_private_name_is_no_field_and_says_so() -> None:
+    with pytest.raises(ModelError, match="begin with `_` are not fields"):
+
+        @model()
+        class Hidden(Model):
+            _secret: Field[int]
+
+
+def test_the_decorator_says_what_it_was_given_wrong() -> None:
+    with pytest.raises(ModelError, match="with parentheses"):
+        model(type("Post", (Model,), {}))  # type: ignore[arg-type]  # what `@model` without parentheses does
+    with pytest.raises(ModelError, match="no subclass of Model"):
+        model()(int)  # type: ignore[type-var]  # a class that is no model

@@ -352,7 +352,7 @@ async def a_node(durability: Literal["disk", "process"], threads: bool) -> Async
 async def attempt_all(db: Debros, prepare: Callable[[Debros], Awaitable[Attempt]], *, busy: bool) -> tuple[int, int]:
     """Cancel at each checkpoint in turn; return how often nothing was written, and how often all of it."""
     deltas: list[tuple[int, Counter[tuple[Any, ...]], Counter[tuple[Any, ...]]]] = []
-    undone = 0
+    undone = nth = 0
     with counted_checkpoints() as checkpoints:
         for nth in range(200):
             attempt = await prepare(db)
@@ -455,7 +455,7 @@ async def test_every_public_coroutine_is_cancelled_here() -> None:
 async def test_a_read_that_is_cancelled_changes_nothing() -> None:
     async with a_node("process", threads=False) as db:
         for name, work in (await reads(db)).items():
-            before = state(db)
+            before, nth = state(db), 0
             with counted_checkpoints() as checkpoints:
                 for nth in range(100):
                     await checkpoints.run(work, nth)
@@ -469,6 +469,7 @@ async def test_a_read_that_is_cancelled_changes_nothing() -> None:
 @pytest.mark.parametrize("threads", [False, True])
 async def test_opening_and_closing_that_are_cancelled_leave_a_home_that_opens(threads: bool) -> None:
     made: set[str] = set()
+    nth = 0
     env: Any = SYSTEM if threads else QuietEnv()
     files = MemoryFiles()
     with quick_directory() as folder, counted_checkpoints() as checkpoints:

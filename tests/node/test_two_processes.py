@@ -93,7 +93,7 @@ def a_writer(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]
 
 
 async def check(home: Path, told: Told) -> None:
-    async with debros.open(home, models=MODELS) as db:
+    async with debros.open(home, models=MODELS):
         items = {item.id: item for item in await Item.all()}
         assert told.items - told.gone <= items.keys()
         assert not told.gone & items.keys()

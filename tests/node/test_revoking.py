@@ -1,0 +1,49 @@
+"""An admin revokes a user whose own log this node holds as well: there the admin has no say, and need not."""
+
+from __future__ import annotations
+
+import pytest
+
+import debros
+from debros import Field, Identity, Model, model
+from tests.support.nodes import a_node
+
+
+@model(scope="global")
+class Notice(Model):
+    text: Field[str]
+
+
+@model(scope="user")
+class Draft(Model):
+    text: Field[str]
+
+
+@pytest.mark.parametrize("own_first", [False, True])  # the logs are looked at in the order of their first use
+async def test_a_user_is_revoked_where_the_admin_has_a_say(own_first: bool) -> None:
+    admin, bo = Identity.generate(), Identity.generate()
+    async with a_node(Notice, Draft, identity=admin, admins=[admin.did]) as db:
+        async with db.acting_as(bo):
+            if own_first:
+                await Draft.create(text="by bo")
+            await Notice.create(text="by bo")
+            await Draft.create(text="by bo")
+        await db.revoke(bo.did, keep=False)
+        assert await Notice.count() == 0
+        async with db.acting_as(bo):
+            with pytest.raises(debros.PermissionDeniedError, match="revoked"):
+                await Notice.create(text="again")
+            await Draft.create(text="in a log of his own")
+            assert await Draft.count() == 2 + own_first
+
+
+async def test_who_has_a_say_nowhere_is_refused() -> None:
+    admin, bo, cy = Identity.generate(), Identity.generate(), Identity.generate()
+    async with a_node(Notice, Draft, identity=cy, admins=[admin.did]) as db:
+        async with db.acting_as(bo):
+            await Notice.create(text="by bo")
+            await Draft.create(text="by bo")
+        before = db.status().entries
+        with pytest.raises(debros.PermissionDeniedError, match="only an admin revokes a user"):
+            await db.revoke(bo.did)
+        assert db.status().entries == before
