@@ -425,6 +425,40 @@ async def test_a_write_whose_sync_is_in_a_thread_is_done_or_not(
         await attempt_all(db, prepare, busy=False)
 
 
+@pytest.mark.parametrize("durability", ["disk", "process"])
+@pytest.mark.parametrize("place", [0, 1, 2])  # in the queue: the first leads the others
+async def test_a_saver_that_is_cancelled_takes_no_other_one_along(
+    place: int, durability: Literal["disk", "process"]
+) -> None:
+    async with a_node(durability, threads=False) as db:
+        with counted_checkpoints() as checkpoints:
+            nth = 0
+            while nth < 100:
+                before = await Shelf.count()
+                saved: list[int] = []
+
+                async def save(n: int, nth: int = nth, saved: list[int] = saved) -> None:
+                    if n == place:
+                        await checkpoints.run(lambda: Shelf.create(label="cancelled"), nth)
+                    else:
+                        await Shelf.create(label="not cancelled")
+                        saved.append(n)
+
+                async with trio.open_nursery() as nursery:
+                    async with db.store.writer.exclusive():  # so that they queue in order, and make one group
+                        for n in range(3):
+                            nursery.start_soon(save, n)
+                            await wait_all_tasks_blocked()
+                assert len(saved) == 2
+                assert await Shelf.query().where("label", "not cancelled").count() == 2 * (nth + 1)
+                assert await Shelf.count() - before in (2, 3)
+                nth += 1
+                if checkpoints.count < nth:
+                    break
+            assert nth < 100
+        assert db.status().entries == await Shelf.count()
+
+
 def awaited(owner: type) -> set[str]:
     """Names of what a class has that is awaited, or entered by `async with`."""
     found = {"__await__"} & vars(owner).keys()

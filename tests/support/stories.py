@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, chdir, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -116,9 +116,12 @@ async def shown(models: Iterable[type[Model]] = MODELS) -> Shown:
 
 @contextmanager
 def quick_directory() -> Iterator[Path]:
-    """A directory in memory where the system has one: homes are opened by the thousand."""
+    """A directory in memory where the system has one, and be in it: homes are opened by the thousand.
+
+    Nor is there a `pyproject.toml` above it, which every opening would read.
+    """
     memory = "/dev/shm"  # Linux
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder, chdir(folder):
         yield Path(folder)
 
 
