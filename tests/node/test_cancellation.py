@@ -444,11 +444,10 @@ async def test_a_saver_that_is_cancelled_takes_no_other_one_along(
                         await Shelf.create(label="not cancelled")
                         saved.append(n)
 
-                async with trio.open_nursery() as nursery:
-                    async with db.store.writer.exclusive():  # so that they queue in order, and make one group
-                        for n in range(3):
-                            nursery.start_soon(save, n)
-                            await wait_all_tasks_blocked()
+                async with trio.open_nursery() as nursery, db.store.writer.exclusive():
+                    for n in range(3):  # they queue in this order, and make one group
+                        nursery.start_soon(save, n)
+                        await wait_all_tasks_blocked()
                 assert len(saved) == 2
                 assert await Shelf.query().where("label", "not cancelled").count() == 2 * (nth + 1)
                 assert await Shelf.count() - before in (2, 3)
