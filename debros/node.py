@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -327,15 +327,19 @@ async def open_node(
         who = identity or (Identity.generate(env.random_bytes) if place is None else place.identity(env))
         devices = Devices(None if place is None else place.path / "device", env)
         manifests = (map.shared, manifest_of_user(map.app, who.user))
-        opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys, manifests)
-        try:
-            _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
-            if opened.fresh_key_needed and who.root is None:
+
+        def renew() -> None:
+            if who.root is None:
                 raise IdentityError(
                     "the log lost entries of this device's key, and it must not sign their numbers again; "
                     "make a new device with `identity.new_device()`"
                 )
-            if opened.fresh_key_needed or (opened.orphaned and who.root is not None):
+            devices.renew(env)  # on disk before the view goes that knows why
+
+        opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys, manifests, renew)
+        try:
+            _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
+            if opened.orphaned and who.root is not None:
                 devices.renew(env)
             node = Debros(str(home), env, chosen, opened, who, devices, map)
             current.open_nodes.append(node)
@@ -352,7 +356,7 @@ async def open_node(
 
 def _open_store(
     env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes],
-    manifests: Sequence[Manifest],
+    manifests: Sequence[Manifest], on_lost: Callable[[], None],
 ) -> Opened:  # fmt: skip
     return open_store(
         env,
@@ -367,6 +371,7 @@ def _open_store(
         row_cache=config.row_cache,
         max_segment=config.max_segment_bytes,
         manifests=manifests,
+        on_lost=on_lost,
     )
 
 

@@ -40,7 +40,7 @@ class Opened(NamedTuple):
 def open_store(
     env: Env, files: Files, log_path: str, view_path: str, schemas: Iterable[Schema], *,
     prepare: Prepare, own_keys: frozenset[bytes], durable: bool = True, flush_rows: int = 500, row_cache: int = 10_000,
-    max_segment: int = MAX_SEGMENT, manifests: Iterable[Manifest] = (),
+    max_segment: int = MAX_SEGMENT, manifests: Iterable[Manifest] = (), on_lost: Callable[[], None] = lambda: None,
     progress: Callable[[int], None] | None = None,
 ) -> Opened:  # fmt: skip
     """Open the log and view of a home. Blocking.
@@ -59,6 +59,8 @@ def open_store(
         row_cache: rows kept in memory.
         max_segment: bytes of a log segment.
         manifests: of logs that the node knows, in case that their blocks are damaged.
+        on_lost: called before a view is given up that knows of entries which the log lacks; from then on the home must
+            write with a new device key. What it raises goes to the caller, and the view stays.
         progress: called with the number of entries replayed so far.
 
     Raises:
@@ -76,6 +78,7 @@ def open_store(
             rebuilt = view is None or lost
             if view is None or lost:
                 if view is not None:  # it belongs to another past, so what it says of the log counts for nothing
+                    on_lost()
                     stack.close()
                     log = LogFile.open(files, log_path, random_bytes=env.random_bytes, max_segment=max_segment)
                     stack.callback(log.close)

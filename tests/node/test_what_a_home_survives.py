@@ -121,3 +121,19 @@ async def test_the_codec_byte_that_no_digest_covers_is_named_and_costs_nothing(t
         found = [told for told in verify_home(tmp_path) if isinstance(told, Finding)]
         assert [told.what for told in found] == ["codec"]
     path.write_bytes(raw)
+
+
+async def test_a_refused_open_does_not_forget_that_the_device_key_must_change(tmp_path: Path) -> None:
+    async with debros.open(tmp_path, models=[Leaf]):
+        await Leaf.create(text="kept")
+        await Leaf.create(text="lost with the end of the log")
+    salt = (tmp_path / "device").read_bytes()[:16]
+    path = tmp_path / "log" / "000001.car"
+    path.write_bytes(path.read_bytes()[:-150])  # part of the last header
+    with pytest.raises(debros.ConfigError, match="belongs to the app"):
+        async with debros.open(tmp_path, models=[Leaf], app="other"):
+            raise AssertionError("it opened")
+    assert (tmp_path / "device").read_bytes()[:16] != salt
+    async with debros.open(tmp_path, models=[Leaf]):
+        assert [leaf.text for leaf in await Leaf.all()] == ["kept"]
+        await Leaf.create(text="with a new key")
