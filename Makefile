@@ -23,7 +23,7 @@ demo: $(INSTALLED)  ## import this repository's history and put debros through i
 	@$(BIN)/debros demo
 
 test: $(INSTALLED)  ## the tests
-	@$(BIN)/python -m pytest -q --ignore=tests/integration tests
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore=tests/integration tests
 
 test-integration: $(INSTALLED)  ## programs as a user starts them: README, examples, the command
 	@$(BIN)/python -m pytest -q tests/integration

@@ -148,4 +148,10 @@ class Schema:
             for s in self.fields
         ]
         computed = [(s.name, s.codec.name, s.version) for s in self.computed if s.index]
-        return repr((2, self.name, self.scope, self.store, self.write, fields, computed, self.indexes))
+        effects = self.effect_keys()
+        return repr((3, self.name, self.scope, self.store, self.write, fields, computed, self.indexes, effects))
+
+    def effect_keys(self) -> tuple[str, ...]:
+        """Fields by which deleted records of other models hide records of this one, or null the field."""
+        effects = ("cascade", "set_null")
+        return tuple(sorted({r.key for r in self.relations if r.kind == "belongs_to" and r.on_delete in effects}))

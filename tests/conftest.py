@@ -1,13 +1,22 @@
-"""Async tests run under trio; nothing else is shared by all tests."""
+"""Async tests run under trio, and properties try the same examples each time; nothing else is shared by all tests.
+
+`HYPOTHESIS_PROFILE=search make test` tries other examples than the last time.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import os
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.hookimpl(tryfirst=True)

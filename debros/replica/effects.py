@@ -4,7 +4,8 @@ While a target is deleted (missing is not deleted), its `cascade` children are h
 read null. The effect stands in the rows, set when a target turns or a child comes, so queries pay nothing; the
 table `effects` remembers which child is touched by which target. `restrict` is asked before a delete is written.
 
-Everything is settled in the flush: a pure function of the rows that are in the file then, whatever their order.
+Everything is settled in the flush: a pure function of the rows that are in the file then, whatever their order. A
+deleted record has no effects on itself: it shows, where somebody asks for it, as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from debros.replica.tables import DELETED, TARGET_GONE, Row, quoted
+from debros.replica.tables import DELETED, HIDDEN_BUT_LIVE, TARGET_GONE, Row, quoted
 from debros.schema import OnDelete
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Effects:
         self._turned, self._children = set(), set()
 
     def _touched_by(self, place: Place) -> Iterator[tuple[Place, bool]]:
-        """Yield the children of a turned target, those that show and those that it had an effect on.
+        """Yield the children of a turned target, those that are not deleted and those that it had an effect on.
 
         Beside each, whether it goes and comes with the target.
         """
@@ -160,11 +161,14 @@ class Effects:
 
     def _pointing(self, link: _Link, log: int, id: str) -> list[Row]:
         table = link.child.table
-        where = f'{quoted(table.columns[link.at])} = ? AND "_hidden" = 0'
+        select = f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {quoted(table.columns[link.at])} = ?'
         bindings: tuple[Any, ...] = (id,)
         if link.same_log:
-            where, bindings = where + ' AND "_log" = ?', (id, log)
-        return self._store.view.read(f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {where}', bindings)
+            select, bindings = select + ' AND "_log" = ?', (id, log)
+        shown = self._store.view.read(f'{select} AND "_hidden" = 0', bindings)
+        if link.on_delete == "restrict":
+            return shown
+        return shown + self._store.view.read(f"{select} AND {HIDDEN_BUT_LIVE}", bindings)
 
     def _is_gone_now(self, place: Place) -> bool:
         name, log, id = place
@@ -174,6 +178,8 @@ class Effects:
 
     def _gone_links(self, model: Model, log: int, base: Row) -> list[_Link]:
         """Return the links by which a row has effects: their targets are gone."""
+        if base[model.table.hidden_at] & DELETED:
+            return []
         return [link for link in self._links if link.child is model and self._target_is_gone(link, log, base[link.at])]
 
     def _without_links(self, model: Model, log: int, base: Row) -> list[_Link]:

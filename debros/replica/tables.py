@@ -32,6 +32,8 @@ NOT_UNIQUE: Final = 2  # another record claimed a unique value earlier
 REWRITTEN: Final = 4  # a record of an append-only store that more than one entry wrote
 OVERFLOW: Final = 8  # a counter beyond 64 bits, shown as the nearest bound
 
+HIDDEN_BUT_LIVE: Final = f'("_hidden" & {DELETED}) = 0 AND "_hidden" != 0'  # what no other index holds
+
 SYSTEM: Final = ("_doc", "_log", "_hidden", "_flags", "_e", "_t", "_ce", "_ct", "_by", "_v", "_state")
 
 
@@ -96,7 +98,16 @@ class Table:
         ]
         hidden = quoted(f"i_{self.schema.name}_hidden")
         statements.append(f'CREATE INDEX {hidden} ON {quoted(self.name)} ("id") WHERE "_hidden" != 0')
-        return statements + [self._index(n, columns) for n, columns in enumerate(self.indexed())]
+        statements += [self._index(n, columns) for n, columns in enumerate(self.indexed())]
+        return statements + self._effect_indexes()
+
+    def _effect_indexes(self) -> list[str]:
+        """Return the indexes by which a target that turns finds the children that are hidden and not deleted."""
+        return [
+            f"CREATE INDEX {quoted(f'i_{self.schema.name}_live_{key}')} ON {quoted(self.name)}"
+            f" ({self.column(self.schema.by_name[key])}) WHERE {HIDDEN_BUT_LIVE}"
+            for key in self.schema.effect_keys()
+        ]
 
     def indexed(self) -> list[tuple[str, ...]]:
         """Columns of each index, as SQL terms. In user scope they begin with the log, `index="global"` ones do not."""

@@ -90,13 +90,14 @@ def with_effects(world: World) -> dict[tuple[str, str], Any]:
     replies = {id: row for (model, id), row in rows.items() if model == "Reply"}
     for _ in IDS:
         for row in replies.values():
-            if is_gone("Post", row["values"]["to"]) or is_gone("Reply", row["values"]["up"]):
+            gone = is_gone("Post", row["values"]["to"]) or is_gone("Reply", row["values"]["up"])
+            if gone and not row["hidden"] & DELETED:
                 row["hidden"] |= TARGET_GONE
     for (model, _), row in rows.items():
-        if model == "Leaf" and is_gone("Reply", row["values"]["up"]):
+        if model == "Leaf" and is_gone("Reply", row["values"]["up"]) and not row["hidden"] & DELETED:
             row["hidden"] |= TARGET_GONE
     for row in replies.values():
-        if is_gone("Post", row["values"]["see"]):
+        if is_gone("Post", row["values"]["see"]) and not row["hidden"] & DELETED:
             row["values"]["see"] = None
         row["flags"] = 0
     flag_losers(rows, naive, models()[1], ["see"])
