@@ -65,8 +65,10 @@ class Debros:
     """An open node. `async with debros.open(...) as db:` gives it."""
 
     def __init__(
-        self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap
-    ) -> None:
+        self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
+        tasks: trio.Nursery,
+    ) -> None:  # fmt: skip
+        self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
         self.env = env
         self.config = config
@@ -341,17 +343,32 @@ async def open_node(
             _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
             if opened.orphaned and who.root is not None:
                 devices.renew(env)
-            node = Debros(str(home), env, chosen, opened, who, devices, map)
-            current.open_nodes.append(node)
-            try:
-                yield node
-            finally:
-                current.open_nodes.remove(node)
+            async with _tasks() as tasks:
+                node = Debros(str(home), env, chosen, opened, who, devices, map, tasks)
+                current.open_nodes.append(node)
+                try:
+                    yield node
+                finally:
+                    current.open_nodes.remove(node)
         finally:
             await opened.store.aclose()
     finally:
         if place is not None:
             place.close()
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[trio.Nursery]:
+    """A nursery that is cancelled at the end of the block, and whose block raises what it raises, not a group of it."""
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except BaseException as error:  # told on below
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def _open_store(

@@ -15,7 +15,7 @@ from debros.log.gate import Admission, Known, judge
 from debros.replica.entries import EntryRow
 from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
-from debros.replica.store import Store, behind
+from debros.replica.store import Admitted, Store, behind
 
 
 class Delivery(NamedTuple):
@@ -59,9 +59,10 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
             blocks = _blocks(replica, batch)
             positions = await store.append(blocks)
             try:
-                _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
+                admitted = _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
             except BaseException as error:
                 raise store.break_off(error) from error
+            store.announce(admitted)
             if any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted):
                 store.flush()  # a part of an own transaction that came back from a peer is no unfinished one
             store.flush_if_full()
@@ -94,7 +95,8 @@ def _blocks(replica: Replica, batch: _Batch) -> list[tuple[int, bytes, bytes]]:
     return blocks
 
 
-def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> None:
+def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> list[Admitted]:
+    admitted: list[Admitted] = []
     for n, (_, (header, body, user, _)) in enumerate(batch.accepted):
         body_at, header_at = positions[2 * n : 2 * n + 2]
         entry = EntryRow(
@@ -105,3 +107,5 @@ def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[in
         acts = body.acts if body is not None else None
         replica._admit(entry, header.parents(), changes, acts, skipped)
         store.applied = behind(header_at, len(header.raw))
+        admitted.append(Admitted(replica, entry, changes, "remote"))
+    return admitted

@@ -7,9 +7,9 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import trio
 
@@ -48,6 +48,15 @@ class Model(NamedTuple):
     states: States
     projection: Projection
     claims: Claims
+
+
+class Admitted(NamedTuple):
+    """An entry that has just become durable and visible, as `Store.on_admitted` tells of it."""
+
+    replica: Replica
+    entry: EntryRow
+    changes: Sequence[Change]  # of good form; whoever has no right to one of them did not change anything by it
+    origin: Literal["local", "remote"]
 
 
 class Request(Protocol):
@@ -116,6 +125,7 @@ class Store:
         self.effects = Effects(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
+        self.on_admitted: list[Callable[[Sequence[Admitted]], None]] = []  # told of each group; quick, never raising
         self.closed = False
         self.is_closing = False
         self._appending: trio.Event | None = None  # set once the append that a thread is at, or was last at, is done
@@ -240,6 +250,7 @@ class Store:
         return group, ready, deferred
 
     def _admit_all(self, group: Group, positions: list[int]) -> None:
+        admitted: list[Admitted] = []
         try:
             for staged, at in zip(group.staged, group.slots, strict=True):
                 entry = EntryRow(
@@ -247,12 +258,19 @@ class Store:
                     staged.clock, positions[at + 1], positions[at], False,
                 )  # fmt: skip
                 staged.replica._admit(entry, staged.parents, staged.changes, staged.acts)
+                admitted.append(Admitted(staged.replica, entry, staged.changes, "local"))
         except BaseException as error:
             raise self.break_off(error) from error
+        self.announce(admitted)
         if group.staged:
             self.applied = behind(positions[group.slots[-1] + 1], len(group.staged[-1].header))
         if self.cut:
             self.flush_if_full()  # before anybody takes a result
+
+    def announce(self, admitted: Sequence[Admitted]) -> None:
+        """Tell those who want to know of entries that have become durable and visible."""
+        for tell in self.on_admitted:
+            tell(admitted)
 
     def _finish(self, requests: list[Request]) -> None:
         for request in requests:
