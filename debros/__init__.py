@@ -14,6 +14,7 @@ from debros.errors import ConfigError as ConfigError
 from debros.errors import ConflictError as ConflictError
 from debros.errors import CorruptionError as CorruptionError
 from debros.errors import CursorError as CursorError
+from debros.errors import DeadlineError as DeadlineError
 from debros.errors import DebrosError as DebrosError
 from debros.errors import EntryHeldError as EntryHeldError
 from debros.errors import EntryRefusedError as EntryRefusedError

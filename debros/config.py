@@ -1,4 +1,4 @@
-"""Settings of a node: five values, three presets, and the order in which their sources count.
+"""Settings of a node: its values, three presets, and the order in which their sources count.
 
 What the program says counts most: arguments of `debros.open`, then a `Config` given as `config=`. Below them stand
 `DEBROS_*` environment variables, `[tool.debros]` in the nearest `pyproject.toml` upward from the working directory,
@@ -58,6 +58,24 @@ class Config(BaseModel):
     max_segment_bytes: Annotated[Count, pydantic.Field(ge=4096)] = 256 * 1024 * 1024
     """Size at which a file of the log is closed and the next one begun."""
 
+    query_cache: Annotated[Count, pydantic.Field(ge=0)] = 1_000
+    """Results that queries with `.cache()` keep; 0: none."""
+
+    query_cache_bytes: Annotated[Count, pydantic.Field(ge=0)] = 64 * 1024 * 1024
+    """Bytes that these results may take, estimated; and those of relations as many."""
+
+    query_cache_ttl_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 300
+    """Seconds for which a result is kept where the query does not say."""
+
+    relation_cache: Annotated[Count, pydantic.Field(ge=0)] = 1_000
+    """Results that relations with `.cache()`, or of such queries, keep; 0: none."""
+
+    relation_cache_ttl_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 600
+    """Seconds for which what a relation loaded is kept where it does not say."""
+
+    slow_query_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 0.25
+    """Seconds from which on a query stands in the log of slow ones."""
+
     @classmethod
     def _where(cls, key: str) -> str:
         """Return the place that gave `key` its value, for errors."""
@@ -73,9 +91,9 @@ class Config(BaseModel):
 
 
 PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
-    "development": {"durability": "process"},
-    "production": {"durability": "disk", "row_cache": 100_000},
-    "testing": {"durability": "process", "row_cache": 1_000},
+    "development": {"durability": "process", "query_cache": 100, "query_cache_ttl_s": 60},
+    "production": {"durability": "disk", "row_cache": 100_000, "query_cache": 10_000, "query_cache_ttl_s": 600},
+    "testing": {"durability": "process", "row_cache": 1_000, "query_cache": 0, "relation_cache": 0},
 }
 
 

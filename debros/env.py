@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
@@ -39,6 +40,10 @@ class Env(Protocol):
         """Run a blocking function in a thread. Not to be cancelled: it always runs to its end."""
         ...
 
+    async def offload_until_cancelled(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        """Run a blocking function in a thread; when cancelled, call `stop`, which ends it soon, and wait no longer."""
+        ...
+
 
 class SystemEnv:
     """The real world."""
@@ -60,6 +65,14 @@ class SystemEnv:
         with trio.CancelScope(shield=True):
             result.append(await trio.to_thread.run_sync(function, *args))
         return result[0]
+
+    async def offload_until_cancelled(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        try:
+            call = partial(function, *args)
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True)  # type: ignore[call-arg]  # stubs of an older trio are installed
+        except trio.Cancelled:
+            stop()
+            raise
 
 
 SYSTEM = SystemEnv()

@@ -67,6 +67,10 @@ class PermissionDeniedError(_Told):
     """The acting identity may not write this record or this log."""
 
 
+class DeadlineError(_Told, TimeoutError):
+    """Something did not come to its end in the time that was given for it."""
+
+
 class TransactionError(_Told):
     """A transaction was used after its end, waited too long, or changed its identity."""
 

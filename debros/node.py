@@ -25,7 +25,9 @@ from debros.log.manifest import Manifest, manifest_of_user
 from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
+from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
+from debros.query.slow import SlowQueries
 from debros.replica.acting import grant, revoke
 from debros.replica.opening import Opened, open_store
 from debros.replica.replica import Replica
@@ -75,6 +77,21 @@ class Debros:
         self.identity = identity
         self.store = opened.store
         self._opened = opened
+        self.cache = Caches(
+            ResultCache(
+                env.monotonic_s,
+                entries=config.query_cache,
+                max_bytes=config.query_cache_bytes,
+                ttl_s=config.query_cache_ttl_s,
+            ),
+            ResultCache(
+                env.monotonic_s,
+                entries=config.relation_cache,
+                max_bytes=config.query_cache_bytes,
+                ttl_s=config.relation_cache_ttl_s,
+            ),
+        )
+        self.slow_queries = SlowQueries(config.slow_query_s)
         self._devices = devices
         self._map = map
         self._device_of: dict[bytes, Device] = {}

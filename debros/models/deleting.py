@@ -111,5 +111,6 @@ def refresh(record: Any) -> None:
         raise NotFoundError(cls.__name__, (record.id,))
     own = record.__dict__
     own.pop("_loaded", None)
+    own.pop("_counts", None)
     own.update(cls.__shape__.values_of(row))
     own["_row"] = row

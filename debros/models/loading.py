@@ -33,11 +33,11 @@ def _users(record: Any) -> Users:
     return None if owner is None else (str(owner),)
 
 
-def load(record: Any, name: str) -> None:
+async def load(record: Any, name: str) -> None:
     """Load a relation of one record and remember what was found."""
     subject = type(record).__subject__
     with _at_home(record):
-        loading.load(subject, [record], [Relation(subject, name)], _users(record))
+        await loading.load(subject, [record], [Relation(subject, name)], _users(record))
 
 
 def related_query(record: Any, name: str) -> Query[Any]:
@@ -88,6 +88,7 @@ def _relation_to_change(record: Any, name: str, records: Sequence[Any]) -> Bound
 
 def _forget(record: Any, name: str) -> None:
     record.__dict__.get("_loaded", {}).pop(name, None)
+    record.__dict__.get("_counts", {}).pop(name, None)
 
 
 async def add(record: Any, name: str, records: Sequence[Any]) -> None:

@@ -183,7 +183,7 @@ class Related(Generic[R]):
         from debros.models.loading import load  # it needs the query room, which declarations do not
 
         if not self.is_loaded:
-            load(self._record, self._name)
+            await load(self._record, self._name)
         return self.value
 
     @property
@@ -221,12 +221,13 @@ class RelatedMany(Related[Sequence[R]]):
 
     @property
     def count(self) -> int:
-        """How many there are, once they are loaded.
+        """How many there are, once they are loaded, or counted by `with_count`.
 
         Raises:
-            NotLoadedError: they are not.
+            NotLoadedError: they are neither.
         """
-        return len(self.value)
+        counted: int | None = self._record.__dict__.get("_counts", {}).get(self._name)
+        return len(self.value) if counted is None or self.is_loaded else counted
 
     def query(self) -> Query[R]:
         """Return a query for the related records, to narrow and order further."""

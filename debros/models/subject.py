@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from debros.current import current_node
@@ -70,6 +70,22 @@ class ModelSubject:
     def attach(self, record: Any, relation: str, value: Any) -> None:
         """Remember on a record what was loaded: a record, `None`, or a list."""
         record.__dict__.setdefault("_loaded", {})[relation] = value
+
+    def attach_count(self, record: Any, relation: str, count: int) -> None:
+        """Remember on a record how many related ones there are."""
+        record.__dict__.setdefault("_counts", {})[relation] = count
+
+    async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        """Assign these values to records and save them: all of them, or none."""
+        from debros.models.bulk import change_all  # it needs what is built on this
+
+        await change_all(records, values)
+
+    async def delete(self, records: Sequence[Any]) -> None:
+        """Delete records: all of them, or none."""
+        from debros.models.bulk import delete_all
+
+        await delete_all(records)
 
     def column(self, name: str) -> Column[Any]:
         """Return the query's column of a field, computed field, or fact of the log (`meta.created_by`)."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, TypeVarTuple, overload
-
-from trio.lowlevel import checkpoint_if_cancelled
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar, TypeVarTuple, overload
 
 from debros.errors import QueryError
 from debros.query import compile as sql
@@ -21,6 +19,9 @@ from debros.query.ports import Source, Subject
 from debros.query.rows import Rows
 from debros.schema import Codec
 from debros.values.scalars import FLOAT, INT
+
+if TYPE_CHECKING:
+    from debros.query.answers import Answers
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -150,7 +151,7 @@ class Grouped(Generic[*K]):
 
     __slots__ = ("_at_most", "_having", "_keys", "_orders", "_question", "_subject")
 
-    def __init__(self, subject: Subject[Any], question: sql.Question, keys: tuple[Column[Any], ...]) -> None:
+    def __init__(self, subject: Subject[Any], question: Answers[Any], keys: tuple[Column[Any], ...]) -> None:
         self._subject = subject
         self._question = question
         self._keys = keys
@@ -214,9 +215,8 @@ class Grouped(Generic[*K]):
             self._check_owners(one.owners)
         if not aggregates:
             raise QueryError("aggregate what? e.g. debros.count()")
-        await checkpoint_if_cancelled()
-        source = self._subject.source()
-        found = source.read(*self._sql(source, aggregates))
+        source = await self._question._source()
+        found = await self._question._fetch(source, self._sql(source, aggregates))
         decoders = [key.decoder(source) for key in self._keys]
         spans, at = [], len(self._keys)
         for one in aggregates:
@@ -241,7 +241,7 @@ class Grouped(Generic[*K]):
         for one in aggregates:
             for term in one.terms:
                 out.add(f", {term}", one.bindings)
-        out.add(f"{self._question.columns.from_visible}{where}", bound)
+        out.add(f"{sql.start(self._question)}{where}", bound)
         out.add(" GROUP BY " + ", ".join(key.sql for key in self._keys), key_bound)
         if self._having is not None:
             out.add(" HAVING ")

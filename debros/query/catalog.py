@@ -78,6 +78,21 @@ class Columns:
         first = {index.fields[0][0] for index in self.schema.indexes}
         return frozenset({self.id.sql, *(f"{self.sql_name}.{self.table.sort_column(name)}" for name in first)})
 
+    def index_named(self, fields: Sequence[str]) -> str:
+        """Return the SQL name of an index, given that name or its fields.
+
+        Raises:
+            QueryError: there is no such index.
+        """
+        known = {f"i_{self.name}": "id"}
+        known |= {f"i_{self.name}_{n}": ", ".join(names) for n, names in enumerate(self.table.index_fields())}
+        wanted = ", ".join(map(str, fields))
+        for name, listed in known.items():
+            if wanted in (name, listed):
+                return name
+        told = "; ".join(f"{name} ({listed})" for name, listed in known.items())
+        raise QueryError(f"{self.name} has no index {wanted!r}. Indexes: {told}")
+
     def named(self, name: object) -> Column[Any]:
         """Return the column of this name.
 

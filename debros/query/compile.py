@@ -47,6 +47,15 @@ class Question:
     skipped: int
     picked: tuple[Column[Any], ...] | None  # `None`: whole records
     is_distinct: bool
+    index: str | None = None  # the only one that may be used
+
+
+def start(question: Question) -> str:
+    """Return FROM and the beginning of WHERE."""
+    columns = question.columns
+    if question.index is None:
+        return columns.from_visible
+    return f' FROM {columns.sql_name} INDEXED BY "{question.index}" WHERE {columns.visible}'
 
 
 def restriction(question: Question, source: Source) -> Sql:
@@ -78,6 +87,8 @@ def order(question: Question, source: Source) -> Sql:
         return " ORDER BY " + ", ".join(term.text for term in terms), tuple(b for term in terms for b in term.bindings)
     if not orders:
         return f" ORDER BY {columns.id.sql}", ()
+    if any(one.is_random for one in orders):
+        orders = tuple(one.shuffled(source.random_bytes(8)) for one in orders)
     if len(orders) == 1 and not orders[0].bindings:
         return f" ORDER BY {orders[0].text}, {columns.id.sql}", ()
     listed = ", ".join(one.text for one in orders)
@@ -87,7 +98,10 @@ def order(question: Question, source: Source) -> Sql:
 def sorts(question: Question, source: Source) -> list[Sort]:
     """Return the terms of the total order: the wishes, then what makes it total."""
     columns, logs = question.columns, source.logs(question.users)
-    terms = [Sort(one.sql, one.bindings, one.descending, one.nullable) for one in question.orders]
+    orders = question.orders
+    if any(one.is_random for one in orders):
+        orders = tuple(one.shuffled(source.random_bytes(8)) for one in orders)
+    terms = [Sort(one.sql, one.bindings, one.descending, one.nullable) for one in orders]
     if question.is_distinct and question.picked is not None:
         terms += [Sort(column.sql, column.bindings, False, column.nullable) for column in question.picked]
     else:
@@ -123,13 +137,13 @@ def rows(question: Question, source: Source, also: list[Sort] | None = None) -> 
     group, group_bound = grouping(question)
     by, by_bound = order(question, source)
     limit, limit_bound = cut(question)
-    if question.picked is None and also is None:
+    if question.picked is None and also is None and question.index is None:
         return f"{question.columns.rows}{where}{by}{limit}", (*bound, *by_bound, *limit_bound)
     picked, picked_bound = _listed(question)
     if also:
         picked += ", " + ", ".join(term.sql for term in also)
         picked_bound += tuple(b for term in also for b in term.bindings)
-    text = f"SELECT {picked}{question.columns.from_visible}{where}{group}{by}{limit}"
+    text = f"SELECT {picked}{start(question)}{where}{group}{by}{limit}"
     return text, (*picked_bound, *bound, *group_bound, *by_bound, *limit_bound)
 
 
@@ -148,17 +162,17 @@ def count(question: Question, source: Source) -> Sql:
     where, bound = restriction(question, source)
     group, group_bound = grouping(question)
     limit, limit_bound = cut(question)
-    start = question.columns.from_visible
+    begin = start(question)
     if not group and not limit:
-        return f"SELECT count(*){start}{where}", bound
-    return f"SELECT count(*) FROM (SELECT 1{start}{where}{group}{limit})", (*bound, *group_bound, *limit_bound)
+        return f"SELECT count(*){begin}{where}", bound
+    return f"SELECT count(*) FROM (SELECT 1{begin}{where}{group}{limit})", (*bound, *group_bound, *limit_bound)
 
 
 def exists(question: Question, source: Source) -> Sql:
     """Return a SELECT of one row, if there is any; not for distinct rows."""
     where, bound = restriction(question, source)
     at_most = 1 if question.at_most is None else min(1, question.at_most)
-    return f"SELECT 1{question.columns.from_visible}{where} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
+    return f"SELECT 1{start(question)}{where} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
 
 
 def values_of(question: Question, source: Source, column: Column[Any]) -> Sql:
@@ -166,5 +180,5 @@ def values_of(question: Question, source: Source, column: Column[Any]) -> Sql:
     where, bound = restriction(question, source)
     by, by_bound = order(question, source)
     limit, limit_bound = cut(question)
-    text = f'SELECT {column.sql} AS "sort", {column.value} AS "value"{question.columns.from_visible}{where}{by}{limit}'
+    text = f'SELECT {column.sql} AS "sort", {column.value} AS "value"{start(question)}{where}{by}{limit}'
     return text, (*column.bindings, *column.bindings, *bound, *by_bound, *limit_bound)

@@ -37,13 +37,14 @@ class Statement:
     Without a source it is written for its fingerprint only: the same on every node, whatever its logs are.
     """
 
-    __slots__ = ("bound", "parts", "source", "users")
+    __slots__ = ("bound", "models", "parts", "source", "users")
 
     def __init__(self, source: Source | None, users: Users) -> None:
         self.parts: list[str] = []
         self.bound: list[object] = []
         self.source = source  # of the innermost query that is being written
         self.users: Users = users  # whose records it reads
+        self.models: list[str] = []  # whose rows inner queries read
 
     def add(self, text: str, bindings: Sequence[object] = ()) -> None:
         """Append text, and what its marks stand for."""
@@ -55,6 +56,7 @@ class Statement:
     def reading(self, subject: Subject[Any], users: Users, table: str) -> Iterator[tuple[str, tuple[object, ...]]]:
         """Write a query inside this one: gives the restriction to the logs it may read, ` AND ...` and bindings."""
         outer, outer_users = self.source, self.users
+        self.models.append(subject.schema.name)
         if outer is None:
             yield "", (repr(users),)
             return
@@ -220,6 +222,7 @@ class Order:
     """A direction for a column, made by `asc()` and `desc()`. Nulls come first ascending, last descending."""
 
     __slots__ = ("bindings", "descending", "nullable", "owners", "sql", "text")
+    is_random = False  # a new order each time
 
     def __init__(
         self, sql: str, bindings: tuple[object, ...], owners: frozenset[str], descending: bool, nullable: bool
@@ -230,6 +233,24 @@ class Order:
         self.descending = descending
         self.nullable = nullable
         self.text = sql + " DESC" if descending else sql
+
+    def shuffled(self, seed: bytes) -> Order:
+        """Return the order as it is this time."""
+        return self
+
+
+class Shuffle(Order):
+    """An order by chance: another one for each seed, and for each run where no seed is given."""
+
+    __slots__ = ("_id", "is_random")
+
+    def __init__(self, id_sql: str, owners: frozenset[str], seed: int | None) -> None:
+        super().__init__(f"debros_shuffle(?, {id_sql})", (seed or 0,), owners, False, False)
+        self._id = id_sql
+        self.is_random = seed is None
+
+    def shuffled(self, seed: bytes) -> Order:
+        return Shuffle(self._id, self.owners, int.from_bytes(seed, "big", signed=True)) if self.is_random else self
 
 
 class Listable:

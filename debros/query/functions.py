@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final
 
 import apsw
@@ -167,6 +168,12 @@ def texts(value: bytes | None) -> str | None:
     return json.dumps([item for item in decoded if type(item) is str]) if type(decoded) is list else None
 
 
+def shuffle(seed: int, id: str) -> int:
+    """Where a record stands in an order by chance: 63 bits of BLAKE2b (RFC 7693) of its id, keyed by the seed."""
+    key = seed.to_bytes(8, "big", signed=True)
+    return int.from_bytes(blake2b(id.encode(), digest_size=8, key=key).digest(), "big") >> 1
+
+
 def examined(*args: Any) -> int:
     """Count a row that a statement looks at; always 1. The first argument, a list of one number, is bound as a `pyobject`."""
     args[0][0] += 1
@@ -263,6 +270,7 @@ SCALARS: Final[dict[str, tuple[Callable[..., Any], int]]] = {
     "debros_contains_all": (contains_all, 2),
     "debros_has_key": (has_key, 2),
     "debros_path": (path, 3),
+    "debros_shuffle": (shuffle, 2),
     "debros_texts": (texts, 1),
     "debros_decimal_key": (decimal_key, 1),
 }

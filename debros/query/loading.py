@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+from debros.query.cache import Caching, Labels
 from debros.query.catalog import Columns, columns
 from debros.query.columns import Column
 from debros.query.expressions import Statement
@@ -20,12 +21,13 @@ Loaded: TypeAlias = dict[tuple[str, str, int], Any]
 """Records of one result by model, id and log."""
 
 
-def load(
+async def load(
     subject: Subject[Any],
     records: Sequence[Any],
     relations: Iterable[Relation[Any]],
     users: Users = None,
     loaded: Loaded | None = None,
+    caching: Caching | None = None,
 ) -> None:
     """Load relations of records of one subject, and attach what is found: a record, `None`, or a list.
 
@@ -35,19 +37,35 @@ def load(
         relations: which, with their conditions and what to include in turn.
         users: whose records, as in a query.
         loaded: records made already for the same result.
+        caching: how results are kept where a relation does not say.
     """
     if not records:
         return
     if loaded is None:
         loaded = {}
     for relation in relations:
-        _Load(subject, relation.with_defaults(), users, loaded).run(records)
+        await _Load(subject, relation.with_defaults(), users, loaded, caching).run(records)
+
+
+async def count(
+    subject: Subject[Any],
+    records: Sequence[Any],
+    relations: Iterable[Relation[Any]],
+    users: Users = None,
+    caching: Caching | None = None,
+) -> None:
+    """Count related records of records of one subject, one lookup per relation, and attach the numbers."""
+    if records:
+        for relation in relations:
+            await _Load(subject, relation, users, {}, caching).count(records)
 
 
 class _Load:
     """The loading of one relation."""
 
-    def __init__(self, subject: Subject[Any], relation: Relation[Any], users: Users, loaded: Loaded) -> None:
+    def __init__(
+        self, subject: Subject[Any], relation: Relation[Any], users: Users, loaded: Loaded, caching: Caching | None
+    ) -> None:
         self.subject = subject
         self.relation = relation
         self.spec = relation.spec
@@ -57,30 +75,85 @@ class _Load:
         self.its: Columns = columns(self.target.schema)
         self.source: Source = self.target.source()
         self.loaded = loaded
+        self.caching = relation.caching or caching
+        self.parents: list[str] = []  # ids of the records, where results are kept
 
-    def run(self, records: Sequence[Any]) -> None:
+    async def run(self, records: Sequence[Any]) -> None:
+        if self.caching is not None:
+            self.parents = [self.subject.key_of(record, "id") for record in records]
         if self.spec.kind == "belongs_to":
-            found = self._by_key(records)
+            found = await self._by_key(records)
         elif self.spec.kind == "many_to_many" and self.spec.ids:
-            found = self._by_ids(records)
+            found = await self._by_ids(records)
         else:
-            found = self._by_parent(records)
+            found = await self._by_parent(records)
+        if self.relation.counts:
+            await count(self.target, found, self.relation.counts, self.target_users, self.caching)
         if self.relation.loads:
-            load(self.target, found, self.relation.loads, self.target_users, self.loaded)
+            await load(self.target, found, self.relation.loads, self.target_users, self.loaded, self.caching)
 
-    def _by_key(self, records: Sequence[Any]) -> list[Any]:
+    async def count(self, records: Sequence[Any]) -> None:
+        if self.caching is not None:
+            self.parents = [self.subject.key_of(record, "id") for record in records]
+        if self.spec.kind == "belongs_to":
+            key = columns(self.subject.schema).named(self.spec.key)
+            keys = [self._stored(key, self.subject.key_of(record, self.spec.key)) for record in records]
+            ids = [[] if one is None else [one] for one in keys]
+            counts = await self._counts_of(ids)
+        elif self.spec.kind == "many_to_many" and self.spec.ids:
+            wanted = [list(map(str, self.subject.key_of(record, self.spec.ids) or ())) for record in records]
+            counts = await self._counts_of([ids if not self._is_set() else list(set(ids)) for ids in wanted])
+        else:
+            own = [self.subject.key_of(record, "id") for record in records]
+            ids_of = list(dict.fromkeys(own))
+            out = Statement(self.source, self.target_users)
+            out.add('SELECT "_parent", count(*) FROM (')
+            self._write_parents(out, self.its.id.sql, ids_of)
+            out.add(') GROUP BY "_parent"')
+            by_parent: dict[str, int] = dict(await self._fetch(out))
+            counts = [by_parent.get(id, 0) for id in own]
+        for record, number in zip(records, counts, strict=True):
+            self.subject.attach_count(record, self.spec.name, number)
+
+    async def _counts_of(self, ids: list[list[str]]) -> list[int]:
+        """Return how many of the targets with these ids show, for each list of ids."""
+        wanted = list(dict.fromkeys(id for some in ids for id in some))
+        if not wanted:
+            return [0] * len(ids)
+        out = Statement(self.source, self.target_users)
+        out.add(f"SELECT DISTINCT {self.its.id.sql}")
+        self._write_where(out, self.its.id, wanted)
+        there = {id for (id,) in await self._fetch(out)}
+        return [sum(id in there for id in some) for some in ids]
+
+    async def _fetch(self, out: Statement) -> list[Row]:
+        """Return what a statement gives. All that relations read, they read here."""
+        if self.caching is None:
+            return await self.source.fetch(out.text(), out.bound)
+        statement = out.text(), tuple(out.bound)
+        spec, name = self.spec, repr(self.relation)
+        models = tuple(dict.fromkeys((self.its.name, *out.models)))
+        owners = None if self.target_users == "all" else frozenset(self.target_users or ())
+        caching = self.caching
+
+        def labels() -> Labels:
+            return Labels(models, b"", caching.tags, caching.key, owners, name, spec.kind, frozenset(self.parents))
+
+        return await self.source.cache.relations.fetch(self.source, statement, caching, models, labels)
+
+    async def _by_key(self, records: Sequence[Any]) -> list[Any]:
         """belongs_to: the key names the target."""
         key = columns(self.subject.schema).named(self.spec.key)
         keys = [self._stored(key, self.subject.key_of(record, self.spec.key)) for record in records]
-        found, targets = self._of_ids(dict.fromkeys(k for k in keys if k is not None))
+        found, targets = await self._of_ids(dict.fromkeys(k for k in keys if k is not None))
         for record, wanted in zip(records, keys, strict=True):
             self.subject.attach(record, self.spec.name, None if wanted is None else targets.get(wanted))
         return found
 
-    def _by_ids(self, records: Sequence[Any]) -> list[Any]:
+    async def _by_ids(self, records: Sequence[Any]) -> list[Any]:
         """many_to_many by a field of ids; in its order, unless another is asked for."""
         wanted = [list(map(str, self.subject.key_of(record, self.spec.ids) or ())) for record in records]
-        found, targets = self._of_ids(dict.fromkeys(id for ids in wanted for id in ids))
+        found, targets = await self._of_ids(dict.fromkeys(id for ids in wanted for id in ids))
         rank = {id: n for n, id in enumerate(targets)}
         for record, ids in zip(records, wanted, strict=True):
             if self.relation.orders or self._is_set():
@@ -92,7 +165,7 @@ class _Load:
     def _is_set(self) -> bool:
         return columns(self.subject.schema).named(self.spec.ids).codec.kind == "set"
 
-    def _of_ids(self, ids: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
+    async def _of_ids(self, ids: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
         """Return the targets with these ids that show, in order, and by id."""
         wanted = list(ids)
         if not wanted:
@@ -101,7 +174,7 @@ class _Load:
         out.add(f"SELECT {self.its.listed}")
         self._write_where(out, self.its.id, wanted)
         self._write_order(out)
-        rows = self.source.read(out.text(), out.bound)
+        rows = await self._fetch(out)
         table = self.its.table
         first: dict[str, Row] = {}
         for row in rows:  # of one id in several logs, the record made first is meant
@@ -111,10 +184,11 @@ class _Load:
         found = self._records(list(first.values()))
         return found, dict(zip(first, found, strict=True))
 
-    def _by_parent(self, records: Sequence[Any]) -> list[Any]:
+    async def _by_parent(self, records: Sequence[Any]) -> list[Any]:
         """Everything else: the target, or a link, names the record."""
         ids = [self.subject.key_of(record, "id") for record in records]
-        rows = self.source.read(*self._parent_sql(list(dict.fromkeys(ids))))
+        parents = list(dict.fromkeys(ids))
+        rows = await self._fetch(self._parent_sql(parents))
         width = len(self.its.table.columns)
         found = self._records([row[:width] for row in rows])
         by_parent: dict[str, list[Any]] = {}
@@ -131,15 +205,24 @@ class _Load:
     def _may_repeat(self) -> bool:
         return bool(self.spec.through) or self.spec.kind == "many_to_many"
 
-    def _parent_sql(self, ids: list[str]) -> tuple[str, list[object]]:
+    def _parent_sql(self, ids: list[str]) -> Statement:
         out = Statement(self.source, self.target_users)
         limit = self.relation.count_limit if self.relation.is_many else 1
+        if limit is None:
+            self._write_parents(out, self.its.listed, ids)
+            self._write_order(out)
+            return out
+        out.add("SELECT * FROM (")
+        self._write_parents(out, self.its.listed, ids, ranked=True)
+        out.add(') WHERE "_rank" <= ? ORDER BY "_rank"', (limit,))
+        return out
+
+    def _write_parents(self, out: Statement, picked: str, ids: list[str], *, ranked: bool = False) -> None:
+        """Append a SELECT of terms of related records and the "_parent" they belong to, and which is first."""
         linked = self._may_repeat()
         parent = f'{LINK}."parent"' if linked else self.its.named(self.spec.key).value
-        if limit is not None:
-            out.add("SELECT * FROM (")
-        out.add(f'SELECT {self.its.listed}, {parent} AS "_parent"')
-        if limit is not None:
+        out.add(f'SELECT {picked}, {parent} AS "_parent"')
+        if ranked:
             out.add(f", row_number() OVER (PARTITION BY {parent}")
             self._write_order(out)
             out.add(') AS "_rank"')
@@ -153,11 +236,6 @@ class _Load:
             self._write_where(out, None, ())
         else:
             self._write_where(out, self.its.named(self.spec.key), ids)
-        if limit is None:
-            self._write_order(out)
-        else:
-            out.add(') WHERE "_rank" <= ? ORDER BY "_rank"', (limit,))
-        return out.text(), out.bound
 
     def _write_where(self, out: Statement, column: Column[Any] | None, values: Sequence[str]) -> None:
         with out.reading(self.target, self.target_users, self.its.sql_name) as (logs, bound):

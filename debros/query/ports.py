@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from debros.replica.tables import Row, Table
 from debros.schema import Schema
+
+if TYPE_CHECKING:
+    from debros.query.cache import Caches
 
 R = TypeVar("R")
 
@@ -27,11 +30,32 @@ class Source(Protocol):
         """
         ...
 
+    async def fetch(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run one SELECT like `read`; one that takes long does not hold the loop, and can be cancelled."""
+        ...
+
+    def revision(self, models: Sequence[str]) -> tuple[int, ...] | None:
+        """Return what changes whenever rows of these models may have changed; `None` inside a transaction."""
+        ...
+
+    @property
+    def cache(self) -> Caches:
+        """Where results are kept."""
+        ...
+
+    def random_bytes(self, n: int) -> bytes:
+        """Return random bytes."""
+        ...
+
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         """Numbers of the logs a query may read; `None`: no restriction (a global unsharded model).
 
         `users` are DIDs of `where_user`.
         """
+        ...
+
+    def acting_did(self) -> str:
+        """Return the DID of the acting identity."""
         ...
 
     def user_number(self, did: str) -> int:
@@ -82,4 +106,16 @@ class Subject(Protocol[R]):
 
     def attach(self, record: Any, relation: str, value: Any) -> None:
         """Remember on a record what was loaded: a record, `None`, or a list."""
+        ...
+
+    def attach_count(self, record: Any, relation: str, count: int) -> None:
+        """Remember on a record how many related ones there are."""
+        ...
+
+    async def change(self, records: Sequence[R], values: Mapping[str, Any]) -> None:
+        """Assign these values to records and save them: all of them, or none."""
+        ...
+
+    async def delete(self, records: Sequence[R]) -> None:
+        """Delete records: all of them, or none."""
         ...

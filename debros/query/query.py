@@ -7,101 +7,44 @@ everything said so far: `where(a).where(b).or_where(c)` is `(a & b) | c`. Groups
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from trio.lowlevel import checkpoint_if_cancelled
-
-from debros.errors import MultipleFoundError, NotFoundError, QueryError
+from debros.errors import QueryError
 from debros.query import aggregates, paging
 from debros.query import compile as sql
+from debros.query.answers import Answers
 from debros.query.columns import Column
-from debros.query.loading import Loaded, load
 from debros.query.operators import Op as Op  # named beside `Query` for those who annotate with it
+from debros.query.output import to_arrow, to_pandas
 from debros.query.plan import Plan, explain
-from debros.query.ports import Source
 from debros.query.rows import NumberedPage, Page, Rows
-from debros.query.steps import Steps
+from debros.query.streaming import Batches, LazyRows, Stream
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow  # type: ignore[import-untyped]  # it has no types
 
 R = TypeVar("R")
 T = TypeVar("T")
 N = TypeVar("N", int, float, Decimal)
 
 
-class Query(Steps[R]):
+class Query(Answers[R]):
     """A question about one model's records. Immutable."""
-
-    def _read(self, source: Source) -> list[Any]:
-        return self._made(source.read(*sql.rows(self, source)), source)
-
-    def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
-        """Return what the rows are to the program, with their relations."""
-        if self.picked is not None:
-            return _decoded(self, rows, source)
-        records: list[Any] = self.subject.hydrate(rows, source)
-        if self.loads:
-            log_at, model = self.columns.table.log_at, self.columns.name
-            loaded: Loaded = {(model, row[0], row[log_at]): one for row, one in zip(rows, records, strict=True)}
-            load(self.subject, records, self.loads, self.users, loaded)
-        return records
-
-    def _limited_to(self, n: int) -> Self:
-        return self._but("at_most", n if self.at_most is None else min(n, self.at_most))
-
-    async def all(self) -> Rows[R]:
-        """Return all rows."""
-        self._check_includes()
-        await checkpoint_if_cancelled()
-        source = self.subject.source()
-        return Rows(self._read(source), source)
-
-    async def find(self) -> Rows[R]:
-        """Return all rows: another name for `all`."""
-        return await self.all()
-
-    async def first(self) -> R | None:
-        """Return the first row, `None` if there is none."""
-        rows = await self._limited_to(1).all()
-        return rows[0] if rows else None
-
-    async def one(self) -> R:
-        """Return the only row.
-
-        Raises:
-            NotFoundError: there is none.
-            MultipleFoundError: there are more.
-        """
-        rows = await self._limited_to(2).all()
-        if not rows:
-            raise NotFoundError(self.columns.name)
-        if len(rows) > 1:
-            raise MultipleFoundError(self.columns.name)
-        return rows[0]
-
-    async def one_or_none(self) -> R | None:
-        """Return the only row, `None` if there is none.
-
-        Raises:
-            MultipleFoundError: there are more.
-        """
-        rows = await self._limited_to(2).all()
-        if len(rows) > 1:
-            raise MultipleFoundError(self.columns.name)
-        return rows[0] if rows else None
 
     async def exists(self) -> bool:
         """Return whether there is a row."""
         if self.is_distinct:
             return await self.count() > 0
-        await checkpoint_if_cancelled()
-        source = self.subject.source()
-        return bool(source.read(*sql.exists(self, source)))
+        source = await self._source()
+        return bool(await self._fetch(source, sql.exists(self, source)))
 
     async def count(self) -> int:
         """Return the number of rows."""
-        await checkpoint_if_cancelled()
-        source = self.subject.source()
-        found: int = source.read(*sql.count(self, source))[0][0]
+        source = await self._source()
+        found: int = (await self._fetch(source, sql.count(self, source)))[0][0]
         return found
 
     @overload
@@ -117,6 +60,15 @@ class Query(Steps[R]):
     async def avg(self, column: Column[Any] | str, /) -> float | Decimal | None:
         """Return the mean of a column of numbers; `None` if there are none."""
         found: float | Decimal | None = await self._aggregate("avg", column)
+        return found
+
+    async def average(self, column: Column[Any] | str, /) -> float | Decimal | None:
+        """`avg(column)`."""
+        return await self.avg(column)
+
+    async def count_distinct(self, column: Column[Any] | str, /) -> int:
+        """Return how many different values a column has; nulls are skipped."""
+        found: int = await self._aggregate("count distinct", column)
         return found
 
     @overload
@@ -140,18 +92,17 @@ class Query(Steps[R]):
         aggregates.check(kind, column)
         if self.is_distinct:
             raise QueryError(f"{kind} of distinct rows; aggregate without distinct(), or over the result")
-        await checkpoint_if_cancelled()
-        source = self.subject.source()
+        source = await self._source()
         if self.at_most is None and not self.skipped:
             made = aggregates.formula(kind, column.codec, column.sql, column.value)
             where, bound = sql.restriction(self, source)
-            text = f"SELECT {', '.join(made.terms)}{self.columns.from_visible}{where}"
+            text = f"SELECT {', '.join(made.terms)}{sql.start(self)}{where}"
             bound = (*column.bindings * len(made.terms), *bound)
         else:
             made = aggregates.formula(kind, column.codec, '"sort"', '"value"')
             inner, bound = sql.values_of(self, source, column)
             text = f"SELECT {', '.join(made.terms)} FROM ({inner})"
-        return made.finish(*source.read(text, bound)[0])
+        return made.finish(*(await self._fetch(source, (text, bound)))[0])
 
     async def _extreme(self, kind: Literal["min", "max"], given: object) -> Any:
         column = self._column(given)
@@ -170,9 +121,9 @@ class Query(Steps[R]):
         """
         if self.skipped:
             raise QueryError("page() begins behind a cursor, not at an offset")
+        self.must_have_pages()
         self._check_includes()
-        await checkpoint_if_cancelled()
-        source = self.subject.source()
+        source = await self._source()
         size = paging.PAGE_SIZE if self.at_most is None else self.at_most
         sorts = sql.sorts(self, source)
         mark = paging.fingerprint(self)
@@ -181,12 +132,13 @@ class Query(Steps[R]):
             question = question._and(
                 paging.behind(sorts, paging.read_cursor(after, mark, len(sorts)), self.columns.owners)
             )
-        rows = source.read(*sql.rows(question, source, also=sorts))
+        rows = await self._fetch(source, sql.rows(question, source, also=sorts))
         width = len(sorts)
         following = None
         if len(rows) > size > 0:
             following = paging.write_cursor(mark, rows[size - 1][-width:])
-        return Page(Rows(self._made([row[:-width] for row in rows[:size]], source), source), following)
+        found = await self._made([row[:-width] for row in rows[:size]], source)
+        return Page(Rows(found, source, self), following)
 
     async def paginate(self, n: int, size: int) -> NumberedPage[R]:
         """Return page `n`, from 1, of pages of `size` rows."""
@@ -196,35 +148,69 @@ class Query(Steps[R]):
         if self.at_most is not None or self.skipped:
             raise QueryError("paginate() takes the size itself, so no limit and no offset")
         self._check_includes()
-        await checkpoint_if_cancelled()
-        source = self.subject.source()
-        total: int = source.read(*sql.count(self, source))[0][0]
-        rows = self.limit(size).offset((n - 1) * size)._read(source)
-        return NumberedPage(Rows(rows, source), total, n, max(1, -(-total // size)))
+        source = await self._source()
+        total: int = (await self._fetch(source, sql.count(self, source)))[0][0]
+        rows = await self.limit(size).offset((n - 1) * size)._read(source)
+        return NumberedPage(Rows(rows, source, self), total, n, max(1, -(-total // size)))
 
     async def explain(self) -> Plan:
         """Run the query and return how it is answered."""
-        await checkpoint_if_cancelled()
-        return explain(self, self.subject.source())
+        return await explain(self, await self._source())
 
-    def _check_includes(self) -> None:
-        if self.loads and self.picked is not None:
-            raise QueryError("select() gives tuples, which have no relations to include")
+    def stream(self) -> Stream[R]:
+        """Return the rows one by one, `async for`, in constant memory; nothing is held open between them.
 
+        It reads pages behind one another, so it is not one snapshot: what is written meanwhile shows if it sorts behind.
+        """
+        return Stream(self)
 
-def _decoded(query: Query[Any], rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
-    """Return selected rows as tuples of Python values."""
-    picked = query.picked or ()
-    if any(column.is_computed for column in picked):
-        return query.columns.with_computed(picked, rows, source)
-    decoders = [(n, decode) for n, column in enumerate(picked) if (decode := column.decoder(source)) is not None]
-    if not decoders:
-        return rows
-    decoded = []
-    for row in rows:
-        values = list(row)
-        for n, decode in decoders:
-            if values[n] is not None:
-                values[n] = decode(values[n])
-        decoded.append(tuple(values))
-    return decoded
+    def batches(self, n: int) -> Batches[R]:
+        """Return the rows in lists of `n`, `async for`; like `stream`."""
+        return Batches(self, n)
+
+    async def chunk(self, n: int, function: Callable[[Rows[R]], Awaitable[object] | object]) -> bool:
+        """Call a function, sync or async, with lists of `n` rows, until it answers false; return whether it never did."""
+        async for rows in self.batches(n):
+            answer = function(rows)
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            if answer is False:
+                return False
+        return True
+
+    def lazy(self, size: int = 20) -> LazyRows[R]:
+        """Return the rows as a collection that loads pages when asked to."""
+        return LazyRows(self, size)
+
+    async def update(self, **values: Any) -> int:
+        """Assign values to every record and save them, with validation and hooks; return how many there were.
+
+        All of them are saved, in as many entries as the size limits need (one per log, inside a transaction), or none.
+
+        Raises:
+            QueryError: the query is limited, or selects.
+            ValidationError, UniqueError, PermissionDeniedError: as `save`; nothing is written.
+        """
+        records = await self._to_write("update")
+        await self.subject.change(records, values)
+        return len(records)
+
+    async def delete(self) -> int:
+        """Delete every record, with hooks, like `update`; return how many there were."""
+        records = await self._to_write("delete")
+        await self.subject.delete(records)
+        return len(records)
+
+    async def _to_write(self, what: str) -> list[Any]:
+        if self.picked is not None or self.at_most is not None or self.skipped:
+            raise QueryError(f"{what}() is for all records of a query, without select, limit and offset")
+        records: list[Any] = await self._but("loads", ())._but("counts", ()).no_cache()._all()
+        return records
+
+    async def to_arrow(self) -> pyarrow.Table:
+        """Return the rows as an Arrow table, one column per field or selected column; needs `debros[arrow]`."""
+        return to_arrow(self, await self.all())
+
+    async def to_pandas(self) -> pandas.DataFrame:
+        """Return the rows as a data frame, one column per field or selected column; needs `debros[pandas]`."""
+        return to_pandas(self, await self.all())

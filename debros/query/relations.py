@@ -9,10 +9,11 @@ identity's, or those of `where_user` or `all_users`); from a global model it lea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Self, TypeVar
 
 from debros.errors import QueryError, UnknownFieldError
+from debros.query.cache import Caching, caching
 from debros.query.catalog import Columns, columns
 from debros.query.columns import Column
 from debros.query.expressions import Expr, Order, Statement, all_of, top_level
@@ -27,7 +28,7 @@ LINK: Final = '"_link"'  # pairs of ("parent", "child"): a record's id, and its 
 class Relation(Generic[R]):
     """A relation on the class: `Post.author`, `User.posts.any(...)`."""
 
-    __slots__ = ("condition", "count_limit", "loads", "orders", "spec", "subject")
+    __slots__ = ("caching", "condition", "count_limit", "counts", "loads", "orders", "spec", "subject")
 
     def __init__(self, subject: Subject[Any], name: str) -> None:
         """Name a relation of a subject.
@@ -44,6 +45,8 @@ class Relation(Generic[R]):
         self.orders: tuple[Order, ...] = ()
         self.count_limit: int | None = None
         self.loads: tuple[Relation[Any], ...] = ()
+        self.counts: tuple[Relation[Any], ...] = ()
+        self.caching: Caching | None = None
 
     def __repr__(self) -> str:
         return f"{self.subject.schema.name}.{self.spec.name}"
@@ -90,6 +93,14 @@ class Relation(Generic[R]):
     def include(self, *relations: Relation[Any]) -> Self:
         """Load these relations of the related records too."""
         return self._but("loads", merged(self.loads, relations, self.target))
+
+    def with_count(self, *relations: Relation[Any]) -> Self:
+        """Count these relations of the related records too."""
+        return self._but("counts", merged(self.counts, relations, self.target))
+
+    def cache(self, ttl_s: float | None = None, *, tags: Iterable[str] = ()) -> Self:
+        """Keep what is loaded, as `Query.cache` does."""
+        return self._but("caching", caching(ttl_s, tags))
 
     def _but(self, name: str, value: Any) -> Self:
         made = object.__new__(type(self))

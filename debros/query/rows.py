@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar
 
 from debros.query.ports import Source
+
+if TYPE_CHECKING:
+    from debros.query.compile import Question
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,13 +25,14 @@ class Coverage:
 
 
 class Rows(list[T]):
-    """The rows of a result, in order."""
+    """The rows of a result, in order. A notebook shows them as a table."""
 
-    __slots__ = ("_coverage", "_source")
+    __slots__ = ("_coverage", "_question", "_source")
 
-    def __init__(self, rows: Iterable[T], source: Source) -> None:
+    def __init__(self, rows: Iterable[T], source: Source, question: Question | None = None) -> None:
         super().__init__(rows)
         self._source = source
+        self._question = question
         self._coverage: Coverage | None = None
 
     @property
@@ -37,6 +41,24 @@ class Rows(list[T]):
         if self._coverage is None:
             self._coverage = Coverage(True, (), self._source.heads())
         return self._coverage
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the rows as dicts of Python values, by field or by selected column."""
+        from debros.query.output import dicts
+
+        return dicts(self._question, self)
+
+    def to_json(self) -> str:
+        """Return the rows as a JSON array of objects: records as `Model.to_json`, else the values' JSON forms."""
+        from debros.query.output import json_text
+
+        return json_text(self._question, self)
+
+    def _repr_html_(self) -> str:
+        """Return the rows as an HTML table, for notebooks."""
+        from debros.query.output import html
+
+        return html(self._question, self)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return list, (list(self),)  # a copy elsewhere is a plain list: it has no node to ask
@@ -68,3 +90,13 @@ class NumberedPage(Generic[R]):
     def has_previous(self) -> bool:
         """Whether a page stands before it."""
         return self.page > 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first page."""
+        return self.page == 1
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no page follows."""
+        return self.page >= self.pages

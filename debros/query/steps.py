@@ -7,18 +7,21 @@ traceback points at it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
-from debros.errors import QueryError
+from debros.errors import DebrosError, QueryError
 from debros.query import compile, operators
 from debros.query.aggregates import Grouped
+from debros.query.cache import Caching, Labels, caching
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.compile import Question
-from debros.query.expressions import GROUP, Expr, Listable, Order, Statement
+from debros.query.expressions import GROUP, Expr, Listable, Order, Shuffle, Statement
 from debros.query.meta import checked_did
 from debros.query.operators import Direction, Op
+from debros.query.paging import fingerprint
 from debros.query.ports import Subject
 from debros.query.relations import Relation, along, merged
 
@@ -35,7 +38,16 @@ F = TypeVar("F")
 
 
 class Steps(Question, Listable, Generic[R]):
-    """The steps of a query; `Query` adds the answers."""
+    """The steps of a query; `Named` adds more names for them, `Query` the answers."""
+
+    __slots__ = ("__dict__", "__weakref__", "_models")
+
+    # what few queries say; `_but` sets it on the instance
+    caching: Caching | None = None
+    counts: tuple[Relation[Any], ...] = ()
+    seconds: float | None = None
+    answer_instead: Callable[[DebrosError], list[Any]] | None = None
+    note: str = ""
 
     def __init__(self, subject: Subject[R]) -> None:
         self.subject: Subject[Any] = subject
@@ -53,6 +65,26 @@ class Steps(Question, Listable, Generic[R]):
         made = object.__new__(type(self))
         made.__dict__ = {**self.__dict__, name: value}
         return made
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the models that the query reads, but for what it includes; its own first."""
+        try:
+            return self._models
+        except AttributeError:
+            out = Statement(None, self.users)
+            if self.condition is not None:
+                self.condition.write(out)
+            self._models: tuple[str, ...] = tuple(dict.fromkeys((self.columns.name, *out.models)))
+            return self._models
+
+    def _labels(self) -> Labels:
+        """Return what a kept result of this query is about."""
+        caching, source = self.caching, self.subject.source()
+        assert caching is not None
+        owners: frozenset[str] | None = frozenset()
+        if self.columns.schema.scope == "user":
+            owners = None if self.users == "all" else frozenset(self.users or (source.acting_did(),))
+        return Labels(self.models(), fingerprint(self), caching.tags, caching.key, owners)
 
     # conditions
 
@@ -207,10 +239,36 @@ class Steps(Question, Listable, Generic[R]):
         """Load relations with the records, one lookup per relation."""
         return self._but("loads", merged(self.loads, relations, self.subject))
 
-    def with_(self, *relations: str | Sequence[str]) -> Self:
-        """`include` by names: `with_("author", "comments.user")`, or one list of them."""
-        paths = [path for one in relations for path in ([one] if isinstance(one, str) else one)]
-        return self._but("loads", merged(self.loads, tuple(along(self.subject, p) for p in paths), self.subject))
+    def with_(self, *relations: str | Sequence[str] | Mapping[str, Callable[[Query[Any]], Query[Any]]]) -> Self:
+        """`include` by names: `with_("author", "comments.user")`, one list of them, or names with what narrows them.
+
+        `with_({"comments": lambda q: q.where("likes", ">", 3).order_by("likes", "desc").limit(5)})`
+        """
+        made: list[Relation[Any]] = []
+        for one in relations:
+            if isinstance(one, Mapping):
+                made += (self._shaped(Relation(self.subject, name), group) for name, group in one.items())
+            else:
+                made += (along(self.subject, path) for path in ([one] if isinstance(one, str) else one))
+        return self._but("loads", merged(self.loads, tuple(made), self.subject))
+
+    def _shaped(self, relation: Relation[Any], group: Callable[[Query[Any]], Query[Any]]) -> Relation[Any]:
+        """Return a relation with the conditions, order, limit and includes that a group says."""
+        target = relation.target
+        made: Any = group(self._fresh(target))
+        if not isinstance(made, Steps) or made.columns is not columns(target.schema) or made.picked or made.skipped:
+            raise QueryError(
+                f"{relation!r}: the function returns the query it was given, with conditions, order or limit"
+            )
+        if made.condition is not None:
+            relation = relation.where(made.condition)
+        relation = relation.order_by(*made.orders).include(*made.loads).with_count(*made.counts)
+        return relation if made.at_most is None else relation.limit(made.at_most)
+
+    def with_count(self, *relations: Relation[Any] | str) -> Self:
+        """Count relations of the records, one lookup per relation: `post.comments.count` says how many."""
+        made = tuple(Relation(self.subject, one) if isinstance(one, str) else one for one in relations)
+        return self._but("counts", merged(self.counts, made, self.subject))
 
     @overload
     def order_by(self, *orders: Order) -> Self: ...
@@ -235,6 +293,8 @@ class Steps(Question, Listable, Generic[R]):
         return made
 
     def _named_order(self, name: str, direction: object = "asc", *more: object) -> Order:
+        if name == "random" and name not in self.columns.by_name:
+            return Shuffle(self.columns.id.sql, self.columns.owners, None)
         column = self.columns.named(name)
         if direction not in ("asc", "desc") or more:
             raise QueryError(f"order_by({name!r}, ...) takes a direction, 'asc' or 'desc', not {direction!r}")
@@ -323,9 +383,72 @@ class Steps(Question, Listable, Generic[R]):
             raise QueryError(
                 f"{computed[0]!r} is computed and not kept in the view: declare it `@computed(index=True)`"
             )
-        return Grouped(self.subject, self, keys)
+        return Grouped(self.subject, cast("Query[Any]", self), keys)
+
+    # how it is run
+
+    def cache(self, ttl_s: float | None = None, *, tags: Iterable[str] = (), key: str | None = None) -> Self:
+        """Keep the results, and those of what is included; no stale row is ever served (see `debros.query.cache`).
+
+        Args:
+            ttl_s: for how many seconds; the node's setting if not given.
+            tags: texts by which `db.cache.invalidate(tag)` drops them.
+            key: a name of yours, for `db.cache.invalidate(key=...)`.
+        """
+        return self._but("caching", caching(ttl_s, tags, key))
+
+    def no_cache(self) -> Self:
+        """Keep nothing."""
+        return self._but("caching", None)
+
+    def fresh(self) -> Self:
+        """Ask the database once more, whatever is kept, and keep that."""
+        return self._but("caching", replace(self.caching or Caching(), is_fresh=True))
+
+    def cache_tag(self, *tags: str) -> Self:
+        """Keep the results under these tags too."""
+        have = self.caching or Caching()
+        return self._but("caching", replace(have, tags=have.tags | caching(None, tags).tags))
+
+    def timeout(self, seconds: float) -> Self:
+        """Raise `DeadlineError` where `all()`, `first()` or `one()` take longer."""
+        if type(seconds) not in (int, float) or not 0 < seconds < 2**53:
+            raise QueryError(f"a timeout is a number of seconds above 0, not {seconds!r}")
+        return self._but("seconds", seconds)
+
+    def fallback(self, function: Callable[[DebrosError], list[R]]) -> Self:
+        """Give what the function returns where `all()`, `first()` or `one()` fail; it is called with the error."""
+        if not callable(function):
+            raise QueryError(f"fallback takes a function from the error to a list of rows, not {function!r}")
+        return self._but("answer_instead", function)
+
+    def hint(self, text: str) -> Self:
+        """Name the query, for people: `explain()` and the log of slow queries show it."""
+        return self._but("note", text)
+
+    def use_index(self, *fields: str) -> Self:
+        """Find rows by this index and no other: its name as `explain()` tells it, or its fields.
+
+        Raises:
+            QueryError: the model has no such index.
+        """
+        return self._but("index", self.columns.index_named(fields))
 
     # as values of another query
+
+    def exists_condition(self, owners: frozenset[str]) -> Expr:
+        """Return whether this query has a row, as a condition of a query about others."""
+        return AnyRow(self, owners)
+
+    def write_exists(self, out: Statement) -> None:
+        """Append whether there is a row."""
+        with out.reading(self.subject, self.users, self.columns.sql_name) as (logs, bound):
+            out.add(f"EXISTS (SELECT 1{compile.start(self)}{logs}", bound)
+            if self.condition is not None:
+                out.add(" AND ")
+                self.condition.write(out)
+            out.add(*compile.cut(self))
+            out.add(")")
 
     def listed(self) -> Column[Any]:
         if self.picked is None or len(self.picked) != 1:
@@ -349,3 +472,17 @@ class Steps(Question, Listable, Generic[R]):
                 out.add(*compile.order(self, out.source))
             out.add(*compile.cut(self))
             out.add(') WHERE "v" IS NOT NULL')
+
+
+class AnyRow(Expr):
+    """Whether another query has a row. Never unknown."""
+
+    __slots__ = ("_query", "owners")
+    depth = 1
+
+    def __init__(self, query: Steps[Any], owners: frozenset[str]) -> None:
+        self._query = query
+        self.owners = owners
+
+    def write(self, out: Statement) -> None:
+        self._query.write_exists(out)

@@ -24,6 +24,7 @@ from debros.log.manifest import Manifest, parse
 from debros.replica.effects import Effects
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.projection import Projection
+from debros.replica.reading import Reader
 from debros.replica.replica import Change, Replica, Staged, Tip
 from debros.replica.state import States
 from debros.replica.tables import Table
@@ -135,6 +136,7 @@ class Store:
         self.cut: set[Replica] = set()  # logs in which cuts came that take effect with the next flush
         self._new_unknown: set[str] = set()
         self._new_acts: list[tuple[int, int]] = []
+        self.reader = Reader(env, view)
         self.writer = Writer(self._run, None if durable else self._run_now)
 
     @staticmethod
@@ -344,6 +346,7 @@ class Store:
         for model, place in moved:
             model.rows.pending.pop(place, None)
             model.rows.cache.pop(place, None)
+            model.rows.revision += 1
         self.effects.forget()
         view.settle()
         entries.settle()
@@ -403,5 +406,6 @@ class Store:
                 self.flush()
         finally:
             self.closed = True
+            self.reader.close()
             self.view.close()
             self.log.close()

@@ -109,6 +109,11 @@ class Table:
             for key in self.schema.effect_keys()
         ]
 
+    def index_fields(self) -> list[tuple[str, ...]]:
+        """Return the fields of each index as a declaration names them, in the order of `indexed`."""
+        listed = [tuple(f"-{name}" if down else name for name, down in index.fields) for index in self.schema.indexes]
+        return list(dict.fromkeys(listed))
+
     def indexed(self) -> list[tuple[str, ...]]:
         """Columns of each index, as SQL terms. In user scope they begin with the log, `index="global"` ones do not."""
         prefix = () if self.schema.scope == "global" else (quoted("_log"),)

@@ -130,6 +130,7 @@ class Claims:
         for place in stale:
             self._rows.cache.pop(place, None)
             self._rows.pending.pop(place, None)
+        self._rows.revision += bool(stale)
 
     def _winner(self, key: Key) -> tuple[int, str]:
         claimants = self._claimants(key)

@@ -56,6 +56,7 @@ class Rows:
         self.next_doc = next_doc
         self.greatest = greatest  # log -> greatest id ever: a greater one, as UUIDv7 gives, cannot exist yet
         self.linked = False  # whether its rows have `on_delete` effects, on others or from others
+        self.revision = 0  # changes whenever a row that anybody but a transaction sees may have changed
         self.touch = quoted(f"t_{table.schema.name}")
 
 
@@ -68,7 +69,7 @@ class View:
         Raises:
             StorageError: it is no database, or the disk refused.
         """
-        self._name = name
+        self.name = name
         self._prepare = prepare
         self._row_cache = row_cache
         self.is_damaged = False  # its file is gone, so that the next opening makes a new one
@@ -83,10 +84,10 @@ class View:
         self._shown: set[tuple[str, int, str]] = set()  # (model, log, id) of provisional rows
 
     def _connect(self) -> apsw.Connection:
-        db = apsw.Connection(self._name, statementcachesize=256)
+        db = apsw.Connection(self.name, statementcachesize=256)
         self._prepare(db)
         db.set_wal_hook(self._note_wal)
-        on_disk = self._name != MEMORY
+        on_disk = self.name != MEMORY
         for pragma in (
             "page_size = 4096",
             "journal_mode = WAL" if on_disk else "journal_mode = MEMORY",
@@ -97,6 +98,19 @@ class View:
         ):
             db.execute(f"PRAGMA {pragma}").fetchall()
         db.set_busy_timeout(5000)
+        return db
+
+    def another(self) -> apsw.Connection:
+        """Return a connection that only reads, and sees what is committed; of a view in memory, a copy of that."""
+        try:
+            db = apsw.Connection(self.name)
+            self._prepare(db)
+            if self.name == MEMORY:
+                self.hide_provisional()
+                db.deserialize("main", self.db.serialize("main"))
+            db.execute("PRAGMA query_only = 1; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY").fetchall()
+        except apsw.Error as error:
+            raise self.failure(error) from error
         return db
 
     # -- opening ---------------------------------------------------------------------------------------------
@@ -203,6 +217,7 @@ class View:
             self.pending_rows += 1
             rows.cache.pop(key, None)
         rows.pending[key] = row
+        rows.revision += 1
 
     def write_rows(self, rows: Rows, pending: Iterable[Row]) -> None:
         """Write rows into the file, within the running transaction."""
@@ -310,6 +325,6 @@ class View:
     def give_up(self) -> None:
         """Take the name from the file, so that whoever opens the home next, even after a crash, makes a new view."""
         self.is_damaged = True
-        if self._name != MEMORY:
+        if self.name != MEMORY:
             with suppress(OSError):  # then its damage is found again at the next opening
-                os.remove(self._name)
+                os.remove(self.name)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from trio import current_time
+
 from debros.blocks import cid
 from debros.current import context
 from debros.identity.did import did_of, key_of, tag
@@ -22,6 +24,7 @@ from debros.shards.history import History, Step
 
 if TYPE_CHECKING:
     from debros.node import Debros
+    from debros.query.cache import Caches
     from debros.replica.transaction import Transaction
 
 
@@ -117,6 +120,43 @@ class Collection:
             store.flush()
         return store.view.read(sql, bindings)
 
+    async def fetch(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run one SELECT like `read`; one that takes long goes on beside the loop, and can be cancelled."""
+        store = self._store
+        store.check_open()
+        began = current_time()
+        transaction = self._inside()
+        if transaction is not None:
+            transaction.show()
+            rows = await store.reader.read_inside(sql, bindings)
+        else:
+            if store.view.is_showing:
+                store.view.hide_provisional()
+            store.flush()
+            rows = await store.reader.read(sql, bindings)
+        self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
+        return rows
+
+    def revision(self, models: Sequence[str]) -> tuple[int, ...] | None:
+        """Return what changes whenever rows of these models may have changed; `None` inside a transaction.
+
+        Raises:
+            ClosedError: the node is closed.
+        """
+        store = self._store
+        store.check_open()
+        if context().transaction is not None and self._inside() is not None:
+            return None
+        if store.effects.unsettled or store.cut:  # rows of other models may be about to turn
+            store.flush()
+        opened = store.models
+        return tuple([opened[name].rows.revision for name in models])
+
+    @property
+    def cache(self) -> Caches:
+        """The node's caches of results."""
+        return self.node.cache
+
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         """Numbers of the logs a query may read; `None`: all there are."""
         if self.schema.scope == "global" or users == "all":
@@ -124,6 +164,10 @@ class Collection:
         if users is None:
             return (self._replica().n,)
         return tuple(self.node.replica_of(self.schema, key_of(did)).n for did in users)
+
+    def acting_did(self) -> str:
+        """Return the DID of the acting identity."""
+        return did_of(self.node.device().user)
 
     def user_number(self, did: str) -> int:
         """Return the user's number in `_by`, -1 for one never seen here."""

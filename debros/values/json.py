@@ -19,20 +19,21 @@ _UNCHANGED = (str, int, bool, float)
 
 def to_json(info: TypeInfo, value: Any) -> Any:
     """Return a value of a field in its JSON form."""
-    return _shown(value)
+    return json_form(value)
 
 
-def _shown(value: Any) -> Any:
+def json_form(value: Any) -> Any:
+    """Return a value in its JSON form, whatever its type."""
     if type(value) in _UNCHANGED:
         return value
     if isinstance(value, set):
-        return sorted(map(_shown, value), key=lambda part: (type(part).__name__, part))
+        return sorted(map(json_form, value), key=lambda part: (type(part).__name__, part))
     if isinstance(value, (list, tuple)):
-        return [_shown(part) for part in value]
+        return [json_form(part) for part in value]
     if isinstance(value, dict):
-        return {key: _shown(part) for key, part in value.items()}
+        return {key: json_form(part) for key, part in value.items()}
     if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):  # not as its own class would write bytes
-        return {name: _shown(getattr(value, name)) for name in hints_of(type(value))}
+        return {name: json_form(getattr(value, name)) for name in hints_of(type(value))}
     return to_jsonable_python(value, bytes_mode="base64", timedelta_mode="iso8601")
 
 

@@ -247,10 +247,22 @@ async def revoke_device(db: Debros) -> Attempt:
     return Attempt(work)
 
 
+async def update_query(db: Debros) -> Attempt:
+    shelf, _ = await a_shelf(3)
+    query = Book.where(Book.shelf_id == shelf.id)
+    return Attempt(lambda: query.update(n=len(shelf.label)))
+
+
+async def delete_query(db: Debros) -> Attempt:
+    shelf, _ = await a_shelf(3)
+    query = Book.where(Book.shelf_id == shelf.id)
+    return Attempt(query.delete)
+
+
 WRITES = (
     create, create_plain, save_new, create_many, save, update, delete, delete_cascade, restore, upsert_new, upsert_old,
     get_or_create_new, increment, add_ids, remove_ids, add_links, remove_links, transaction, savepoint, acting_as, grant,
-    revoke, revoke_device,
+    revoke, revoke_device, update_query, delete_query,
 )  # fmt: skip
 
 
@@ -291,6 +303,16 @@ async def reads(db: Debros) -> dict[str, Work]:
         "Query.page": query.limit(1).page,
         "Query.paginate": lambda: query.paginate(1, 1),
         "Query.explain": query.explain,
+        "Query.get": query.get,
+        "Query.exec": query.exec,
+        "Query.find_one": query.find_one,
+        "Query.first_or_fail": query.with_count(Book.shelf).first_or_fail,
+        "Query.find_or_fail": query.find_or_fail,
+        "Query.average": lambda: query.average("n"),
+        "Query.count_distinct": lambda: query.count_distinct("title"),
+        "Query.chunk": lambda: query.chunk(1, lambda rows: True),
+        "Query.to_arrow": query.to_arrow,
+        "Query.to_pandas": query.to_pandas,
         "Grouped.aggregate": lambda: query.group_by(Book.title).aggregate(debros.count()),
         "Related.__await__": the_shelf,
         "RelatedMany.__await__": the_books,
@@ -473,7 +495,8 @@ async def test_every_public_coroutine_is_cancelled_here() -> None:
         read = set(await reads(db))
     written = {
         "Model.create", "Model.create_many", "Model.save", "Model.update", "Model.delete", "Model.restore", "Model.upsert",
-        "Model.increment", "RelatedMany.add", "RelatedMany.remove", "Debros.grant", "Debros.revoke",
+        "Model.increment", "RelatedMany.add", "RelatedMany.remove", "Debros.grant", "Debros.revoke", "Query.update",
+        "Query.delete",
     }  # fmt: skip
     opened = {"Debros.transaction", "Debros.acting_as", "Debros.close"}
     elsewhere = {"Model.create", "RelatedMany.__await__"}  # of the metaclass, and inherited

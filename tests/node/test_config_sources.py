@@ -58,7 +58,10 @@ def test_sources_are_merged_setting_by_setting(place: Place) -> None:
     place.home_says('app = "blog-k3x9q7"')
     place.project_says("[tool.debros]\nflush_rows = 7")
     config = place.load(preset="development", environ={"DEBROS_ROW_CACHE": "9"}, max_segment_bytes=8192)
-    assert config == Config(durability="process", app="blog-k3x9q7", row_cache=9, flush_rows=7, max_segment_bytes=8192)
+    assert config == Config(
+        durability="process", app="blog-k3x9q7", row_cache=9, flush_rows=7, max_segment_bytes=8192, query_cache=100,
+        query_cache_ttl_s=60,
+    )  # fmt: skip
 
 
 def test_what_a_config_left_at_its_default_does_not_hide_the_other_sources(place: Place) -> None:

@@ -120,7 +120,7 @@ async def test_ten_thousand_records_load_in_one_lookup() -> None:
 async def test_records_at_hand_load_relations_too() -> None:
     node = blog()
     posts = await node.query("Post").all()
-    load(node.subject("Post"), posts[:1], [node.relation("Post.author")])
+    await load(node.subject("Post"), posts[:1], [node.relation("Post.author")])
     assert posts[0].loaded["author"].id == "ana"
     assert "author" not in posts[1].loaded
 

@@ -90,6 +90,9 @@ class QuietEnv:
             await trio.lowlevel.checkpoint()
         return function(*args)
 
+    async def offload_until_cancelled(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        return function(*args)
+
 
 @asynccontextmanager
 async def a_node_on(

@@ -12,6 +12,7 @@ import apsw
 from debros.errors import ModelError
 from debros.identity.did import did_of, tag
 from debros.query import functions
+from debros.query.cache import Caches, ResultCache
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.query import Query
@@ -69,12 +70,18 @@ class Node:
         self.users = {ANA: 1, BO: 2}
         self.logs_of = {ANA: 11, BO: 12}
         self.reads: list[str] = []
+        self.revisions: dict[str, int] = {}
+        self.draws = 0
+        self.time = 0.0
+        kept = {"entries": 100, "max_bytes": 1 << 20, "ttl_s": 60.0}
+        self.cache = Caches(ResultCache(lambda: self.time, **kept), ResultCache(lambda: self.time, **kept))
         self._docs = 0
 
     def add(
         self, model: str, *rows: Mapping[str, Any], log: int = 1, by: str = ANA, ms: int = START_MS, hidden: int = 0
     ) -> None:
         """Put rows given by Python values; a missing one is null."""
+        self.revisions[model] = self.revisions.get(model, 0) + 1
         for row in rows:
             self.connection.execute(self.tables[model].replace, self._row(model, row, log, by, ms, hidden))
 
@@ -127,6 +134,23 @@ class TabularSource:
     def read(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
         self.node.reads.append(sql)
         return self.node.connection.execute(sql, tuple(bindings)).fetchall()
+
+    async def fetch(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        return self.read(sql, bindings)
+
+    def revision(self, models: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.node.revisions.get(name, 0) for name in models)
+
+    @property
+    def cache(self) -> Caches:
+        return self.node.cache
+
+    def random_bytes(self, n: int) -> bytes:
+        self.node.draws += 1
+        return self.node.draws.to_bytes(n, "big")
+
+    def acting_did(self) -> str:
+        return self.node.me
 
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         if self.table.schema.scope == "global":
@@ -193,6 +217,15 @@ class TabularSubject:
 
     def attach(self, record: Any, relation: str, value: Any) -> None:
         record.loaded[relation] = value
+
+    def attach_count(self, record: Any, relation: str, count: int) -> None:
+        record.loaded[f"count of {relation}"] = count
+
+    async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        raise NotImplementedError("rows of tests are not written")
+
+    async def delete(self, records: Sequence[Any]) -> None:
+        raise NotImplementedError("rows of tests are not written")
 
 
 def instant(text: str) -> datetime:

@@ -1,0 +1,110 @@
+"""Changing many records alike: `await query.update(...)` and `await query.delete()`.
+
+Everything is validated and every before-hook run before the first entry is written; then all drafts go to one commit,
+which makes as many entries as the size limits need, or they join the transaction that is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from debros.models.after import run_after, run_before
+from debros.models.saving import assign, check_right, take, transaction_of
+from debros.models.tracking import Snapshot, changed_fields, changes_of, update_draft
+from debros.replica.draft import Draft
+
+if TYPE_CHECKING:
+    from debros.models.ports import Collection
+    from debros.models.shape import Shape
+
+
+async def change_all(records: Sequence[Any], values: Mapping[str, Any]) -> None:
+    """Assign values to saved records of one model and save them.
+
+    Raises:
+        ValidationError, UniqueError, PermissionDeniedError, ImmutableError: and nothing is written.
+    """
+    if not records or not values:
+        return
+    cls = type(records[0])
+    shape: Shape = cls.__shape__
+    if shape.append_only:
+        shape.refuse_change("changed")
+    home: Collection = records[0]._home
+    known = cls.__hooks__
+    changed_records, drafts, snapshots, written = [], [], [], []
+    try:
+        for record in records:
+            own = record.__dict__
+            check_right(record, home)
+            snapshots.append((record, Snapshot(shape, own, deep=True)))
+            assign(record, values)
+            changed = changed_fields(shape, own, record._row)
+            if not changed:
+                continue
+            if known:
+                await run_before(record, "update", known)
+                changed = changed_fields(shape, own, record._row)
+                if not changed:  # the hooks took it back
+                    continue
+            shape.check_changed(own, [spec.name for _, spec in changed])
+            drafts.append(update_draft(shape, own, record._row, changed, False))
+            changed_records.append(record)
+            written.append(changes_of(shape, own, record._row, changed) if known else {})
+        rows = await home.commit(drafts, parts=transaction_of(home) is None) if drafts else []
+    except BaseException:  # cancelled, too
+        for _, snapshot in snapshots:
+            snapshot.restore()
+        raise
+    by_record = {id(record): snapshot for record, snapshot in snapshots}
+    for record, row in zip(changed_records, rows, strict=True):
+        take(shape, record, row, home, by_record[id(record)])
+    await _after(changed_records, "update", home, written)
+
+
+async def delete_all(records: Sequence[Any]) -> None:
+    """Delete saved records of one model.
+
+    Raises:
+        RestrictedError, PermissionDeniedError, ImmutableError: and nothing is written.
+    """
+    if not records:
+        return
+    cls = type(records[0])
+    shape: Shape = cls.__shape__
+    if shape.undeletable:
+        shape.refuse_change("deleted")
+    home: Collection = records[0]._home
+    known = cls.__hooks__
+    snapshots = [Snapshot(shape, record.__dict__, deep=True) for record in records]
+    try:
+        for record in records:
+            check_right(record, home)
+            if known:
+                await run_before(record, "delete", known)
+        drafts = [Draft("delete", record.id, base=record._row) for record in records]
+        rows = await home.commit(drafts, parts=transaction_of(home) is None)
+    except BaseException:  # cancelled, too
+        for snapshot in snapshots:
+            snapshot.restore()
+        raise
+    for record, row, snapshot in zip(records, rows, snapshots, strict=True):
+        take(shape, record, row, home, snapshot)
+    await _after(records, "delete", home, [{} for _ in records])
+
+
+async def _after(records: Sequence[Any], what: Any, home: Collection, written: Sequence[dict[str, Any]]) -> None:
+    """Run after-hooks: every record is written, so each has its hooks run; the first error is told."""
+    known = type(records[0]).__hooks__ if records else {}
+    if not known:
+        return
+    failed: Exception | None = None
+    transaction = transaction_of(home)
+    for record, changes in zip(records, written, strict=True):
+        try:
+            await run_after(record, what, known, changes, transaction)
+        except Exception as error:  # the others' hooks run all the same
+            failed = failed or error
+    if failed is not None:
+        raise failed

@@ -1,0 +1,171 @@
+"""The answers of a query: its rows. All that a query reads goes through `_fetch`, and relations through theirs in `loading`."""
+
+from __future__ import annotations
+
+from typing import Any, Self, TypeVar
+
+from trio import move_on_after
+from trio.lowlevel import checkpoint_if_cancelled
+
+from debros.errors import DeadlineError, DebrosError, MultipleFoundError, NotFoundError, QueryError
+from debros.query import compile as sql
+from debros.query.loading import Loaded, count, load
+from debros.query.named import Named
+from debros.query.ports import Source
+from debros.query.rows import Rows
+
+R = TypeVar("R")
+
+
+class Answers(Named[R]):
+    """What gives the rows of a query."""
+
+    async def _source(self) -> Source:
+        """Return where the rows come from; a terminal's first step, at which it can be cancelled."""
+        await checkpoint_if_cancelled()
+        return self.subject.source()
+
+    async def _fetch(self, source: Source, statement: sql.Sql) -> list[tuple[Any, ...]]:
+        """Return what a statement gives. All that a query reads, but for relations, it reads here."""
+        caching = self.caching
+        if caching is not None:
+            return await source.cache.queries.fetch(source, statement, caching, self.models(), self._labels)
+        return await source.fetch(*statement)
+
+    async def _read(self, source: Source) -> list[Any]:
+        return await self._made(await self._fetch(source, sql.rows(self, source)), source)
+
+    async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
+        """Return what the rows are to the program, with their relations."""
+        if self.picked is not None:
+            return _decoded(self, rows, source)
+        records: list[Any] = self.subject.hydrate(rows, source)
+        if self.loads or self.counts:
+            log_at, model = self.columns.table.log_at, self.columns.name
+            loaded: Loaded = {(model, row[0], row[log_at]): one for row, one in zip(rows, records, strict=True)}
+            await load(self.subject, records, self.loads, self.users, loaded, self.caching)
+            await count(self.subject, records, self.counts, self.users, self.caching)
+        return records
+
+    async def _all(self) -> Rows[R]:
+        self._check_includes()
+        source = await self._source()
+        return Rows(await self._read(source), source, self)
+
+    def _limited_to(self, n: int) -> Self:
+        return self._but("at_most", n if self.at_most is None else min(n, self.at_most))
+
+    async def all(self) -> Rows[R]:
+        """Return all rows.
+
+        Raises:
+            DeadlineError: they took longer than `timeout` allows.
+        """
+        if self.seconds is None and self.answer_instead is None:
+            return await self._all()
+        try:
+            if self.seconds is None:
+                return await self._all()
+            with move_on_after(self.seconds) as scope:
+                return await self._all()
+            assert scope.cancelled_caught
+            raise DeadlineError(f"the query took more than {self.seconds:g} s; `explain()` says what it does")
+        except DebrosError as error:
+            if self.answer_instead is None:
+                raise
+            return Rows(self.answer_instead(error), self.subject.source(), self)
+
+    async def find(self) -> Rows[R]:
+        """Return all rows: another name for `all`."""
+        return await self.all()
+
+    async def first(self) -> R | None:
+        """Return the first row, `None` if there is none."""
+        rows = await self._limited_to(1).all()
+        return rows[0] if rows else None
+
+    async def one(self) -> R:
+        """Return the only row.
+
+        Raises:
+            NotFoundError: there is none.
+            MultipleFoundError: there are more.
+        """
+        rows = await self._limited_to(2).all()
+        if not rows:
+            raise NotFoundError(self.columns.name)
+        if len(rows) > 1:
+            raise MultipleFoundError(self.columns.name)
+        return rows[0]
+
+    async def one_or_none(self) -> R | None:
+        """Return the only row, `None` if there is none.
+
+        Raises:
+            MultipleFoundError: there are more.
+        """
+        rows = await self._limited_to(2).all()
+        if len(rows) > 1:
+            raise MultipleFoundError(self.columns.name)
+        return rows[0] if rows else None
+
+    async def get(self) -> Rows[R]:
+        """`all()`."""
+        return await self.all()
+
+    async def exec(self) -> Rows[R]:
+        """`all()`."""
+        return await self.all()
+
+    async def find_one(self) -> R | None:
+        """`first()`."""
+        return await self.first()
+
+    async def first_or_fail(self) -> R:
+        """Return the first row.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        rows = await self._limited_to(1).all()
+        if not rows:
+            raise NotFoundError(self.columns.name)
+        return rows[0]
+
+    async def find_or_fail(self) -> Rows[R]:
+        """Return all rows.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        rows = await self.all()
+        if not rows:
+            raise NotFoundError(self.columns.name)
+        return rows
+
+    def must_have_pages(self) -> None:
+        """Raise `QueryError` where a row does not say what comes behind it."""
+        if any(order.is_random for order in self.orders):
+            raise QueryError("rows in a random order have no pages, unless order_by_random(seed) fixes it")
+
+    def _check_includes(self) -> None:
+        if (self.loads or self.counts) and self.picked is not None:
+            raise QueryError("select() gives tuples, which have no relations to include")
+
+
+def _decoded(query: Answers[Any], rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
+    """Return selected rows as tuples of Python values."""
+    picked = query.picked or ()
+    if any(column.is_computed for column in picked):
+        return query.columns.with_computed(picked, rows, source)
+    decoders = [(n, decode) for n, column in enumerate(picked) if (decode := column.decoder(source)) is not None]
+    if not decoders:
+        return rows
+    decoded = []
+    for row in rows:
+        values = list(row)
+        for n, decode in decoders:
+            if values[n] is not None:
+                values[n] = decode(values[n])
+        decoded.append(tuple(values))
+    return decoded

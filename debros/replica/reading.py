@@ -1,0 +1,106 @@
+"""Queries that take long: they begin on the loop and go on beside it, where they can be stopped.
+
+Most queries take microseconds, so they run on the loop, on the writer's connection. SQLite asks every few thousand
+steps whether to go on. A query that has held the loop for `QUICK_S` is broken off and run again by a thread, on a connection
+of its own that sees the same committed state; when whoever waits for it is cancelled, it is interrupted.
+
+Inside a transaction there is no other connection that sees its rows, so its queries stay on the loop, and only a deadline
+stops them. A view in memory has no second connection either: the thread works on a copy of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+import trio
+
+from debros.env import Env
+from debros.errors import ClosedError
+from debros.replica.tables import Row
+from debros.replica.view import MEMORY, View
+
+QUICK_S: Final = 0.03  # of the loop's time, for one query
+STEPS: Final = 5_000  # of SQLite's virtual machine between two looks at the clock: well below a millisecond
+MOST_IDLE: Final = 4  # connections kept for the next long query
+
+
+class Reader:
+    """Answers queries over one view; the caller has flushed."""
+
+    def __init__(self, env: Env, view: View) -> None:
+        self._env = env
+        self._view = view
+        self._until: float | None = None  # when the query on the loop has taken long enough, by trio's clock
+        self._idle: list[apsw.Connection] = []
+        self._closed = False
+        self.long_ones = 0  # queries that went on beside the loop
+        view.db.set_progress_handler(self._is_late, STEPS)
+
+    def _is_late(self) -> bool:
+        return self._until is not None and trio.current_time() >= self._until
+
+    async def read(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
+        """Run a query that may take long.
+
+        Raises:
+            StorageError: the view is damaged.
+        """
+        found = self._quick(sql, bindings, trio.current_time() + QUICK_S)
+        if found is not None:
+            return found
+        self.long_ones += 1
+        return await self._beside(sql, tuple(bindings))
+
+    async def read_inside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
+        """Run a query on what a transaction shows, to the deadline of the scope it runs in."""
+        found = self._quick(sql, bindings, trio.current_effective_deadline())
+        if found is None:
+            await trio.lowlevel.checkpoint()  # raises what the deadline means
+            return self._view.read(sql, bindings)
+        return found
+
+    def _quick(self, sql: str, bindings: Sequence[Any], until: float) -> list[Row] | None:
+        """Run a query on the loop; `None` when its time is up."""
+        self._until = until
+        try:
+            return self._view.db.execute(sql, bindings).fetchall()
+        except apsw.InterruptError:
+            return None
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise self._view.failure(error) from error
+        finally:
+            self._until = None
+
+    async def _beside(self, sql: str, bindings: tuple[Any, ...]) -> list[Row]:
+        db = self._idle.pop() if self._idle else self._view.another()
+        done = False
+        try:
+            found = await self._env.offload_until_cancelled(_rows, db, sql, bindings, stop=db.interrupt)
+            done = True
+        except (apsw.Error, UnicodeDecodeError) as error:
+            done = True
+            raise self._view.failure(error) from error
+        finally:
+            if done and not self._closed and self._view.name != MEMORY and len(self._idle) < MOST_IDLE:
+                self._idle.append(db)
+            elif done:
+                db.close()
+        if self._closed:
+            raise ClosedError("the node is closed")
+        return found
+
+    def close(self) -> None:
+        """Close the connections kept; one that a thread is at is interrupted by its scope, and closed by nobody else."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _rows(db: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Row]:
+    try:
+        return db.execute(sql, bindings).fetchall()
+    except apsw.InterruptError:  # nobody waits any more
+        db.close()
+        raise
