@@ -77,7 +77,7 @@ async def _delete_one(record: Any, home: Collection, skip_hooks: bool) -> None:
         absorb(shape, record, present, home)
         return
     known = {} if skip_hooks else cls.__hooks__
-    snapshot = Snapshot(shape, record.__dict__, deep=True)
+    snapshot = Snapshot(shape, shape.decoded(record), deep=True)
     try:
         if known:
             await run_before(record, "delete", known)

@@ -25,7 +25,7 @@ def to_dict(record: Model, mode: Literal["python", "json"], relations: bool) -> 
 def _to_dict(record: Any, json_mode: bool, relations: bool, above: frozenset[int]) -> dict[str, Any]:
     cls = type(record)
     shape: Shape = cls.__shape__
-    own = record.__dict__
+    own = shape.decoded(record)
     shown: dict[str, Any] = {"id": record.id}
     for spec in shape.fields:
         if spec.expose:
@@ -90,8 +90,9 @@ def copy(record: M) -> M:
     shape: Shape = cls.__shape__
     made: M = object.__new__(cls)
     own = vars(made)
+    values = shape.decoded(record)
     for spec in shape.fields:
-        value = record.__dict__[spec.name]
+        value = values[spec.name]
         own[spec.name] = deepcopy(value) if spec.codec.mutable else value
     shape.name_new(own)
     return made

@@ -48,7 +48,7 @@ def related_query(record: Any, name: str) -> Query[Any]:
     its = columns(target.__schema__)
     query = _among_users(Query(target.__subject__), record)
     if spec.ids:
-        return query.where(its.id.in_(record.__dict__[spec.ids] or ()))
+        return query.where(its.id.in_(getattr(record, spec.ids) or ()))
     if spec.kind == "many_to_many":
         junction = relation.junction()
         pairs = columns(junction.__schema__)
@@ -98,7 +98,7 @@ async def add(record: Any, name: str, records: Sequence[Any]) -> None:
     wanted = list(dict.fromkeys(other.id for other in records))
     with _at_home(record):
         if spec.ids:
-            have = record.__dict__[spec.ids] or ()
+            have = getattr(record, spec.ids) or ()
             new = [id for id in wanted if id not in have]
             await _save_ids(record, spec.ids, [*have, *new])
         else:
@@ -117,7 +117,7 @@ async def remove(record: Any, name: str, records: Sequence[Any]) -> None:
     unwanted = {other.id for other in records}
     with _at_home(record):
         if spec.ids:
-            await _save_ids(record, spec.ids, [id for id in record.__dict__[spec.ids] or () if id not in unwanted])
+            await _save_ids(record, spec.ids, [id for id in getattr(record, spec.ids) or () if id not in unwanted])
         else:
             links = await _links(record, relation, list(unwanted))
             async with record._home.node.transaction():
@@ -137,7 +137,7 @@ async def _links(record: Any, relation: BoundRelation, ids: list[str]) -> list[A
 async def _save_ids(record: Any, field: str, ids: list[str]) -> None:
     """Set the field that holds ids, and save."""
     is_set = type(record).__schema__.by_name[field].codec.kind == "set"
-    before = record.__dict__[field]
+    before = getattr(record, field)
     setattr(record, field, set(ids) if is_set else ids)
     try:
         await record.save()

@@ -100,7 +100,9 @@ class Model(metaclass=ModelMeta):
         return hash((type(self).__schema__.name, self.id))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={self.__dict__.get(name)!r}" for name in type(self).__shape__.names if name != EXTRA)
+        shape = type(self).__shape__
+        values = shape.decoded(self)
+        shown = ", ".join(f"{name}={values.get(name)!r}" for name in shape.names if name != EXTRA)
         return f"{type(self).__name__}({shown})"
 
     # ------------------------------------------------------------------------------------------------ queries
@@ -386,7 +388,8 @@ class Model(metaclass=ModelMeta):
         Raises:
             ValidationError: listing everything that is wrong.
         """
-        type(self).__shape__.check_whole(vars(self))
+        shape = type(self).__shape__
+        shape.check_whole(shape.decoded(self))
 
     def copy(self) -> Self:
         """Return an unsaved record with the same values, its own lists and sets, and a new id."""

@@ -89,6 +89,8 @@ def _settle(record: Any, home: Collection) -> None:
 def absorb(shape: Shape, record: Any, row: Row, home: Collection) -> None:
     """Give a record the merged values of its row; mutable values that are equal stay the same objects."""
     own = record.__dict__
+    if "_loaded" in own:
+        shape.decoded(record)  # so that it is seen which keys stay what they were
     fresh = shape.values_of(row)
     for spec in shape.mutable:
         name = spec.name
@@ -146,6 +148,7 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
         shape.refuse_change("changed")
     home = collection_of(record)
     check_right(record, home)
+    shape.decoded(record)
     known = {} if skip_hooks else cls.__hooks__
     snapshot = Snapshot(shape, own, deep=True) if known else None
     try:

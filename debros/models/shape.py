@@ -33,18 +33,18 @@ def _settle(record: Any, home: Collection, transaction: Transaction) -> None:
         row = home.row(record.id)
     if row is not None:
         shape = type(record).__shape__
-        before = shape.values_of(record._row)
+        before, own = shape.values_of(record._row), shape.decoded(record)
         for name, value in shape.values_of(row).items():
-            if record.__dict__[name] == before[name]:  # an unsaved edit stays
-                record.__dict__[name] = value
+            if own[name] == before[name]:  # an unsaved edit stays
+                own[name] = value
     record.__dict__["_row"] = row
 
 
-def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    """Return a function that takes these values out of a dict; `itemgetter` of one name would not give a tuple."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda own: [own[name] for name in names]
+def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+    """Return a function that takes these values out of a dict or row; `itemgetter` of one would not give a tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda values: [values[key] for key in keys]
 
 
 class Shape:
@@ -77,6 +77,13 @@ class Shape:
         self.decoders: list[tuple[str, Callable[[Any], Any]]] = [
             (spec.name, spec.codec.from_column) for spec in schema.fields if spec.codec.from_column is not None
         ]
+        self.late: dict[str, tuple[int, Callable[[Any], Any]]] = {  # decoded when first looked at: position, how
+            spec.name: (at, spec.codec.from_column)
+            for at, spec in enumerate(schema.fields, 1)
+            if spec.codec.from_column is not None and spec.name != EXTRA
+        }
+        self._early = [name for name in self.names if name not in self.late]
+        self._early_values = _getter([at for at, name in enumerate(self.names) if name not in self.late])
         registers = [spec for spec in schema.fields if spec.merge == "lww"]
         plain = [spec for spec in registers if spec.codec.to_wire is None]
         self.plain_wires = [spec.wire for spec in plain]
@@ -99,6 +106,7 @@ class Shape:
             elif schema.by_name[name].merge == "counter":
                 self.defaults[name] = 0
         if self.keeps_extra:
+            self._decode_extra = next(decode for name, decode in self.decoders if name == EXTRA)
             self.factories.append((EXTRA, dict))
         self.forgets: dict[str, list[str]] = {}  # field -> relations that follow it
         for name, relation in relations.items():
@@ -191,18 +199,20 @@ class Shape:
         return FieldError(name, value, "extra_forbidden", f"no such field{did_you_mean(name, known)}")
 
     def hydrate(self, rows: Sequence[Row], home: Collection) -> list[Any]:
-        """Make a record of each row. They are trusted: the view holds only values of the declared types."""
-        cls, names, decoders = self.cls, self.names, self.decoders
+        """Make a record of each row. They are trusted: the view holds only values of the declared types.
+
+        Values that have to be decoded are, when they are first looked at (`Field.__get__`).
+        """
+        cls, names, values = self.cls, self._early, self._early_values
         made = []
         for row in rows:
             record = _new(cls)
             own = record.__dict__
-            own.update(zip(names, row))  # noqa: B905 - a row goes on behind its fields
-            for name, decode in decoders:
-                if (value := own[name]) is not None:
-                    own[name] = decode(value)
+            own.update(zip(names, values(row)))  # noqa: B905 - made together
             own["_row"] = row
             own["_home"] = home
+            if self.keeps_extra:
+                own[EXTRA] = self._decode_extra(own[EXTRA])
             made.append(record)
         if (transaction := context().transaction) is not None:
             self._follow(transaction, made, home)
@@ -218,6 +228,24 @@ class Shape:
                 settle = partial(_settle, record, home, transaction)
                 transaction.settled.append(settle)
                 transaction.on_rollback.append(settle)
+
+    def decode(self, own: dict[str, Any], name: str) -> Any:
+        """Decode a field of a record that was read, and keep the value."""
+        at, decode = self.late[name]
+        value = own["_row"][at]
+        if value is not None:
+            value = decode(value)
+        own[name] = value
+        return value
+
+    def decoded(self, record: Any) -> dict[str, Any]:
+        """Return a record's `__dict__` with all its values in it."""
+        own: dict[str, Any] = record.__dict__
+        if record._row is not None:
+            for name in self.late:
+                if name not in own:
+                    self.decode(own, name)
+        return own
 
     def values_of(self, row: Row) -> dict[str, Any]:
         """Return a row's values in Python's types, by attribute."""

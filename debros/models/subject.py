@@ -65,7 +65,7 @@ class ModelSubject:
 
     def key_of(self, record: Any, field: str) -> Any:
         """Return the field's value on a record."""
-        return record.__dict__[field]
+        return getattr(record, field)
 
     def attach(self, record: Any, relation: str, value: Any) -> None:
         """Remember on a record what was loaded: a record, `None`, or a list."""

@@ -42,6 +42,8 @@ def changed_fields(shape: Shape, own: dict[str, Any], row: Row) -> list[tuple[in
     """Return the fields whose values differ from the row's, each with its position in the row."""
     found = []
     for at, spec in enumerate(shape.fields, 1):
+        if spec.name not in own:  # nobody has looked at it
+            continue
         value, old = own[spec.name], row[at]
         if value is old:
             continue
