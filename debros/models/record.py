@@ -167,7 +167,7 @@ class Model(metaclass=ModelMeta):
         row = home.row(id)
         if row is None or (row[home.table.hidden_at] and not (deleted and _is_deleted(home, row))):
             raise NotFoundError(cls.__name__, (id,))
-        record: Self = cls.__shape__.hydrate((row,), home)[0]
+        record: Self = cls.__shape__.hydrate_one(row, home)
         return record
 
     @classmethod
@@ -177,7 +177,7 @@ class Model(metaclass=ModelMeta):
         row = home.row(id)
         if row is None or row[home.table.hidden_at]:
             return None
-        record: Self = cls.__shape__.hydrate((row,), home)[0]
+        record: Self = cls.__shape__.hydrate_one(row, home)
         return record
 
     @classmethod

@@ -82,7 +82,7 @@ class Shape:
             for at, spec in enumerate(schema.fields, 1)
             if spec.codec.from_column is not None and spec.name != EXTRA
         }
-        self._early = [name for name in self.names if name not in self.late]
+        self._hydrated = ("_row", "_home", *(name for name in self.names if name not in self.late))
         self._early_values = _getter([at for at, name in enumerate(self.names) if name not in self.late])
         registers = [spec for spec in schema.fields if spec.merge == "lww"]
         plain = [spec for spec in registers if spec.codec.to_wire is None]
@@ -203,20 +203,26 @@ class Shape:
 
         Values that have to be decoded are, when they are first looked at (`Field.__get__`).
         """
-        cls, names, values = self.cls, self._early, self._early_values
+        cls, names, values = self.cls, self._hydrated, self._early_values
         made = []
         for row in rows:
             record = _new(cls)
-            own = record.__dict__
-            own.update(zip(names, values(row)))  # noqa: B905 - made together
-            own["_row"] = row
-            own["_home"] = home
-            if self.keeps_extra:
-                own[EXTRA] = self._decode_extra(own[EXTRA])
+            record.__dict__.update(zip(names, (row, home, *values(row))))  # noqa: B905 - made together
             made.append(record)
+        if self.keeps_extra:
+            for record in made:
+                record.__dict__[EXTRA] = self._decode_extra(record.__dict__[EXTRA])
         if (transaction := context().transaction) is not None:
             self._follow(transaction, made, home)
         return made
+
+    def hydrate_one(self, row: Row, home: Collection) -> Any:
+        """Make the record of one row: `hydrate` without its loops."""
+        if self.keeps_extra or context().transaction is not None:
+            return self.hydrate((row,), home)[0]
+        record = _new(self.cls)
+        record.__dict__.update(zip(self._hydrated, (row, home, *self._early_values(row))))  # noqa: B905 - as above
+        return record
 
     def _follow(self, transaction: Transaction, records: Sequence[Any], home: Collection) -> None:
         """Let records that show provisional rows take the final ones when their transaction ends, either way."""
