@@ -84,14 +84,12 @@ class Shape:
         }
         self._hydrated = ("_row", "_home", *(name for name in self.names if name not in self.late))
         self._early_values = _getter([at for at, name in enumerate(self.names) if name not in self.late])
-        registers = [spec for spec in schema.fields if spec.merge == "lww"]
-        plain = [spec for spec in registers if spec.codec.to_wire is None]
-        self.plain_wires = [spec.wire for spec in plain]
-        self.plain_values = _getter([spec.name for spec in plain])
-        self.converted = [
-            (spec.name, spec.wire, spec.codec.to_wire) for spec in registers if spec.codec.to_wire is not None
-        ]
-        self.merging = [spec for spec in schema.fields if spec.merge != "lww"]
+        self.field_values = _getter([spec.name for spec in schema.fields])
+        self.to_wires = [(at, s.codec.to_wire) for at, s in enumerate(schema.fields) if s.codec.to_wire is not None]
+        registers = [at for at, spec in enumerate(schema.fields) if spec.merge == "lww"]
+        self.register_wires = [schema.fields[at].wire for at in registers]
+        self.registers_of = _getter(registers)
+        self.merging = [(at, spec.wire, spec.merge) for at, spec in enumerate(schema.fields) if spec.merge != "lww"]
         self.mutable = [spec for spec in schema.fields if spec.codec.mutable]
         self.derived = next((spec.name for spec in schema.fields if spec.unique == "derived"), None)
         self.has_suffix = schema.write != "anyone"

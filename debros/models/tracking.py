@@ -88,23 +88,23 @@ def changes_of(
 
 def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
-    put = dict(zip(shape.plain_wires, shape.plain_values(own)))  # noqa: B905 - made together, in `Shape`
-    for name, wire, convert in shape.converted:
-        value = own[name]
-        put[wire] = value if value is None else convert(value)
-    draft = Draft("create", own["id"], put=put, fresh=fresh)
-    for spec in shape.merging:
-        value = own[spec.name]
-        if spec.merge == "counter":
-            if value:
-                draft.inc = {**(draft.inc or {}), spec.wire: value}
-            continue
-        value = to_wire(spec, value)
-        if spec.merge == "set":
-            if value:
-                draft.add = {**(draft.add or {}), spec.wire: value}
-        else:
-            draft.keep = {**(draft.keep or {}), spec.wire: value}
+    wires = list(shape.field_values(own))
+    for at, convert in shape.to_wires:
+        if (value := wires[at]) is not None:
+            wires[at] = convert(value)
+    put = dict(zip(shape.register_wires, shape.registers_of(wires)))  # noqa: B905 - made together, in `Shape`
+    draft = Draft("create", own["id"], put=put, wires=wires, fresh=fresh)
+    for at, wire, merge in shape.merging:
+        value = wires[at]
+        if merge == "keep":
+            draft.keep = {**(draft.keep or {}), wire: value}
+        elif value:
+            if merge == "counter":
+                draft.inc = {**(draft.inc or {}), wire: value}
+            else:
+                draft.add = {**(draft.add or {}), wire: value}
+        elif merge == "set":
+            wires[at] = []  # as a set without a cell reads
     return draft
 
 

@@ -110,7 +110,10 @@ class Commit:
         value = change_of(draft, before, table, model.states)
         if value is None:
             return None
-        return Change(table.schema.name, table.schema.version, draft.id, value, before is None)
+        schema = table.schema
+        if before is None:
+            return Change(schema.name, schema.version, draft.id, value, True, None, draft.wires)
+        return Change(schema.name, schema.version, draft.id, value)
 
     def _new_claims(self, item: Item, change: Change) -> list[tuple[object, ...]]:
         """Return the unique values that the document does not claim yet."""
@@ -175,7 +178,14 @@ def build(
         if change.makes:
             model = store.models[change.model]
             doc, clock = model.rows.next_doc, staged.clock
-            change.row = model.projection.created(change.id, change.value, doc, replica.n, clock, e, by, change.version)
+            if change.wires is not None:
+                change.row = model.projection.fresh(
+                    change.id, change.wires, doc, replica.n, clock, e, by, change.version
+                )
+            if change.row is None:
+                change.row = model.projection.created(
+                    change.id, change.value, doc, replica.n, clock, e, by, change.version
+                )
             if change.row is not None:
                 model.rows.next_doc += 1
     group.add(staged)

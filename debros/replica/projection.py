@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from operator import ge, gt, itemgetter, le, lt
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from debros.blocks import dagcbor
@@ -47,6 +47,13 @@ class _Shown(NamedTuple):
     is_ranged: bool  # whether the type of a wire value alone does not tell that it is good
 
 
+class _Merging(NamedTuple):
+    wire: str
+    nullable: bool
+    accepts: Callable[[Any], bool]
+    inexact: Codec | None  # of a set whose column may not hold its elements to the bit
+
+
 class Projection:
     """Makes the rows of one table. `dump` of `States` encodes what the columns do not say."""
 
@@ -56,7 +63,8 @@ class Projection:
         schema = table.schema
         self._fields = [_shown(spec) for spec in schema.fields]
         registers = [field for field in self._fields if field.merge == "lww"]
-        self._merging = [field for field in self._fields if field.merge != "lww"]
+        by_merge = {merge: [f for f in self._fields if f.merge == merge] for merge in ("counter", "set", "keep")}
+        self._merging = [field for fields in by_merge.values() for field in fields]
         self._wires = [field.wire for field in registers]
         self._registers_of = _getter(self._wires)
         self._good_kinds: set[tuple[type, ...]] = set()  # combinations of the registers' types that were found good
@@ -69,10 +77,35 @@ class Projection:
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
         self._id_is_good = id_form(schema)
-        inexact = [spec for spec in schema.fields if spec.merge == "set" and not _is_exact(spec.codec)]
-        self._inexact = {spec.wire: spec.codec for spec in inexact}
+        self._inexact = {s.wire: s.codec for s in schema.fields if s.merge == "set" and not _is_exact(s.codec)}
+        self._counters, self._sets, self._kept = (
+            [_Merging(f.wire, f.nullable, f.accepts, self._inexact.get(f.wire)) for f in fields]
+            for fields in by_merge.values()
+        )
         self._append_only = schema.store == "events"
         self._plain = not (self._computed or self._keys)
+        self._bounds = [(n + 1, f.out_of_bounds) for n, f in enumerate(self._fields) if f.out_of_bounds is not None]
+        self._columns = [(n + 1, f.to_column) for n, f in enumerate(self._fields) if f.to_column is not None]
+
+    def fresh(
+        self, id: str, wires: list[Any], doc: int, log: int, clock: int, e: int, by: int, version: int
+    ) -> Row | None:
+        """Return the row of a new document of a writer here, from its fields' wire values; `None` as for `created`.
+
+        The same row as `created` makes of the change that was written: validation has found the values good.
+        """
+        if self._inexact:
+            return None
+        row = [id, *wires]
+        flags = 0
+        for at, beyond in self._bounds:
+            if row[at] is not None and beyond(row[at]):
+                flags = OUT_OF_BOUNDS
+        for at, column in self._columns:
+            if row[at] is not None:
+                row[at] = column(row[at])
+        row += (doc, log, 0 if self._id_is_good(id) else WRONG_ID, flags, e, clock, e, clock, by, version, None)
+        return tuple(row) if self._plain else self._finish(row)
 
     def created(
         self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
@@ -119,23 +152,33 @@ class Projection:
         """Append the values of counters, sets and kept fields; whether they are all there, all known, and good."""
         inc, add, keep = change.get("inc", _NOTHING), change.get("add", _NOTHING), change.get("keep", _NOTHING)
         left = len(inc) + len(add) + len(keep)
-        for field in self._merging:
-            wire = field.wire
-            if field.merge == "counter":
-                left -= wire in inc
-                value = inc.get(wire, 0)
-            elif field.merge == "set":
-                left -= wire in add
-                value = encode_sorted(add[wire]) if wire in add else []
-            elif wire in keep and not keep[wire][1]:
+        for wire, _, accepts, _ in self._counters:
+            if wire in inc:
                 left -= 1
-                value = keep[wire][0]
+                value = inc[wire]
+                if not accepts(value):
+                    return False
             else:
+                value = 0
+            values.append(value)
+        for wire, _, accepts, inexact in self._sets:
+            if wire in add:
+                left -= 1
+                value = encode_sorted(add[wire])
+                if not accepts(value):
+                    return False
+                if inexact is not None and to_column(inexact, value) != dagcbor.encode(value):
+                    return False  # -0.0, which the column does not keep, and ends name the very value
+            else:
+                value = []
+            values.append(value)
+        for wire, nullable, accepts, _ in self._kept:
+            if wire not in keep or keep[wire][1]:
                 return False
-            if not (field.nullable if value is None else field.accepts(value)):
+            left -= 1
+            value = keep[wire][0]
+            if not (nullable if value is None else accepts(value)):
                 return False
-            if wire in self._inexact and to_column(self._inexact[wire], value) != dagcbor.encode(value):
-                return False  # -0.0, which the column does not keep, and ends name the very value
             values.append(value)
         return left == 0  # else there are fields that only a newer schema knows
 
@@ -261,26 +304,30 @@ def _value(field: _Shown, document: Document) -> tuple[Any, bool, int]:
 
 def _bounds_check(bounds: Bounds, key: Callable[[Any], Any] | None) -> Callable[[Any], bool]:
     """Return whether a wire value lies beyond its bounds."""
-    order = key or (lambda value: value)
-    checks: list[Callable[[Any], bool]] = []
-    for name, compare in (("ge", lt), ("gt", le), ("le", gt), ("lt", ge)):
-        limit = getattr(bounds, name)
-        if limit is not None:
-            checks.append(_compared(compare, order, order(limit)))
-    if bounds.min_length is not None:
-        checks.append(_compared(lt, len, bounds.min_length))
-    if bounds.max_length is not None:
-        checks.append(_compared(gt, len, bounds.max_length))
-    if bounds.pattern is not None:
-        found = re.compile(bounds.pattern).search
-        checks.append(lambda value: found(value) is None)
-    if len(checks) == 1:
+    checks = [beyond(_limit(bounds, name, key)) for name, beyond in _BEYOND if getattr(bounds, name) is not None]
+    if len(checks) == 1 and key is None:
         return checks[0]
-    return lambda value: any(check(value) for check in checks)
+    if len(checks) == 2 and key is None:
+        first, second = checks
+        return lambda value: first(value) or second(value)
+    order = key or (lambda value: value)
+    return lambda value: any(check(order(value)) for check in checks)
 
 
-def _compared(compare: Callable[[Any, Any], bool], measure: Callable[[Any], Any], limit: Any) -> Callable[[Any], bool]:
-    return lambda value: compare(measure(value), limit)
+def _limit(bounds: Bounds, name: str, key: Callable[[Any], Any] | None) -> Any:
+    limit = getattr(bounds, name)
+    if name == "pattern":
+        return re.compile(limit).search
+    return limit if key is None or name.endswith("length") else key(limit)
 
 
+_BEYOND: Final[tuple[tuple[str, Callable[[Any], Callable[[Any], bool]]], ...]] = (
+    ("ge", lambda limit: lambda value: value < limit),
+    ("gt", lambda limit: lambda value: value <= limit),
+    ("le", lambda limit: lambda value: value > limit),
+    ("lt", lambda limit: lambda value: value >= limit),
+    ("min_length", lambda limit: lambda value: len(value) < limit),
+    ("max_length", lambda limit: lambda value: len(value) > limit),
+    ("pattern", lambda search: lambda value: search(value) is None),
+)
 _NOTHING: dict[str, Any] = {}

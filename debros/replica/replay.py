@@ -185,10 +185,10 @@ def _entry(body: Section, section: Section) -> Found | None:
         header = parse_header(section.block)
         if header.body != body.digest or header.length != len(body.block):
             return None
-        parsed = None if header.epoch is not None else parse_body(body.block)
+        doubtful = section.doubtful or body.doubtful
+        parsed = None if header.epoch is not None else parse_body(body.block, known=not doubtful)
     except (EntryRefusedError, EntryHeldError):
         return None  # no header after all: a value may begin like one
-    doubtful = section.doubtful or body.doubtful
     return Found(header, parsed, section.position, body.position, doubtful, body.block)
 
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Change:
-    """A change of good form. `makes` says that a local one may make its row alone; `row` is that row once it does."""
+    """A change of good form. `makes` says that a local one may make its row alone; `row` is that row once it does.
+
+    `wires` are the wire values of all fields, where a local one is a new document of good values.
+    """
 
     model: str
     version: int
@@ -38,6 +41,7 @@ class Change:
     value: dict[str, Any]
     makes: bool = False
     row: Row | None = None
+    wires: list[Any] | None = None
 
 
 @dataclass(slots=True)
