@@ -8,7 +8,7 @@ meaning are in docs/format.md, Entry. The body is the other half (`debros.log.bo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
@@ -36,6 +36,7 @@ _KNOWN: Final = _REQUIRED | {"c", "e", "x"}
 _LINK: Final = b"\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"  # a link to a dag-cbor block, up to its digest
 _LINK_SIZE: Final = len(_LINK) + 32
 _SIG: Final = b"\x63sig\x58\x40"
+_AFTER: Final = b"\x80ap" + _LINK  # no other heads, and the link to the entry before
 
 
 class Header(NamedTuple):
@@ -85,7 +86,7 @@ def sign_header(
     body_digest: bytes,
     length: int,
     log: bytes,
-    next: Iterable[bytes],
+    next: Collection[bytes],
     prev: bytes | None,
     seq: int,
     clock: int,
@@ -99,6 +100,12 @@ def sign_header(
     it is: the gate judges the result like anybody's.
     """
     start, middle = _frame(signer.public, log)
+    if prev is not None and not next and epoch is None and not certificates and extensions is None:
+        middle_of_chain = (
+            start, body_digest, b"al", head(0, length), middle, _AFTER, prev, b"as", head(0, seq), b"at", head(0, clock),
+            b"av\x01",
+        )  # fmt: skip
+        return _signed(signer, b"".join(middle_of_chain))
     chain = b"ap\xf6as" if prev is None else b"ap" + _LINK + prev + b"as"
     links = sorted(next)
     parts = (
@@ -115,7 +122,10 @@ def sign_header(
         head(0, clock),
         b"av\x01" if extensions is None else b"av\x01ax" + dagcbor.encode(extensions),
     )
-    message = b"".join(parts)
+    return _signed(signer, b"".join(parts))
+
+
+def _signed(signer: Signer, message: bytes) -> tuple[bytes, bytes]:
     raw = message[len(DOMAIN) :] + _SIG + signer.sign(message)
     return raw, sha256(raw).digest()
 

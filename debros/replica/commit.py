@@ -171,8 +171,8 @@ def build(
     replica, changes, encoded = plan
     tip = group.tip(replica, device.public)
     e = store.entries.next_e + len(group.staged)
-    now_ms, salt = store.env.now_us() // 1000, store.env.random_bytes(16)
-    staged = replica.stage(device, tip, changes, encoded, salt=salt, now_ms=now_ms, tx=tx, acts=acts)
+    now_ms = store.env.now_us() // 1000
+    staged = replica.stage(device, tip, changes, encoded, salt=store.salt(), now_ms=now_ms, tx=tx, acts=acts)
     by = store.keys.number(device.user)
     for change in changes:
         if change.makes:

@@ -35,6 +35,11 @@ class Rights:
             entry = store.entries.by_number(e)
             self._take(entry, parse_body(store.log.read(entry.body)).acts)
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether any entry of the log has acts; most logs have none."""
+        return self._cuts is not None
+
     def is_void(self, entry: EntryRow) -> bool:
         """Whether a cut excludes an entry that is just coming in, or is known."""
         return self._cuts is not None and self._cuts.is_void(_fact(entry))
@@ -49,10 +54,9 @@ class Rights:
 
     def admit(self, entry: EntryRow, acts: list[Any] | None) -> None:
         """Take an admitted, indexed entry in; what it makes void, or brings back, changes with the next flush."""
-        if acts or self._cuts is not None:
-            self._touched |= self._take(entry, acts)
-            if self._touched:
-                self._store.cut.add(self._replica)
+        self._touched |= self._take(entry, acts)
+        if self._touched:
+            self._store.cut.add(self._replica)
 
     def _take(self, entry: EntryRow, acts: list[Any] | None) -> set[Register]:
         if self._cuts is None:

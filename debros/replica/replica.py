@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from debros.blocks.cid import digest_of
 from debros.errors import PermissionDeniedError
 from debros.log.body import encode_body
 from debros.log.certificate import Certificate
@@ -117,7 +118,7 @@ class Replica:
     ) -> Staged:  # fmt: skip
         """Build and sign the entry that says these changes (`encoded`: their bytes), at this tip; nothing is written."""
         body = encode_body(encoded, salt=salt, tx=tx, acts=acts)
-        body_digest = self._store.digest(body)
+        body_digest = digest_of(body)
         clock = tick(tip.clock, now_ms)
         links = self._links(tip)
         header, digest = sign_header(
@@ -145,6 +146,9 @@ class Replica:
         """Raise `PermissionDeniedError` if this key may not write here."""
         if self.manifest.scope == "user" and not self.manifest.is_admin(device.user):
             raise PermissionDeniedError("this is another user's log; only its owner writes to it")
+        own = self._tips.get(device.public)
+        if own is not None and not self.rights.has_cuts:
+            return
         tip = self.tip(device.public)
         if tip.prev is None:
             self._certificates(device)
@@ -172,9 +176,9 @@ class Replica:
 
         `skipped` is how many other changes it has, of bad form.
         """
-        store = self._store
+        store, rights = self._store, self._rights or self.rights
         self.skipped += skipped
-        if self.rights.is_void(entry):
+        if rights.has_cuts and rights.is_void(entry):
             entry = entry._replace(void=True)
         store.entries.add(entry)
         self.heads.difference_update(parents)
@@ -188,7 +192,8 @@ class Replica:
         self.fold_all(changes, entry)
         if acts:
             store.note_acts(self, entry)
-        self.rights.admit(entry, acts)
+        if acts or rights.has_cuts:
+            rights.admit(entry, acts)
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""

@@ -7,8 +7,7 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import trio
@@ -17,7 +16,7 @@ from debros.blocks import cid
 from debros.blocks.logfile import LogFile
 from debros.env import Env
 from debros.errors import ClosedError, CorruptionError, StorageError
-from debros.log.body import parse_body
+from debros.log.body import SALT_SIZE, parse_body
 from debros.log.changes import good_changes
 from debros.log.clock import NONE
 from debros.log.manifest import Manifest, parse
@@ -32,6 +31,7 @@ from debros.replica.uniqueness import Claims
 from debros.replica.view import Rows, View
 from debros.replica.writer import Writer
 
+_SALTS: Final = 64
 WAL_PAGES: Final = 4000  # moved into the view's file when the write-ahead log is longer
 
 
@@ -126,6 +126,7 @@ class Store:
         self.effects = Effects(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
+        self._salts: Iterator[bytes] = iter(())
         self.on_admitted: list[Callable[[Sequence[Admitted]], None]] = []  # told of each group; quick, never raising
         self.closed = False
         self.is_closing = False
@@ -139,10 +140,14 @@ class Store:
         self.reader = Reader(env, view)
         self.writer = Writer(self._run, None if durable else self._run_now)
 
-    @staticmethod
-    def digest(block: bytes) -> bytes:
-        """Return the sha2-256 of a block."""
-        return sha256(block).digest()
+    def salt(self) -> bytes:
+        """Return 16 random bytes for a body."""
+        found = next(self._salts, None)
+        if found is None:  # drawn many at once: a call into the kernel costs more than all else of it
+            drawn = self.env.random_bytes(SALT_SIZE * _SALTS)
+            self._salts = iter([drawn[at : at + SALT_SIZE] for at in range(0, len(drawn), SALT_SIZE)])
+            found = next(self._salts)
+        return found
 
     def attach(self, table: Table) -> Model:
         """Make a model's rows readable and writable; its table is in the view."""
@@ -260,7 +265,8 @@ class Store:
                     staged.clock, positions[at + 1], positions[at], False,
                 )  # fmt: skip
                 staged.replica._admit(entry, staged.parents, staged.changes, staged.acts)
-                admitted.append(Admitted(staged.replica, entry, staged.changes, "local"))
+                if self.on_admitted:
+                    admitted.append(Admitted(staged.replica, entry, staged.changes, "local"))
         except BaseException as error:
             raise self.break_off(error) from error
         self.announce(admitted)

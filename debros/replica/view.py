@@ -234,8 +234,9 @@ class View:
     def settle(self) -> None:
         """Forget the pending rows: they are in the file now."""
         for rows in self.tables.values():
-            for key, row in rows.pending.items():
-                self.remember(rows, key, row)
+            rows.cache.update(rows.pending)
+            while len(rows.cache) > self._row_cache:
+                rows.cache.popitem(last=False)
             rows.pending = {}
             rows.touched = []
         self.pending_rows = 0
