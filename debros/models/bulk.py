@@ -36,7 +36,7 @@ async def change_all(records: Sequence[Any], values: Mapping[str, Any]) -> None:
     changed_records, drafts, snapshots, written = [], [], [], []
     try:
         for record in records:
-            own = record.__dict__
+            own = shape.decoded(record)
             check_right(record, home)
             snapshots.append((record, Snapshot(shape, own, deep=True)))
             assign(record, values)
@@ -77,7 +77,7 @@ async def delete_all(records: Sequence[Any]) -> None:
         shape.refuse_change("deleted")
     home: Collection = records[0]._home
     known = cls.__hooks__
-    snapshots = [Snapshot(shape, record.__dict__, deep=True) for record in records]
+    snapshots = [Snapshot(shape, shape.decoded(record), deep=True) for record in records]
     try:
         for record in records:
             check_right(record, home)
