@@ -21,6 +21,8 @@ from debros.errors import EntryRefusedError as EntryRefusedError
 from debros.errors import FieldError as FieldError
 from debros.errors import IdentityError as IdentityError
 from debros.errors import ImmutableError as ImmutableError
+from debros.errors import MigrationError as MigrationError
+from debros.errors import MigrationPendingError as MigrationPendingError
 from debros.errors import ModelError as ModelError
 from debros.errors import MultipleFoundError as MultipleFoundError
 from debros.errors import NoNodeError as NoNodeError
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from debros.config import Config as Config
     from debros.current import current_node as current_node
     from debros.identity.keys import Identity as Identity
+    from debros.migrations.builder import Migration as Migration
+    from debros.migrations.builder import migration as migration
     from debros.models.constraints import Ge as Ge
     from debros.models.constraints import Gt as Gt
     from debros.models.constraints import Le as Le
@@ -100,6 +104,7 @@ if TYPE_CHECKING:
     from debros.replica.transaction import Transaction as Transaction
 
 _HOMES = {
+    "debros.migrations.builder": "Migration migration",
     "debros.models.constraints": "Ge Gt Le Lt MaxLen MinLen Pattern",
     "debros.models.declare": "model schema_of",
     "debros.models.fields": "Field computed field",

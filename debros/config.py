@@ -55,6 +55,15 @@ class Config(BaseModel):
     More is faster, and holds the loop longer; what waits is replayed from the log after a crash.
     """
 
+    auto_migrate: bool = False
+    """Whether opening the node applies pending migrations."""
+
+    models: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][\w.]*$")] | None = None
+    """The module that the `debros` command takes models from."""
+
+    migrations: str | None = None
+    """The folder or package that the `debros` command takes migrations from, and writes them to."""
+
     max_segment_bytes: Annotated[Count, pydantic.Field(ge=4096)] = 256 * 1024 * 1024
     """Size at which a file of the log is closed and the next one begun."""
 
@@ -91,9 +100,15 @@ class Config(BaseModel):
 
 
 PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
-    "development": {"durability": "process", "query_cache": 100, "query_cache_ttl_s": 60},
+    "development": {"durability": "process", "query_cache": 100, "query_cache_ttl_s": 60, "auto_migrate": True},
     "production": {"durability": "disk", "row_cache": 100_000, "query_cache": 10_000, "query_cache_ttl_s": 600},
-    "testing": {"durability": "process", "row_cache": 1_000, "query_cache": 0, "relation_cache": 0},
+    "testing": {
+        "durability": "process",
+        "row_cache": 1_000,
+        "query_cache": 0,
+        "relation_cache": 0,
+        "auto_migrate": True,
+    },
 }
 
 

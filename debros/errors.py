@@ -47,6 +47,10 @@ class ModelError(_Told):
     """A model declaration is wrong. Raised when the class is defined, or at `open` for what needs other models."""
 
 
+class MigrationError(_Told):
+    """A migration cannot be used, ordered, applied or taken back; nothing of it is half done."""
+
+
 class IdentityError(_Told):
     """A key file cannot be used: wrong passphrase, damaged, readable by others, or not there."""
 
@@ -214,6 +218,20 @@ class NotLoadedError(RelationError):
         self.relation = relation
         attribute = relation.rpartition(".")[2]
         self.message = f"{relation} is not loaded: `.include({relation})` in the query, or `await record.{attribute}`"
+
+
+@dataclass(eq=False)
+class MigrationPendingError(DebrosError):
+    """A model refuses writes, because a migration of it is not applied."""
+
+    model: str
+    migration: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} cannot be written: the migration {self.migration!r} is pending; "
+            "next: debros migrate, or `await db.migrations.apply()`"
+        )
 
 
 @dataclass(eq=False)

@@ -22,6 +22,10 @@ from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
 from debros.log.manifest import Manifest, manifest_of_user
+from debros.migrations.files import Source
+from debros.migrations.files import load as load_migrations
+from debros.migrations.plans import ProgramPlans, rename_models
+from debros.migrations.runner import Migrations
 from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
@@ -68,7 +72,7 @@ class Debros:
 
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
-        tasks: trio.Nursery,
+        tasks: trio.Nursery, plans: ProgramPlans, classes: Sequence[type[Model]],
     ) -> None:  # fmt: skip
         self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
@@ -96,6 +100,7 @@ class Debros:
         self._map = map
         self._device_of: dict[bytes, Device] = {}
         self._replicas: dict[tuple[str, bytes], Replica] = {}
+        self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
         self._collections = {model.table.schema: Collection(self, model) for model in self.store.models.values()}
 
     # -- what models ask ---------------------------------------------------------------------------------------
@@ -197,7 +202,7 @@ class Debros:
         """
         self._refuse_inside("grant")
         self.store.check_open()
-        await grant(self.store, self._global(), self.device(), self._acting().root, _key(did))
+        await grant(self.store, self.shared, self.device(), self._acting().root, _key(did))
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:
         """Let the entries of a user (by an admin) or of a device (by its user) count no more.
@@ -220,7 +225,7 @@ class Debros:
         ]
         refused: PermissionDeniedError | None = None
         done = False
-        for replica in held or [self._global()]:
+        for replica in held or [self.shared]:
             try:
                 with trio.CancelScope(shield=done):  # in all of these logs, or in none
                     await revoke(self.store, replica, self.device(), self._acting().root, key, keep=keep)
@@ -238,7 +243,9 @@ class Debros:
     def _acting(self) -> Identity:
         return current.context().identity or self.identity
 
-    def _global(self) -> Replica:
+    @property
+    def shared(self) -> Replica:
+        """The log that all users of the application share."""
         return self.store.replica(self._map.shared)
 
     async def owners(self) -> list[str]:
@@ -293,7 +300,7 @@ class Debros:
 @asynccontextmanager
 async def open(
     home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type[Model]] | None = None,
-    identity: Identity | None = None, admins: Sequence[str] = (), open: bool = True,
+    identity: Identity | None = None, admins: Sequence[str] = (), open: bool = True, migrations: Source = (),
     config: Config | Preset | None = None, **settings: Any,
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node in a directory, which is made if it is not there; `":memory:"` keeps everything in memory.
@@ -305,6 +312,7 @@ async def open(
         identity: who writes; if not given, the key kept in the home, made when there is none.
         admins: DIDs who may always write to the global log, and may grant and revoke.
         open: whether anybody may write to the global log.
+        migrations: a package, its name, a folder, or a list; `db.migrations` applies them.
         config: `"development"`, `"production"`, `"testing"`, or a `debros.Config`.
         settings: single settings by name, e.g. `durability="process"`; they outrank all other sources.
 
@@ -315,10 +323,11 @@ async def open(
         StoreLockedError: the home is open already.
         StorageError: the disk refused.
         IdentityError: the key file cannot be used.
+        MigrationError: the migrations contradict each other or the models, or cannot be read.
     """
     async with open_node(
         SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
-        settings=settings,
+        settings=settings, migrations=migrations,
     ) as node:  # fmt: skip
         yield node
 
@@ -328,6 +337,7 @@ async def open_node(
     env: Env, files: Files | None, home: str | os.PathLike[str], *, app: str | None = None,
     models: Iterable[type[Model]] | None = None, identity: Identity | None = None, admins: Sequence[str] = (),
     anybody: bool = True, config: Config | Preset | None = None, settings: Mapping[str, Any] | None = None,
+    migrations: Source = (),
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node in a given world: like `open`, with the environment and the log's files to use."""
     if not os.fspath(home):
@@ -338,8 +348,11 @@ async def open_node(
         None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=Path.cwd()
     )
     classes = tuple(defined_models() if models is None else models)
+    ordered = load_migrations(migrations)
+    rename_models(classes, ordered)
     check_models(classes)
     schemas = [schema_of(model) for model in classes]
+    plans = ProgramPlans(ordered, schemas)
     map = _map(chosen.app, anybody, admins, schemas)
     place = None if in_memory else Home(Path(home))
     try:
@@ -355,15 +368,19 @@ async def open_node(
                 )
             devices.renew(env)  # on disk before the view goes that knows why
 
-        opened = await env.offload(_open_store, env, files, place, chosen, schemas, devices.keys, manifests, renew)
+        opened = await env.offload(
+            _open_store, env, files, place, chosen, schemas, devices.keys, manifests, renew, plans
+        )
         try:
             _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
             if opened.orphaned and who.root is not None:
                 devices.renew(env)
             async with _tasks() as tasks:
-                node = Debros(str(home), env, chosen, opened, who, devices, map, tasks)
+                node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes)
                 current.open_nodes.append(node)
                 try:
+                    if chosen.auto_migrate:
+                        await node.migrations.apply()
                     yield node
                 finally:
                     current.open_nodes.remove(node)
@@ -390,7 +407,7 @@ async def _tasks() -> AsyncIterator[trio.Nursery]:
 
 def _open_store(
     env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes],
-    manifests: Sequence[Manifest], on_lost: Callable[[], None],
+    manifests: Sequence[Manifest], on_lost: Callable[[], None], plans: ProgramPlans,
 ) -> Opened:  # fmt: skip
     return open_store(
         env,
@@ -406,6 +423,7 @@ def _open_store(
         max_segment=config.max_segment_bytes,
         manifests=manifests,
         on_lost=on_lost,
+        plans=plans if plans.migrations else None,
     )
 
 

@@ -6,6 +6,9 @@ model, the field and the cure. What needs other models waits for `linking`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from debros.errors import ModelError, did_you_mean
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from debros.models.options import Options
 
 
-def build(cls: Any, options: Options) -> None:
-    """Give a model class its schema, shape and subject.
+def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Give a model class its schema, shape and subject. `wires`: stored names of fields that migrations renamed.
 
     Raises:
         ModelError: the declaration is wrong.
@@ -44,6 +47,7 @@ def build(cls: Any, options: Options) -> None:
     ]
     if options.keeps_extra:
         specs.append(FieldSpec(EXTRA, EXTRA, types[EXTRA].codec, expose=False, has_default=True, default={}))
+    specs = [replace(spec, wire=wires[spec.name]) if spec.name in wires else spec for spec in specs]
     _check_differ(cls, [(spec.name, spec.wire) for spec in specs])
     _check_derived(cls, specs, options)
     computed_types = {
@@ -71,6 +75,7 @@ def build(cls: Any, options: Options) -> None:
         indexes=_indexes(cls, specs, [spec.name for spec in computed if spec.index], options),
         relations=tuple(relation.spec for relation in relations.values()),
     )
+    cls.__options__ = options
     cls.__schema__ = schema
     cls.__shape__ = Shape(cls, options, types, computed_types, declarations, relations, validator, rechecker)
     cls.__subject__ = ModelSubject(cls)

@@ -29,7 +29,7 @@ def computed_spec(cls: Any, computed: Computed[Any], info: TypeInfo, fields: Seq
         index=computed.index,
         expose=computed.expose,
         function=_over_wire_values(cls, method, info, fields),
-        version=hashlib.sha256(repr(_body(code)).encode()).hexdigest()[:16],
+        version=hashlib.sha256(repr(body_of(code)).encode()).hexdigest()[:16],
     )
 
 
@@ -57,7 +57,7 @@ def _over_wire_values(
     return function
 
 
-def _body(code: CodeType) -> tuple[object, ...]:
+def body_of(code: CodeType) -> tuple[object, ...]:
     """What a function does, without where it stands: changes when its body does."""
-    constants = [_body(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    constants = [body_of(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
     return (code.co_code, constants, code.co_names, code.co_varnames)

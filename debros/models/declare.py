@@ -38,6 +38,7 @@ class ModelMeta(type):
     __own__: dict[str, Declared]
     __declared__: dict[str, Declared]  # with those of parents
     __hooks__: Mapping[hooks.HookEvent, tuple[hooks.Hook, ...]]
+    __options__: Options  # of `@model` classes
     __schema__: Schema  # of `@model` classes; abstract ones have None
     __shape__: Shape
     __subject__: ModelSubject

@@ -19,6 +19,7 @@ from debros.blocks.recovery import Finding
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
+from debros.replica.lifting import NoPlans, Plans
 from debros.replica.replay import Replay
 from debros.replica.store import Store, behind
 from debros.replica.tables import Table
@@ -41,7 +42,7 @@ def open_store(
     env: Env, files: Files, log_path: str, view_path: str, schemas: Iterable[Schema], *,
     prepare: Prepare, own_keys: frozenset[bytes], durable: bool = True, flush_rows: int = 500, row_cache: int = 10_000,
     max_segment: int = MAX_SEGMENT, manifests: Iterable[Manifest] = (), on_lost: Callable[[], None] = lambda: None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None, plans: Plans | None = None,
 ) -> Opened:  # fmt: skip
     """Open the log and view of a home. Blocking.
 
@@ -62,6 +63,7 @@ def open_store(
         on_lost: called before a view is given up that knows of entries which the log lacks; from then on the home must
             write with a new device key. What it raises goes to the caller, and the view stays.
         progress: called with the number of entries replayed so far.
+        plans: the migrations that the program knows.
 
     Raises:
         StorageError: the disk refused.
@@ -90,6 +92,7 @@ def open_store(
             store.applied = applied
             stale = _attach(store, schemas)
             store.effects.link()
+            store.lifts.begin(NoPlans() if plans is None else plans, stale)
             replay = Replay(store, own_keys, manifests, progress)
             if stale:
                 replay.project_again(stale, applied)

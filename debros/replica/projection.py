@@ -8,17 +8,19 @@ left out whole. Values beyond declared bounds show and are flagged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from debros.blocks import dagcbor
 from debros.replica.cells import Document
+from debros.replica.lifting import ABSENT, Lift
 from debros.replica.tables import (
     DELETED,
     OUT_OF_BOUNDS,
     OVERFLOW,
     REWRITTEN,
+    UNLIFTED,
     UNREADABLE,
     WRONG_ID,
     Row,
@@ -60,6 +62,7 @@ class Projection:
     def __init__(self, table: Table, dump: Callable[[Document, set[str]], bytes]) -> None:
         self._table = table
         self._dump = dump
+        self.lifts: Mapping[int, Lift] = {}  # by log: what migrations make of older documents
         schema = table.schema
         self._fields = [_shown(spec) for spec in schema.fields]
         registers = [field for field in self._fields if field.merge == "lww"]
@@ -94,7 +97,7 @@ class Projection:
 
         The same row as `created` makes of the change that was written: validation has found the values good.
         """
-        if self._inexact:
+        if self._inexact or (self.lifts and self.would_lift(log, version)):
             return None
         row = [id, *wires]
         flags = 0
@@ -112,6 +115,8 @@ class Projection:
     ) -> Row | None:
         """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
         put = change.get("put", _NOTHING)
+        if self.lifts and self.would_lift(log, version):
+            return None
         if change.get("live") is not True or "rem" in change or len(put) != len(self._wires) or version not in INT64:
             return None
         try:
@@ -137,6 +142,11 @@ class Projection:
         hidden = 0 if self._id_is_good(id) else WRONG_ID
         row = [id, *self._arranged(values), doc, log, hidden, flags, e, clock, e, clock, by, version, None]
         return tuple(row) if self._plain else self._finish(row)
+
+    def would_lift(self, log: int, version: int) -> bool:
+        """Whether a document all of which was written under this version shows otherwise than it is stored."""
+        lift = self.lifts.get(log)
+        return lift is not None and not lift.below <= version < lift.above
 
     def _learn(self, kinds: tuple[type, ...], values: list[Any]) -> bool:
         """Check values one by one; remember the combination of their types when it is good."""
@@ -188,10 +198,21 @@ class Projection:
         if not self._id_is_good(id):
             hidden |= WRONG_ID
         flags = REWRITTEN if self._append_only and document.count > 1 else 0
+        lifted: Mapping[str, Any] = _NOTHING
+        if self.lifts and (lift := self.lifts.get(log)) is not None:
+            lifted, whole = lift(id, document)
+            flags |= 0 if whole else UNLIFTED
         shown: set[str] = set()
         row: list[Any] = [id]
         for field in self._fields:
-            value, exact, flag = _value(field, document) if field.wire not in masked else (None, False, 0)
+            if field.wire in masked:
+                value, exact, flag = None, False, 0
+            elif field.wire in lifted:
+                value, exact, flag = lifted[field.wire], False, 0
+                if value is ABSENT:
+                    value = field.missing
+            else:
+                value, exact, flag = _value(field, document)
             flags |= flag
             if exact and field.merge == "lww":
                 shown.add(field.wire)

@@ -22,6 +22,7 @@ from debros.log.rights import may_write
 from debros.replica.cells import Document
 from debros.replica.cuts import Rights
 from debros.replica.entries import EntryRow
+from debros.replica.lifting import MODEL as MIGRATIONS
 from debros.replica.tables import Row
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ class Replica:
                 self.show(model, change.row, None, checked=True)
             elif not may_write(change.id, entry.user, self.manifest):
                 self.skipped += 1
+            elif change.model == MIGRATIONS:
+                self._store.lifts.note(self, change, entry)
             elif model is None:
                 self._store.note_unknown(change.model)
             elif model.table.schema.scope == self.manifest.scope:

@@ -22,6 +22,7 @@ from debros.log.clock import NONE
 from debros.log.manifest import Manifest, parse
 from debros.replica.effects import Effects
 from debros.replica.entries import Entries, EntryRow, Keys
+from debros.replica.lifting import Lifts
 from debros.replica.projection import Projection
 from debros.replica.reading import Reader
 from debros.replica.replica import Change, Replica, Staged, Tip
@@ -124,6 +125,7 @@ class Store:
         self.by_number: dict[int, Replica] = {}
         self.applied = 0  # position up to which the log is admitted
         self.effects = Effects(self)
+        self.lifts = Lifts(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self._salts: Iterator[bytes] = iter(())
@@ -177,6 +179,7 @@ class Store:
         if found is None:
             found = self._take(Replica(self, len(self.by_number) + 1, manifest, set(), NONE))
             found.changed = True
+            self.lifts.take(found)
         return found
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -272,7 +275,7 @@ class Store:
         self.announce(admitted)
         if group.staged:
             self.applied = behind(positions[group.slots[-1] + 1], len(group.staged[-1].header))
-        if self.cut:
+        if self.cut or self.lifts.changed:
             self.flush_if_full()  # before anybody takes a result
 
     def announce(self, admitted: Sequence[Admitted]) -> None:
@@ -300,7 +303,7 @@ class Store:
     def is_full(self) -> bool:
         """Whether enough waits in memory to be moved into the view, or a cut that rows in memory do not show."""
         full = self.entries.pending() >= self._flush_rows or self.view.pending_rows >= 4 * self._flush_rows
-        return full or bool(self.cut)
+        return full or bool(self.cut) or self.lifts.changed
 
     # -- the view ----------------------------------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ class Store:
         if self._broken:
             raise StorageError(self._broken)
         view, entries = self.view, self.entries
-        if not entries.pending() and not view.pending_rows and not self.effects.unsettled:
+        if not (entries.pending() or view.pending_rows or self.effects.unsettled or self.lifts.changed):
             return
         with view.transaction():
             entries.drain()  # numbers new keys, so it comes first
@@ -322,6 +325,7 @@ class Store:
             if self.cut:
                 for replica in self.cut:
                     replica.rights.reconsider()
+                    self.lifts.reconsider(replica)
                 entries.drain_void()
                 view.drain()
             for replica in self.by_number.values():
@@ -340,6 +344,9 @@ class Store:
                 view.db.executemany("INSERT OR IGNORE INTO acts VALUES (?, ?)", self._new_acts)
             for name in sorted(self._new_unknown):
                 view.db.execute("REPLACE INTO models VALUES (?, '')", (name,))
+            if self.lifts.changed:
+                self.lifts.drain()
+                self.lifts.settle()
             last = entries.by_number(entries.next_e - 1)
             view.set_meta("applied", self.applied)
             view.set_meta("last", last.header)
@@ -354,6 +361,8 @@ class Store:
             model.rows.cache.pop(place, None)
             model.rows.revision += 1
         self.effects.forget()
+        if self.lifts.changed:
+            self.lifts.forget()
         view.settle()
         entries.settle()
         self.keys.settle()

@@ -31,6 +31,7 @@ OUT_OF_BOUNDS: Final = 1  # a merged or foreign value beyond the declared bounds
 NOT_UNIQUE: Final = 2  # another record claimed a unique value earlier
 REWRITTEN: Final = 4  # a record of an append-only store that more than one entry wrote
 OVERFLOW: Final = 8  # a counter beyond 64 bits, shown as the nearest bound
+UNLIFTED: Final = 16  # a migration's function failed on it, so it shows as it is stored
 
 HIDDEN_BUT_LIVE: Final = f'("_hidden" & {DELETED}) = 0 AND "_hidden" != 0'  # what no other index holds
 

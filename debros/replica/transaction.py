@@ -44,6 +44,7 @@ class Transaction:
         self.settled: list[Callable[[], None]] = []  # records take their final rows, right after the commit
         self.after_commit: list[Callable[[], Awaitable[None]]] = []  # after-hooks
         self.on_rollback: list[Callable[[], None]] = []  # records get their unsaved state back
+        self.notes: list[tuple[Replica, Change]] = []  # changes of debros's own models that go along
         self.weight = 0
         self.done = False
         self.error: BaseException | None = None
@@ -209,7 +210,7 @@ class Transaction:
         self.ended = True
         if self.is_doomed:
             raise TransactionError("savepoints of two tasks overlapped, so nothing was written")
-        if self._changes:
+        if self._changes or self.notes:
             await self._store.run_exclusively(self)
         for settle in self.settled:
             settle()
@@ -231,6 +232,10 @@ class Transaction:
             plan = plans.setdefault(log, Plan(replica, [], []))
             makes = store.view.row(store.models[name].rows, log, id) is None
             change = Change(name, version, id, value, makes)
+            plan.changes.append(change)
+            plan.encoded.append(encoded(change))
+        for replica, change in self.notes:
+            plan = plans.setdefault(replica.n, Plan(replica, [], []))
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
         parts = [part for plan in plans.values() for part in parts_of(plan, parts=False)]

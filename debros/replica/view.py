@@ -23,7 +23,7 @@ from debros.errors import ClosedError, ModelError, StorageError
 from debros.replica.tables import Row, Table, quoted
 
 MEMORY: Final = ":memory:"
-FORMAT: Final = 1  # of the view's own tables; another number means: rebuild
+FORMAT: Final = 2  # of the view's own tables; another number means: rebuild
 Prepare = Callable[[apsw.Connection], None]  # puts the SQL functions on a connection that queries use
 
 _SYSTEM: Final = (
@@ -38,6 +38,7 @@ _SYSTEM: Final = (
     # the newest entry of each key in each log, by the key's own count
     "CREATE TABLE tips (log INTEGER, author INTEGER, e INTEGER, PRIMARY KEY (log, author)) WITHOUT ROWID",
     "CREATE TABLE acts (e INTEGER PRIMARY KEY, log INTEGER)",
+    "CREATE TABLE migrations (e INTEGER PRIMARY KEY, log INTEGER)",
     # children that a deleted target hides, or whose key it nulls: link "Post.author", the target's id, the child
     "CREATE TABLE effects (link TEXT, target TEXT, model TEXT, log INTEGER, id TEXT,"
     " PRIMARY KEY (link, target, log, id)) WITHOUT ROWID",

@@ -95,6 +95,8 @@ class Collection:
                 nothing is written.
         """
         replica, model = self._replica(), self._model
+        if self._store.lifts.guards:
+            self._store.lifts.check(model, replica)
         items = [Item(replica, model, draft) for draft in drafts]
         transaction = self._inside()
         if transaction is not None:

@@ -1,0 +1,275 @@
+"""The lift: how a document shows under the migrations that are applied, whatever version its cells were written under.
+
+A pure function of the document's cells and of which migrations are applied or were rolled back. For each applied
+migration that is newer than a cell, `up` runs on the row and gives the value of just those fields whose cell is older or
+missing; for each one that was rolled back, `down` gives those whose cell is not older. Counters, merged sets and
+kept values are never lifted, but functions see them. Cells and log stay as they were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from debros.blocks import dagcbor
+from debros.migrations.operations import AddField, RenameField, Row
+from debros.migrations.stages import Stage, Step, python_value
+from debros.replica.cells import Document
+from debros.replica.lifting import ABSENT
+from debros.schema import FieldSpec, Schema
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NONE: Final[frozenset[str]] = frozenset()
+_NEVER: Final = 2**63
+_INT64: Final = range(-(2**63), 2**63)
+
+
+class Lifter:
+    """The lift of one model, for one set of applied migrations."""
+
+    def __init__(self, schema: Schema, steps: Sequence[Step], applied: frozenset[str], undone: frozenset[str]) -> None:
+        """Compile the lift.
+
+        Args:
+            schema: the model's declaration.
+            steps: all that its migrations do to it, oldest first.
+            applied: names of those that are applied.
+            undone: names of those that were applied and rolled back.
+        """
+        self._schema = schema
+        self._ups = [step for step in steps if step.migration.name in applied]
+        self._downs = [step for step in steps if step.migration.name in undone]
+        self.below = max((step.migration.number for step in self._ups), default=0)
+        self.above = min((step.migration.number for step in self._downs), default=_NEVER)
+        self.fingerprint = repr(
+            [[step.migration.name, step.migration.digest()] for step in self._ups]
+            + ["down", *([step.migration.name, step.migration.digest()] for step in self._downs)]
+        )
+        self._has_times = any(
+            isinstance(op, AddField) and op.make is not None
+            for step in (*self._ups, *self._downs)
+            for op in step.operations
+        )
+        self._readers = [_Reader(schema, step.before) for step in self._ups]
+        self._down_reader = _Reader(schema, self._downs[-1].after) if self._downs else None
+
+    def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
+        """Return wire values to show instead of the cells', by stored name, and whether every step could be done.
+
+        `ABSENT` is no value. A document for which a function raises, or returns what is no value of the field, shows as
+        it is stored: what one writer wrote must not keep others from reading.
+        """
+        registers = document.registers
+        versions = [register[2] for register in registers.values()]
+        if not versions:
+            versions = [document.newest[2]] if document.newest is not None else []
+        if not versions or (min(versions) >= self.below and max(versions) < self.above):
+            return _NOTHING, True
+        try:
+            return self._lifted(id, document, min(versions), max(versions)), True
+        except Exception:  # whatever the program's functions raise: a row must not depend on it
+            return _NOTHING, False
+
+    def explain(self, id: str, document: Document) -> Mapping[str, Any]:
+        """Like a call, but raise what a function raises."""
+        versions = [register[2] for register in document.registers.values()]
+        if not versions:
+            versions = [document.newest[2]] if document.newest is not None else [_NEVER]
+        return self._lifted(id, document, min(versions), max(versions))
+
+    def _lifted(self, id: str, document: Document, oldest: int, newest: int) -> Mapping[str, Any]:
+        stage: Stage
+        ages: dict[str, int] = {wire: register[2] for wire, register in document.registers.items()}
+        if newest >= self.above and self._down_reader is not None:
+            row, late, given = self._down_reader.read(id, document, self._has_times)
+            stage = self._downs[-1].after
+            for step in reversed(self._downs):
+                number = step.migration.number
+                if newest >= number:
+                    row = _lowered(step, row, late, ages, number)
+                stage = step.before
+            ages = {wire: min(age, self.above - 1) for wire, age in ages.items()}
+            if oldest < self.below:
+                row, late = _restaged(row, late, stage, self._ups[self._first(oldest)].before)
+        else:
+            row, late, given = self._readers[self._first(oldest)].read(id, document, self._has_times)
+            stage = self._ups[-1].after
+        if oldest < self.below:
+            is_mixed = newest >= self._ups[0].migration.number
+            for step in self._ups[self._first(oldest) :]:
+                row = _raised(step, row, late, ages, step.migration.number, is_mixed=is_mixed)
+            stage = self._ups[-1].after
+        return self._overrides(row, stage, given, ages)
+
+    def _first(self, oldest: int) -> int:
+        return next(n for n, step in enumerate(self._ups) if step.migration.number > oldest)
+
+    def _overrides(self, row: Row, stage: Stage, given: Row, cells: Mapping[str, int]) -> Mapping[str, Any]:
+        """Return what differs from the cells, by stored name, as wire values."""
+        found: dict[str, Any] = {}
+        for name, slot in stage.items():
+            spec = slot.cell.spec
+            if spec is None or spec.merge != "lww":
+                continue
+            wire = spec.wire
+            if name not in row:
+                if wire in cells:
+                    found[wire] = ABSENT
+            elif wire not in given or row[name] is not given[wire]:
+                try:
+                    found[wire] = _wire_value(self._schema, spec, row[name])
+                except ValueError:
+                    if not self._downs:
+                        raise
+                    continue  # lowered to what this newer declaration cannot show: it shows as it is stored
+        if self._downs:  # fields that there were not before what was rolled back
+            shown = {slot.cell.wire for slot in stage.values()}
+            later = {slot.cell.wire for slot in self._downs[-1].after.values() if slot.cell.spec is not None}
+            for missing in later - shown:
+                if missing is not None and missing in cells:
+                    found[missing] = ABSENT
+        return found
+
+
+class _Reader:
+    """Makes the row of a document at one stage."""
+
+    def __init__(self, schema: Schema, stage: Stage) -> None:
+        self._schema = schema
+        self._fields = [
+            (name, slot.cell.wire, None if slot.codec is None or slot.codec.from_wire is None else slot)
+            for name, slot in stage.items()
+            if slot.cell.spec is None or slot.cell.spec.merge == "lww"
+        ]
+        self._merged = [
+            (name, slot.cell.spec, slot)
+            for name, slot in stage.items()
+            if slot.cell.spec is not None and slot.cell.spec.merge != "lww"
+        ]
+        known = {slot.cell.wire for slot in stage.values()}
+        self._later = [spec for spec in schema.fields if spec.merge == "lww" and spec.wire not in known]
+        self._defaults: Row = {
+            name: _default(slot.cell.spec)
+            for name, slot in stage.items()
+            if slot.cell.spec is not None and slot.cell.spec.merge == "lww"
+            and (slot.cell.spec.has_default or slot.cell.spec.nullable)
+        }  # fmt: skip
+
+    def read(self, id: str, document: Document, with_times: bool) -> tuple[Row, Row, Row]:
+        """Return the row, the values of fields that are added later, and what the row's registers were, by stored name."""
+        registers = document.registers
+        row: Row = {"id": id}
+        given: Row = {}
+        for name, wire, slot in self._fields:
+            register = registers.get(wire)  # type: ignore[arg-type]  # every cell has a stored name by now
+            if register is not None:
+                value = register[3]
+                if slot is not None and value is not None:
+                    value = python_value(slot, value)
+                row[name] = given[wire] = value  # type: ignore[index]  # as above
+            elif name in self._defaults:
+                row[name] = given[wire] = self._defaults[name]  # type: ignore[index]  # as above
+        for name, spec, slot in self._merged:
+            row[name] = python_value(slot, merged_value(document, spec))
+        late: Row = {}
+        for spec in self._later:
+            register = registers.get(spec.wire)
+            if register is not None:
+                wire_value = register[3]
+                good = wire_value is not None and spec.codec.from_wire is not None and spec.codec.accepts(wire_value)
+                value = spec.codec.from_wire(wire_value) if good and spec.codec.from_wire is not None else wire_value
+                late[spec.name] = given[spec.wire] = value
+        if with_times:
+            row["_created_at"] = _time(document.born)
+            row["_updated_at"] = _time(document.newest)
+        return row, late, given
+
+
+def merged_value(document: Document, spec: FieldSpec) -> Any:
+    """Return what a counter, a merged set or a kept field shows, as a wire value."""
+    wire = spec.wire
+    if spec.merge == "counter":
+        return min(max(document.sums.get(wire, 0), _INT64.start), _INT64.stop - 1)
+    if spec.merge == "set":
+        cell = document.elements.get(wire)
+        return [dagcbor.decode(encoded) for encoded in sorted(cell.living)] if cell else []
+    kept = document.kept.get(wire)
+    values = kept.values() if kept else []
+    return values[0][1] if values else spec.default
+
+
+def _raised(step: Step, row: Row, late: Row, ages: Mapping[str, int], number: int, *, is_mixed: bool) -> Row:
+    if not is_mixed:
+        for operation in step.operations:
+            row = operation.up(row, _NONE, late)
+        return row
+    names = _Names(step.before, step.after, {wire for wire, age in ages.items() if age >= number})
+    for operation in step.operations:
+        row = operation.up(row, names.fixed(), late)
+        if isinstance(operation, RenameField):
+            names.rename(operation.old, operation.new)
+    return row
+
+
+def _lowered(step: Step, row: Row, late: Row, ages: Mapping[str, int], number: int) -> Row:
+    names = _Names(step.after, step.before, {wire for wire, age in ages.items() if age < number})
+    for operation in reversed(step.operations):
+        row = operation.down(row, names.fixed(), late)
+        if isinstance(operation, RenameField):
+            names.rename(operation.new, operation.old)
+    return row
+
+
+class _Names:
+    """What the fields with these cells are called while a step goes on."""
+
+    def __init__(self, start: Stage, end: Stage, wires: set[str]) -> None:
+        self._names = {name for stage in (end, start) for name, slot in stage.items() if slot.cell.wire in wires}
+
+    def fixed(self) -> frozenset[str]:
+        return frozenset(self._names)
+
+    def rename(self, old: str, new: str) -> None:
+        if old in self._names:
+            self._names.discard(old)
+            self._names.add(new)
+
+
+def _restaged(row: Row, late: Row, here: Stage, there: Stage) -> tuple[Row, Row]:
+    """Return a row under the names that its cells have at an earlier stage."""
+    names = {slot.cell: name for name, slot in there.items()}
+    moved: Row = {name: value for name, value in row.items() if name.startswith("_") or name == "id"}
+    for name, slot in here.items():
+        if name in row:
+            if slot.cell in names:
+                moved[names[slot.cell]] = row[name]
+            else:
+                late[name] = row[name]
+    return moved, late
+
+
+def _wire_value(schema: Schema, spec: FieldSpec, value: Any) -> Any:
+    if value is None:
+        if not spec.nullable:
+            raise ValueError(f"{schema.name}.{spec.name} is None, and may not be")
+        return None
+    if not spec.codec.is_operand(value):
+        raise ValueError(f"{schema.name}.{spec.name} is {value!r}, no {spec.codec.name}")
+    wire = value if spec.codec.to_wire is None else spec.codec.to_wire(value)
+    if not spec.codec.accepts(wire):
+        raise ValueError(f"{schema.name}.{spec.name} is {value!r}, which cannot be stored as {spec.codec.name}")
+    return wire
+
+
+def _default(spec: FieldSpec) -> Any:
+    if not spec.has_default or spec.default is None or spec.codec.from_wire is None:
+        return spec.default if spec.has_default else None
+    return spec.codec.from_wire(spec.default)
+
+
+def _time(stamp: tuple[Any, ...] | None) -> datetime | None:
+    return None if stamp is None else _EPOCH + timedelta(milliseconds=stamp[0] >> 16)
+
+
+_NOTHING: Final[Mapping[str, Any]] = {}

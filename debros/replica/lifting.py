@@ -1,0 +1,425 @@
+"""Which migrations are in effect in which log, and the rows that follow from it.
+
+Applied migrations are documents of the model `_migrations` in the log of their scope: the shared one, or a user's own.
+So peers that have the same entries agree on what is applied, and whoever has the migrations' code shows the same
+rows. The entries are few: they are read from the log and folded when a home is opened.
+
+Rows are projected anew in the flush that brings such an entry, so a view on disk is always the fold of a prefix of the
+log; what a view's rows are lifted by is written down in that transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from debros.errors import MigrationPendingError
+from debros.log.manifest import Manifest
+from debros.replica.cells import Document
+from debros.replica.entries import EntryRow
+from debros.replica.tables import DELETED, NOT_UNIQUE, TARGET_GONE, Row, quoted
+
+if TYPE_CHECKING:
+    from debros.replica.replica import Change, Replica
+    from debros.replica.store import Admitted, Model, Store
+
+MODEL: Final = "_migrations"
+ADMINS_ONLY: Final = "~admin"
+APPLIED: Final = "applied"
+RUNNING: Final = "running"  # in effect, and something of it is still to be written or checked
+ROLLED_BACK: Final = "rolled back"
+ABSENT: Final = object()
+BATCH: Final = 500  # rows in memory at a time
+
+_migrating: ContextVar[bool] = ContextVar("debros_migrating", default=False)
+
+
+class Record(NamedTuple):
+    """What a log says of one migration."""
+
+    name: str
+    version: int
+    state: str
+    done: int  # operations that write entries, of which all is written
+    after: str  # id of the last record that the one in progress has copied
+    records: int  # that it concerned where it was applied
+    e: int  # number of the entry that said so last
+
+
+class Lift(Protocol):
+    """How documents of one model show. Documents whose versions are all at least `below`, and less than `above`, as is."""
+
+    below: int
+    above: int
+    fingerprint: str
+
+    def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
+        """Return values to show instead of the cells', by stored name (`ABSENT`: none), and whether all could be done."""
+        ...
+
+
+class Plans(Protocol):
+    """The migrations that a program knows."""
+
+    def lift(self, model: str, records: Mapping[str, Record]) -> Lift | None:
+        """Return the lift of a model where the log says this, `None` if there is nothing to lift."""
+        ...
+
+    def unapplied(self, model: str, records: Mapping[str, Record]) -> Sequence[tuple[str, int, bool]]:
+        """Return (name, version, always) of what is not applied; `always`: pending whatever documents there are."""
+        ...
+
+
+class NoPlans:
+    """A program without migrations."""
+
+    def lift(self, model: str, records: Mapping[str, Record]) -> Lift | None:
+        return None
+
+    def unapplied(self, model: str, records: Mapping[str, Record]) -> Sequence[tuple[str, int, bool]]:
+        return ()
+
+
+class Lifts:
+    """The migrations in effect in one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.plans: Plans = NoPlans()
+        self.guards = False  # whether any model may have to refuse writes
+        self._all: dict[int, dict[tuple[int, str], Change]] = {}  # log -> (entry, id) -> change, void ones too
+        self._new: list[tuple[int, int]] = []  # (e, log), not yet in the view
+        self._records: dict[int, dict[str, Record]] = {}  # by log, as of the entries folded
+        self._blocked: dict[tuple[str, int], str] = {}  # (model, log) -> the pending migration, or ""
+        self.changed = False  # what is in effect may differ from what rows in the file show
+        self._shown: dict[str, dict[int, str]] = {}  # model -> log -> fingerprint of what its rows are lifted by
+        self._next: dict[str, dict[int, str]] = {}  # what `_shown` becomes when the flush is committed
+        self._moved: list[Model] = []  # whose rows in memory are stale then
+        self.made: dict[str, Collection[int]] = {}  # model -> logs whose lifted rows wait in a table beside it
+
+    # -- opening ---------------------------------------------------------------------------------------------
+
+    def begin(self, plans: Plans, fresh: Iterable[str]) -> None:
+        """Take up what the log says; models in `fresh` have no rows yet."""
+        store = self._store
+        self.plans = plans
+        self.guards = not isinstance(plans, NoPlans)
+        for e, log in store.view.read("SELECT e, log FROM migrations ORDER BY e", ()):
+            entry = store.entries.by_number(e)
+            for change in store.changes_of(entry):
+                if change.model == MODEL:
+                    self._take(log, entry, change)
+        shown = json.loads(store.view.meta("lifts") or "{}")
+        self._shown = {name: {int(log): told for log, told in logs.items()} for name, logs in shown.items()}
+        for name in fresh:
+            self._shown[name] = self._wanted(store.models[name])
+        for model in store.models.values():
+            self._set(model)
+        self.changed = bool(self._all) and any(name in self._shown for name in fresh)
+        self.changed |= any(self._differs(model) for model in store.models.values())
+        if self.guards:
+            store.on_admitted.append(self._hear)
+
+    # -- the log ---------------------------------------------------------------------------------------------
+
+    def note(self, replica: Replica, change: Change, entry: EntryRow) -> None:
+        """Take an admitted change of `_migrations` in; rows follow with the next flush."""
+        self._take(replica.n, entry, change)
+        self._new.append((entry.e, replica.n))
+        self.changed = True
+
+    def reconsider(self, replica: Replica) -> None:
+        """Fold a log's migrations again: entries became void, or count again."""
+        if self._records.pop(replica.n, None) is not None:
+            self.changed = True
+            self._blocked.clear()
+
+    def _take(self, log: int, entry: EntryRow, change: Change) -> None:
+        self._all.setdefault(log, {})[entry.e, change.id] = change
+        self._records.pop(log, None)
+        self._blocked.clear()
+
+    def take(self, replica: Replica) -> None:
+        """Notice a log that is new here: a shard's rows follow the migrations of its scope's log."""
+        if self._all and replica.manifest.part:
+            self.changed = True
+
+    def records(self, log: int) -> Mapping[str, Record]:
+        """Return what a log says of migrations, by name."""
+        found = self._records.get(log)
+        if found is None:
+            found = self._records[log] = self._folded(log)
+        return found
+
+    def _folded(self, log: int) -> dict[str, Record]:
+        store = self._store
+        documents: dict[str, Document] = {}
+        for (e, id), change in self._all.get(log, {}).items():
+            entry = store.entries.by_number(e)
+            if not entry.void:
+                document = documents.get(id) or documents.setdefault(id, Document(store.entries.digest_of))
+                document.merge(change.value, entry.clock, e, change.version)
+        manifest = store.by_number[log].manifest
+        found = (_record(id, document, manifest) for id, document in documents.items())
+        return {record.name: record for record in found if record is not None}
+
+    def entries(self, log: int) -> list[tuple[EntryRow, Change]]:
+        """Return every entry that speaks of migrations in a log, void ones too, oldest first."""
+        found = [(self._store.entries.by_number(e), change) for (e, _), change in self._all.get(log, {}).items()]
+        return sorted(found, key=lambda pair: (pair[0].clock, pair[0].digest))
+
+    def home_of(self, replica: Replica) -> int:
+        """Return the number of the log whose migrations count for the rows of a log: a shard's are in its scope's log."""
+        manifest = replica.manifest
+        if not manifest.part:
+            return replica.n
+        return self._store.replica(replace(manifest, part=None)).n
+
+    # -- what is in effect -------------------------------------------------------------------------------------
+
+    def _wanted(self, model: Model) -> dict[int, str]:
+        """Return what the rows of a model should be lifted by, by log."""
+        return {log: lift.fingerprint for log, lift in self.lifts_of(model).items()}
+
+    def lifts_of(self, model: Model) -> dict[int, Lift]:
+        """Return the lift of a model in each log that has one."""
+        found: dict[int, Lift] = {}
+        if not self._all:
+            return found
+        for replica in list(self._store.by_number.values()):
+            if replica.manifest.scope == model.table.schema.scope and (home := self.home_of(replica)) in self._all:
+                lift = self.plans.lift(model.table.schema.name, self.records(home))
+                if lift is not None:
+                    found[replica.n] = lift
+        return found
+
+    def _set(self, model: Model) -> None:
+        model.projection.lifts = self.lifts_of(model)
+
+    def _differs(self, model: Model) -> list[int]:
+        """Return the logs whose rows in the file are lifted otherwise than they should be."""
+        shown, wanted = self._shown.get(model.table.schema.name, {}), self._wanted(model)
+        return [log for log in sorted(shown.keys() | wanted.keys()) if shown.get(log) != wanted.get(log)]
+
+    # -- in the flush --------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Write which entries speak of migrations, within the flush's transaction."""
+        if self._new:
+            self._store.view.db.executemany("INSERT OR IGNORE INTO migrations VALUES (?, ?)", self._new)
+
+    def settle(self) -> None:
+        """Bring all rows in the file in line with what is in effect, within the flush's transaction."""
+        self._next, self._moved = dict(self._shown), []
+        for name, model in self._store.models.items():
+            logs = self._differs(model)
+            if not logs:
+                continue
+            self._set(model)
+            made = self.made.pop(name, None)
+            if made is not None and set(logs) <= set(made):
+                self._take_made(model)
+            else:
+                for _ in project_again(self._store, model, logs, in_place(self._store, model)):
+                    pass
+            self._next[name] = self._wanted(model)
+            self._moved.append(model)
+        self._store.view.set_meta("lifts", json.dumps(self._next))
+
+    def forget(self) -> None:
+        """Forget what is settled: the transaction is committed, and rows in memory are older than the file's."""
+        self._new, self._shown = [], self._next
+        self.changed = False
+        for model in self._moved:
+            model.rows.pending.clear()
+            model.rows.cache.clear()
+            model.rows.revision += 1
+
+    def _take_made(self, model: Model) -> None:
+        view, table = self._store.view, model.table
+        aside = quoted(beside(model))
+        listed = ", ".join(map(quoted, table.columns))
+        if model.rows.linked or model.claims.indexes:
+            for row, before in _pairs(self._store, model, aside):
+                _note(self._store, model, row, before)
+        view.db.execute(
+            f'INSERT OR IGNORE INTO {model.rows.touch} SELECT a."_doc", a."_e" FROM {quoted(table.name)} a'
+            f' JOIN {aside} b ON a."_doc" = b."_doc" WHERE a."_state" IS NULL'
+        )
+        view.db.execute(f"REPLACE INTO {quoted(table.name)} ({listed}) SELECT {listed} FROM {aside}")
+        view.db.execute(f"DROP TABLE {aside}")
+
+    # -- refusing writes -----------------------------------------------------------------------------------------
+
+    def check(self, model: Model, replica: Replica) -> None:
+        """Raise `MigrationPendingError` if a migration of a model is pending in a log, but for the migration itself."""
+        pending = self.pending(model, replica)
+        if pending and not _migrating.get():
+            raise MigrationPendingError(model.table.schema.name, pending)
+
+    def pending(self, model: Model, replica: Replica) -> str:
+        """Return the name of the first migration of a model that is pending in a log, or nothing.
+
+        One that was never applied hinders nobody where there is no document that was last written under an older version.
+        """
+        place = (model.table.schema.name, replica.n)
+        found = self._blocked.get(place)
+        if found is None:
+            found = ""
+            for name, version, always in self.plans.unapplied(place[0], self.records(self.home_of(replica))):
+                if always or has_older(self._store, model, replica.n, version):
+                    found = name
+                    break
+            self._blocked[place] = found
+        return found
+
+    def _hear(self, admitted: Sequence[Admitted]) -> None:
+        for one in admitted:
+            if one.origin == "remote":
+                for change in one.changes:
+                    self._blocked.pop((change.model, one.replica.n), None)
+
+
+@contextmanager
+def migrating() -> Iterator[None]:
+    """Let writes of this task through that a pending migration refuses: they are the migration's own."""
+    token = _migrating.set(True)
+    try:
+        yield
+    finally:
+        _migrating.reset(token)
+
+
+def has_older(store: Store, model: Model, log: int, version: int) -> bool:
+    """Whether a living document of a log was last written under an older version of its model."""
+    table = model.table
+    for (place_log, _), row in model.rows.pending.items():
+        if place_log == log and row[table.v_at] < version and not row[table.hidden_at] & DELETED:
+            return True
+    found = f'SELECT 1 FROM {quoted(table.name)} WHERE "_log" = ? AND "_v" < ? AND ("_hidden" & {DELETED}) = 0 LIMIT 1'
+    return bool(store.view.read(found, (log, version)))
+
+
+def _record(id: str, document: Document, manifest: Manifest) -> Record | None:
+    """Return what a document of `_migrations` says, `None` if it is not of the form that its log wants."""
+    if not document.is_live or id.endswith(ADMINS_ONLY) != bool(manifest.admins):
+        return None
+    cells = document.registers
+    said: dict[str, Any] = {
+        name: cells[name][3] for name in ("version", "state", "done", "after", "records") if name in cells
+    }
+    version, state = said.get("version", ""), said.get("state")
+    done, after, records = said.get("done", 0), said.get("after", ""), said.get("records", 0)
+    numbers = type(version) is int and type(done) is int and type(records) is int and done >= 0
+    if not numbers or state not in (APPLIED, RUNNING, ROLLED_BACK) or type(after) is not str:
+        return None
+    assert document.newest is not None
+    return Record(id.removesuffix(ADMINS_ONLY), version, state, done, after, records, document.newest[1])
+
+
+# -- rows anew ------------------------------------------------------------------------------------------------------
+
+
+Take = Callable[[Sequence[tuple[Row, Row]]], None]
+
+
+def project_again(store: Store, model: Model, logs: Iterable[int], take: Take) -> Iterator[int]:
+    """Make the rows of some logs anew from their cells, a batch at a time, and yield how many were looked at.
+
+    `take` gets those that differ, each beside what it was. What is pending must be in the file.
+    """
+    table = model.table
+    for log in logs:
+        last = 0
+        select = f'{table.select} WHERE "_doc" > ? AND "_log" = ? ORDER BY "_doc" LIMIT {BATCH}'
+        while batch := store.view.read(select, (last, log)):
+            changed = []
+            for before in batch:
+                row = projected(model, before)
+                if row != before:
+                    changed.append((row, before))
+            take(changed)
+            last = batch[-1][table.doc_at]
+            yield len(batch)
+
+
+def projected(model: Model, before: Row) -> Row:
+    """Return a document's row under what is in effect now. Effects of other records, and lost claims, stay for a while."""
+    table = model.table
+    document = model.states.load(before)
+    place = (before[table.doc_at], before[table.log_at], before[table.by_at])
+    if before[table.state_at] is None and not model.projection.would_lift(before[table.log_at], before[table.v_at]):
+        return before
+    row = list(model.projection.project(before[0], document, *place))
+    row[table.hidden_at] |= before[table.hidden_at] & TARGET_GONE
+    made = tuple(row)
+    if before[table.flags_at] & NOT_UNIQUE and model.claims.keys(made) == model.claims.keys(before):
+        row[table.flags_at] |= NOT_UNIQUE
+        made = tuple(row)
+    return made
+
+
+def in_place(store: Store, model: Model) -> Take:
+    """Return what writes new rows where the old ones are, within the running transaction."""
+    table, view = model.table, store.view
+
+    def take(changed: Sequence[tuple[Row, Row]]) -> None:
+        touched = [(row[table.doc_at], row[table.e_at]) for row, before in changed if before[table.state_at] is None]
+        view.db.executemany(f"INSERT OR IGNORE INTO {model.rows.touch} VALUES (?, ?)", touched)
+        view.write_rows(model.rows, [row for row, _ in changed])
+        for row, before in changed:
+            _note(store, model, row, before)
+
+    return take
+
+
+def beside(model: Model) -> str:
+    """Return the name of the table in which new rows wait until they take the place of the old ones."""
+    return f"s_{model.table.schema.name}"
+
+
+def aside(store: Store, model: Model) -> Take:
+    """Make an empty table beside the model's, and return what writes new rows into it, in transactions of its own."""
+    view, table = store.view, model.table
+    name, listed = quoted(beside(model)), ", ".join(map(quoted, table.columns))
+    with view.transaction():
+        view.db.execute(f"DROP TABLE IF EXISTS {name}")
+        view.db.execute(f"CREATE TABLE {name} AS SELECT {listed} FROM {quoted(table.name)} LIMIT 0")
+        view.db.execute(f'CREATE UNIQUE INDEX {quoted("i_" + beside(model))} ON {name} ("_doc")')
+    marks = ", ".join("?" * len(table.columns))
+
+    def take(changed: Sequence[tuple[Row, Row]]) -> None:
+        with view.transaction():
+            view.db.executemany(f"REPLACE INTO {name} ({listed}) VALUES ({marks})", [row for row, _ in changed])
+
+    return take
+
+
+def drop_aside(store: Store, model: Model) -> None:
+    """Remove the table beside the model's."""
+    with store.view.transaction():
+        store.view.db.execute(f"DROP TABLE IF EXISTS {quoted(beside(model))}")
+
+
+def _pairs(store: Store, model: Model, aside: str) -> Iterator[tuple[Row, Row]]:
+    """Yield the new rows, each beside the one whose place it takes."""
+    table = model.table
+    listed, last = ", ".join(map(quoted, table.columns)), 0
+    select = f'SELECT {listed} FROM {aside} WHERE "_doc" > ? ORDER BY "_doc" LIMIT {BATCH}'
+    while batch := store.view.read(select, (last,)):
+        for row in batch:
+            [before] = store.view.read(f'{table.select} WHERE "_doc" = ?', (row[table.doc_at],))
+            yield row, before
+        last = batch[-1][table.doc_at]
+
+
+def _note(store: Store, model: Model, row: Row, before: Row) -> None:
+    """Let what depends on a row follow: effects on other records, and unique values."""
+    if model.rows.linked:
+        store.effects.note(model, row, before)
+    if model.claims.indexes and model.claims.keys(row) != model.claims.keys(before):
+        model.claims.note(row, before, checked=False)
