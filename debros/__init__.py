@@ -82,6 +82,10 @@ if TYPE_CHECKING:
     from debros.models.relations import has_many as has_many
     from debros.models.relations import has_one as has_one
     from debros.models.relations import many_to_many as many_to_many
+    from debros.models.sharding import Strategy as Strategy
+    from debros.models.sharding import hash_shards as hash_shards
+    from debros.models.sharding import range_shards as range_shards
+    from debros.models.sharding import user_shards as user_shards
     from debros.models.versions import Version as Version
     from debros.node import Debros as Debros
     from debros.node import Status as Status
@@ -117,6 +121,7 @@ _HOMES = {
     "debros.models.options": "Index",
     "debros.models.record": "Model",
     "debros.models.relations": "Many One Related RelatedMany belongs_to has_many has_one many_to_many",
+    "debros.models.sharding": "Strategy hash_shards range_shards user_shards",
     "debros.models.versions": "Version",
     "debros.query.aggregates": "avg count max min sum",
     "debros.query.columns": "Column",

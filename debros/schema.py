@@ -124,6 +124,21 @@ class RelationSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ShardSpec:
+    """How a model's records are spread over logs: the strategy, and the layout the model declares.
+
+    `custom` strategies are called with the key's wire value and the number of shards.
+    """
+
+    kind: Literal["hash", "range", "user", "custom"]
+    key: str  # an attribute, or "id"; empty for `user`, which goes by the owner in the id
+    n: int
+    bounds: tuple[Any, ...] = ()  # of `range`: wire values, ascending; n - 1 of them
+    name: str = ""  # of a custom strategy, part of its logs' names
+    choose: Callable[[Any, int], int] | None = None  # a custom strategy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Schema:
     """Everything a model declares."""
 
@@ -136,6 +151,7 @@ class Schema:
     computed: tuple[ComputedSpec, ...] = ()
     indexes: tuple[IndexSpec, ...] = ()  # those of fields (`index=`, `unique=`) come first, then declared ones
     relations: tuple[RelationSpec, ...] = ()
+    sharding: ShardSpec | None = None  # `None`: one log for the whole scope
     by_name: Mapping[str, FieldSpec] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,7 +165,10 @@ class Schema:
         ]
         computed = [(s.name, s.codec.name, s.version) for s in self.computed if s.index]
         effects = self.effect_keys()
-        return repr((3, self.name, self.scope, self.store, self.write, fields, computed, self.indexes, effects))
+        made = (3, self.name, self.scope, self.store, self.write, fields, computed, self.indexes, effects)
+        if (spec := self.sharding) is not None:
+            return repr((*made, (spec.kind, spec.key, spec.n, spec.bounds, spec.name)))
+        return repr(made)
 
     def effect_keys(self) -> tuple[str, ...]:
         """Fields by which deleted records of other models hide records of this one, or null the field."""

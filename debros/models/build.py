@@ -18,6 +18,7 @@ from debros.models.fields import Computed, Field
 from debros.models.relating import relation_of
 from debros.models.relations import RelationDeclaration
 from debros.models.shape import EXTRA, Shape
+from debros.models.sharding import shard_spec
 from debros.models.specs import field_spec
 from debros.models.subject import ModelSubject
 from debros.models.validation import Validator
@@ -74,6 +75,7 @@ def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyTyp
         computed=tuple(computed),
         indexes=_indexes(cls, specs, [spec.name for spec in computed if spec.index], options),
         relations=tuple(relation.spec for relation in relations.values()),
+        sharding=None if options.sharding is None else shard_spec(cls.__name__, options.sharding, options.scope, specs),
     )
     cls.__options__ = options
     cls.__schema__ = schema

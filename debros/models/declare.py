@@ -19,6 +19,7 @@ from debros.models.body import Declared, own_declarations
 from debros.models.fields import Declaration, field
 from debros.models.options import Index, Options
 from debros.models.relations import belongs_to, has_many, has_one, many_to_many
+from debros.models.sharding import Sharding, Strategy
 
 if TYPE_CHECKING:
     from debros.models.record import Model
@@ -98,6 +99,7 @@ def model(
     strict: bool = True,
     extra: Literal["forbid", "keep"] = "forbid",
     write: Write | None = None,
+    sharding: Sharding | Strategy | None = None,
 ) -> Callable[[ModelClass], ModelClass]:
     """Make a `Model` subclass a model of its own: stored, queried, opened.
 
@@ -112,6 +114,8 @@ def model(
         strict: whether values must have the declared type; else pydantic coerces them.
         extra: what becomes of undeclared constructor arguments: `"forbid"` refuses them, `"keep"` stores them.
         write: who may write a record of a global model: `"anyone"` (the default), `"owner"`, `"admins"`.
+        sharding: how records of a global model are spread over logs: `hash_shards(key, n)`, `range_shards(key, bounds)`,
+            `user_shards(n)`, or a strategy of your own.
 
     Raises:
         ModelError: the declaration is wrong; the text names the model, the field and the cure.
@@ -124,7 +128,7 @@ def model(
             raise ModelError(f"{cls!r} is no subclass of Model: `class {getattr(cls, '__name__', 'Post')}(Model):`")
         from debros.models.build import build  # pydantic and the query room load with the first model
 
-        options = Options.checked(cls.__name__, scope, store, name, indexes, version, strict, extra, write)
+        options = Options.checked(cls.__name__, scope, store, name, indexes, version, strict, extra, write, sharding)
         build(cls, options)
         registry.register(cls)
         return cls

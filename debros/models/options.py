@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args
 
 from debros.errors import ModelError, did_you_mean
 from debros.models.names import check_model_name
+from debros.models.sharding import Sharding, Strategy
 from debros.schema import Scope, Store, Write
 
 
@@ -36,6 +37,7 @@ class Options:
     strict: bool
     keeps_extra: bool
     write: Write
+    sharding: Sharding | Strategy | None = None
 
     @classmethod
     def checked(
@@ -49,6 +51,7 @@ class Options:
         strict: bool,
         extra: Literal["forbid", "keep"],
         write: Write | None,
+        sharding: Sharding | Strategy | None = None,
     ) -> Options:
         """Check and complete the options of one model.
 
@@ -72,7 +75,8 @@ class Options:
             version=version_number(model, version),
             strict=strict,
             keeps_extra=extra == "keep",
-            write=_write(model, scope, store, write),
+            write=_write(model, scope, store, write, sharding),
+            sharding=sharding,
         )
 
 
@@ -108,7 +112,7 @@ def _index(model: str, index: Index | tuple[str, ...]) -> Index:
     return index
 
 
-def _write(model: str, scope: Scope, store: Store, write: Write | None) -> Write:
+def _write(model: str, scope: Scope, store: Store, write: Write | None, sharding: Sharding | Strategy | None) -> Write:
     if scope == "user":
         if write is not None:
             raise ModelError(f"{model}: write={write!r} is for global models; only its owner writes a user's records")
@@ -120,4 +124,8 @@ def _write(model: str, scope: Scope, store: Store, write: Write | None) -> Write
                 " another's records; leave write= out"
             )
         return write or "owner"
+    if isinstance(sharding, Sharding) and sharding.kind == "user":
+        if write not in (None, "owner"):
+            raise ModelError(f"{model}: user_shards() goes by the owner in the id, so write='owner'; leave write= out")
+        return "owner"
     return write or "anyone"
