@@ -28,10 +28,12 @@ from debros.errors import MultipleFoundError as MultipleFoundError
 from debros.errors import NoNodeError as NoNodeError
 from debros.errors import NotFoundError as NotFoundError
 from debros.errors import NotLoadedError as NotLoadedError
+from debros.errors import PartialResultError as PartialResultError
 from debros.errors import PermissionDeniedError as PermissionDeniedError
 from debros.errors import QueryError as QueryError
 from debros.errors import RelationError as RelationError
 from debros.errors import RestrictedError as RestrictedError
+from debros.errors import ShardNotHeldError as ShardNotHeldError
 from debros.errors import StorageError as StorageError
 from debros.errors import StoreLockedError as StoreLockedError
 from debros.errors import TooLargeError as TooLargeError

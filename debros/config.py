@@ -85,6 +85,14 @@ class Config(BaseModel):
     slow_query_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 0.25
     """Seconds from which on a query stands in the log of slow ones."""
 
+    shards: dict[str, tuple[Annotated[Count, pydantic.Field(ge=0)], ...]] = {}
+    """Numbers of the shards that this node holds, by model; a model that is not named is held whole."""
+
+    def held(self, model: str) -> frozenset[int] | None:
+        """Return the numbers of the shards of a model that this node holds; `None`: all."""
+        numbers = self.shards.get(model)
+        return None if numbers is None else frozenset(numbers)
+
     @classmethod
     def _where(cls, key: str) -> str:
         """Return the place that gave `key` its value, for errors."""

@@ -196,6 +196,31 @@ class ConflictError(DebrosError):
 
 
 @dataclass(eq=False)
+class PartialResultError(DebrosError):
+    """A query asks for shards that this node does not hold, or that failed; `.allow_partial()` takes what is here."""
+
+    model: str
+    missing: tuple[str, ...]  # addresses of the logs
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model}: {len(self.missing)} shards that the query asks for are not here ({', '.join(self.missing[:3])});"
+            " `.allow_partial()` takes what is here, `rows.coverage` says what that is"
+        )
+
+
+@dataclass(eq=False)
+class ShardNotHeldError(DebrosError):
+    """A record belongs into a shard that this node does not hold, so it can neither be checked nor kept here."""
+
+    model: str
+    shard: int
+
+    def __str__(self) -> str:
+        return f"this node does not hold shard {self.shard} of {self.model}; hold it (setting `shards`), or write elsewhere"
+
+
+@dataclass(eq=False)
 class RestrictedError(RelationError):
     """A delete was refused: visible records still refer to this one by an `on_delete="restrict"` relation."""
 

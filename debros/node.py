@@ -40,6 +40,7 @@ from debros.replica.transaction import Transaction
 from debros.schema import Schema
 from debros.shards.collection import Collection
 from debros.shards.map import ShardMap
+from debros.shards.model_shards import ModelShards
 
 if TYPE_CHECKING:
     from debros.config import Config, Preset
@@ -65,6 +66,29 @@ class Status:
     rejected: int  # entries read behind damage that did not pass the gate again
     skipped: int  # changes left out since the node opened: no right, or not of good form
     last_failure: str  # of a background flush of the view; empty when there is none
+
+
+class ShardsOf:
+    """`db.shards[Post]`: the shards of one model."""
+
+    def __init__(self, node: Debros) -> None:
+        self._node = node
+
+    def __getitem__(self, model: type[Model]) -> ModelShards:
+        """Return a model's shards.
+
+        Raises:
+            ModelError: the model is not sharded, or not open here.
+        """
+        home = self._node.collection(schema_of(model))
+        if home.shards is None:
+            raise ModelError(f"{home.schema.name} is not sharded; declare `@model(sharding=hash_shards(key, n))`")
+        return ModelShards(self._node, home, home.shards)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the sharded models that are open."""
+        homes = self._node.collections()
+        return iter(sorted(home.schema.name for home in homes if home.shards is not None))
 
 
 class Debros:
@@ -101,7 +125,12 @@ class Debros:
         self._device_of: dict[bytes, Device] = {}
         self._replicas: dict[tuple[str, bytes], Replica] = {}
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
-        self._collections = {model.table.schema: Collection(self, model) for model in self.store.models.values()}
+        self.shards = ShardsOf(self)
+        self._collections = {
+            model.table.schema: Collection(self, model)
+            for model in self.store.models.values()
+            if not model.table.schema.is_internal
+        }
 
     # -- what models ask ---------------------------------------------------------------------------------------
 
@@ -120,6 +149,10 @@ class Debros:
             )
         return found
 
+    def collections(self) -> list[Collection]:
+        """Return the records of all models that are open."""
+        return list(self._collections.values())
+
     def device(self) -> Device:
         """Return the key that the acting identity writes with in this home."""
         identity = self._acting()
@@ -137,6 +170,14 @@ class Debros:
         if found is None:
             found = self._replicas[place] = self.store.replica(self._map.manifest(schema, user))
         return found
+
+    def manifest_of(self, schema: Schema, part: str) -> Manifest:
+        """Return what the log of a shard is."""
+        return self._map.manifest(schema, b"", part)
+
+    def shard_of(self, schema: Schema, part: str) -> Replica:
+        """Return the local copy of a shard's log."""
+        return self.store.replica(self.manifest_of(schema, part))
 
     # -- the surface -------------------------------------------------------------------------------------------
 
@@ -200,9 +241,11 @@ class Debros:
         Raises:
             PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
         """
-        self._refuse_inside("grant")
+        self.refuse_inside("grant")
         self.store.check_open()
-        await grant(self.store, self.shared, self.device(), self._acting().root, _key(did))
+        user = _key(did)
+        for replica in self._globals():
+            await grant(self.store, replica, self.device(), self._acting().root, user)
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:
         """Let the entries of a user (by an admin) or of a device (by its user) count no more.
@@ -215,7 +258,7 @@ class Debros:
             PermissionDeniedError: the acting identity may not do that.
         """
         key = _key(did)
-        self._refuse_inside("revoke")
+        self.refuse_inside("revoke")
         self.store.check_open()
         self.store.flush()
         held = [
@@ -225,6 +268,8 @@ class Debros:
         ]
         refused: PermissionDeniedError | None = None
         done = False
+        if self.shared.manifest.is_admin(self._acting().user):  # nor may it write where it has not yet
+            held += [replica for replica in self._globals() if replica not in held]
         for replica in held or [self.shared]:
             try:
                 with trio.CancelScope(shield=done):  # in all of these logs, or in none
@@ -235,7 +280,8 @@ class Debros:
         if refused is not None and not done:
             raise refused
 
-    def _refuse_inside(self, what: str) -> None:
+    def refuse_inside(self, what: str) -> None:
+        """Raise `TransactionError` inside a transaction, for what is an entry of its own."""
         transaction = current.context().transaction
         if transaction is not None and transaction.belongs_to(self.store):
             raise TransactionError(f"{what} is an entry of its own: call it before or after the transaction")
@@ -243,10 +289,19 @@ class Debros:
     def _acting(self) -> Identity:
         return current.context().identity or self.identity
 
+    def root(self) -> Device | None:
+        """Return the acting identity's root key, if it is held here."""
+        return self._acting().root
+
     @property
     def shared(self) -> Replica:
         """The log that all users of the application share."""
         return self.store.replica(self._map.shared)
+
+    def _globals(self) -> list[Replica]:
+        """Return all global logs: the unsharded one, and those of shards that are held here."""
+        sharded = [home.shards.replicas() for home in self._collections.values() if home.shards is not None]
+        return [self.shared, *(replica for replicas in sharded for replica in replicas)]
 
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""
@@ -262,6 +317,8 @@ class Debros:
         shown = sha256()
         for name in sorted(self.store.models):
             table = self.store.models[name].table
+            if table.schema.is_internal:
+                continue
             columns = ", ".join(map(quoted, table.columns[: len(table.names)]))
             query = f'SELECT "_log", {columns} FROM {quoted(table.name)} WHERE "_hidden" = 0'
             rows = sorted(
@@ -281,7 +338,7 @@ class Debros:
             app=self._map.app,
             did=self.identity.did,
             durability=self.config.durability,
-            models=tuple(sorted(store.models)),
+            models=tuple(sorted(name for name, model in store.models.items() if not model.table.schema.is_internal)),
             logs=sum(bool(replica.heads) for replica in store.by_number.values()),
             entries=store.entries.next_e - 1,
             log_bytes=store.log.end & 0xFFFFFFFF,

@@ -157,6 +157,11 @@ class Schema:
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {spec.name: spec for spec in self.fields})
 
+    @property
+    def is_internal(self) -> bool:
+        """Whether this is a model of debros's own: its name begins with `_`."""
+        return self.name.startswith("_")
+
     def fingerprint(self) -> str:
         """A text that changes whenever rows have to be projected anew."""
         fields = [
@@ -174,3 +179,8 @@ class Schema:
         """Fields by which deleted records of other models hide records of this one, or null the field."""
         effects = ("cascade", "set_null")
         return tuple(sorted({r.key for r in self.relations if r.kind == "belongs_to" and r.on_delete in effects}))
+
+
+def key_text(schema: Schema) -> str:
+    """Return what a model is sharded by, as text; empty for one that is not."""
+    return "" if schema.sharding is None else schema.sharding.key or "owner"

@@ -56,7 +56,7 @@ def present_row(record: Any, home: Collection) -> Row | None:
     row = home.row(record.id)
     loaded: Row = record._row
     log_at = home.table.log_at
-    if type(record).__schema__.scope == "user" and (row is None or row[log_at] != loaded[log_at]):
+    if row is None or row[log_at] != loaded[log_at]:  # of another user, or of another shard's record with this id
         found = home.read(home.table.by_id, (record.id, loaded[log_at]))
         return found[0] if found else None
     return row

@@ -231,10 +231,12 @@ class Grouped(Generic[*K]):
                 for row in found
             ],
             source,
+            None,
+            self._question,
         )
 
     def _sql(self, source: Source, aggregates: tuple[Aggregate[Any], ...]) -> sql.Sql:
-        out = Statement(source, self._question.users)
+        out = Statement(source, self._question.users, self._question.is_partial)
         where, bound = sql.restriction(self._question, source)
         key_bound = tuple(b for key in self._keys for b in key.bindings)
         out.add("SELECT " + ", ".join(key.value for key in self._keys), key_bound)

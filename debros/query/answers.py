@@ -43,8 +43,8 @@ class Answers(Named[R]):
         if self.loads or self.counts:
             log_at, model = self.columns.table.log_at, self.columns.name
             loaded: Loaded = {(model, row[0], row[log_at]): one for row, one in zip(rows, records, strict=True)}
-            await load(self.subject, records, self.loads, self.users, loaded, self.caching)
-            await count(self.subject, records, self.counts, self.users, self.caching)
+            await load(self.subject, records, self.loads, self.users, loaded, self.caching, self.is_partial)
+            await count(self.subject, records, self.counts, self.users, self.caching, self.is_partial)
         return records
 
     async def _all(self) -> Rows[R]:

@@ -15,6 +15,7 @@ from debros.query.catalog import Columns
 from debros.query.columns import MAX_BOUND, Column
 from debros.query.expressions import Expr, Leaf, Order, Statement, logs_clause
 from debros.query.ports import Source, Users
+from debros.query.routing import logs_of
 
 Sql: TypeAlias = tuple[str, tuple[object, ...]]
 """A statement, or a part of one, and what its marks stand for."""
@@ -48,6 +49,13 @@ class Question:
     picked: tuple[Column[Any], ...] | None  # `None`: whole records
     is_distinct: bool
     index: str | None = None  # the only one that may be used
+    is_partial: bool = False  # take what is here where shards are missing
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether one id may show more than once: that of several users' records."""
+        users = self.users
+        return users == "all" or (users is not None and len(users) != 1)
 
 
 def start(question: Question) -> str:
@@ -60,7 +68,7 @@ def start(question: Question) -> str:
 
 def restriction(question: Question, source: Source) -> Sql:
     """Return ` AND ...`: the logs that may be read, and the condition."""
-    logs = source.logs(question.users)
+    logs = logs_of(source, question.users, question.columns, question.condition, question.is_partial)
     text = ""
     bound: tuple[object, ...] = ()
     if logs is not None:
@@ -71,7 +79,7 @@ def restriction(question: Question, source: Source) -> Sql:
         return text, bound
     if type(condition) is Leaf:
         return f"{text} AND {condition.text}", bound + condition.bindings
-    out = Statement(source, question.users)
+    out = Statement(source, question.users, question.is_partial)
     condition.write(out)
     if len(out.bound) > MAX_BOUND:
         raise QueryError(f"a query binds at most {MAX_BOUND} values, not {len(out.bound)}; `in_` takes any number")
@@ -81,8 +89,7 @@ def restriction(question: Question, source: Source) -> Sql:
 def order(question: Question, source: Source) -> Sql:
     """Return the ORDER BY clause: total, and short where the query has no wishes."""
     columns, orders = question.columns, question.orders
-    logs = source.logs(question.users)
-    if question.is_distinct or (logs is not None and len(logs) != 1):
+    if question.is_distinct or question.is_of_several:
         terms = sorts(question, source)
         return " ORDER BY " + ", ".join(term.text for term in terms), tuple(b for term in terms for b in term.bindings)
     if not orders:
@@ -97,7 +104,7 @@ def order(question: Question, source: Source) -> Sql:
 
 def sorts(question: Question, source: Source) -> list[Sort]:
     """Return the terms of the total order: the wishes, then what makes it total."""
-    columns, logs = question.columns, source.logs(question.users)
+    columns = question.columns
     orders = question.orders
     if any(one.is_random for one in orders):
         orders = tuple(one.shuffled(source.random_bytes(8)) for one in orders)
@@ -106,7 +113,7 @@ def sorts(question: Question, source: Source) -> list[Sort]:
         terms += [Sort(column.sql, column.bindings, False, column.nullable) for column in question.picked]
     else:
         terms.append(Sort(columns.id.sql, (), False, False))
-        if logs is not None and len(logs) != 1:
+        if question.is_of_several:
             terms.append(Sort(f'{columns.sql_name}."_log"', (), False, False))
     found: dict[tuple[str, tuple[object, ...]], Sort] = {}
     for term in terms:

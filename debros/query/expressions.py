@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from debros.errors import QueryError
+from debros.errors import PartialResultError, QueryError
 
 if TYPE_CHECKING:
     from debros.query.ports import Source, Subject, Users
@@ -37,13 +37,14 @@ class Statement:
     Without a source it is written for its fingerprint only: the same on every node, whatever its logs are.
     """
 
-    __slots__ = ("bound", "models", "parts", "source", "users")
+    __slots__ = ("bound", "models", "partial", "parts", "source", "users")
 
-    def __init__(self, source: Source | None, users: Users) -> None:
+    def __init__(self, source: Source | None, users: Users, partial: bool = False) -> None:
         self.parts: list[str] = []
         self.bound: list[object] = []
         self.source = source  # of the innermost query that is being written
         self.users: Users = users  # whose records it reads
+        self.partial = partial  # whether shards may be missing
         self.models: list[str] = []  # whose rows inner queries read
 
     def add(self, text: str, bindings: Sequence[object] = ()) -> None:
@@ -61,8 +62,16 @@ class Statement:
             yield "", (repr(users),)
             return
         self.source, self.users = subject.source(), users
-        yield logs_clause(table, self.source.logs(users))
+        yield logs_clause(table, self._logs(self.source))
         self.source, self.users = outer, outer_users
+
+    def _logs(self, source: Source) -> tuple[int, ...] | None:
+        if not source.is_partial:
+            return source.logs(self.users)
+        reach = source.reach(None)
+        if reach.missing and not self.partial:
+            raise PartialResultError(source.table.schema.name, reach.missing)
+        return reach.logs
 
     def text(self) -> str:
         """Return the SQL written so far."""

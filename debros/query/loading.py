@@ -28,6 +28,7 @@ async def load(
     users: Users = None,
     loaded: Loaded | None = None,
     caching: Caching | None = None,
+    partial: bool = False,
 ) -> None:
     """Load relations of records of one subject, and attach what is found: a record, `None`, or a list.
 
@@ -38,13 +39,14 @@ async def load(
         users: whose records, as in a query.
         loaded: records made already for the same result.
         caching: how results are kept where a relation does not say.
+        partial: whether shards may be missing.
     """
     if not records:
         return
     if loaded is None:
         loaded = {}
     for relation in relations:
-        await _Load(subject, relation.with_defaults(), users, loaded, caching).run(records)
+        await _Load(subject, relation.with_defaults(), users, loaded, caching, partial).run(records)
 
 
 async def count(
@@ -53,18 +55,25 @@ async def count(
     relations: Iterable[Relation[Any]],
     users: Users = None,
     caching: Caching | None = None,
+    partial: bool = False,
 ) -> None:
     """Count related records of records of one subject, one lookup per relation, and attach the numbers."""
     if records:
         for relation in relations:
-            await _Load(subject, relation, users, {}, caching).count(records)
+            await _Load(subject, relation, users, {}, caching, partial).count(records)
 
 
 class _Load:
     """The loading of one relation."""
 
     def __init__(
-        self, subject: Subject[Any], relation: Relation[Any], users: Users, loaded: Loaded, caching: Caching | None
+        self,
+        subject: Subject[Any],
+        relation: Relation[Any],
+        users: Users,
+        loaded: Loaded,
+        caching: Caching | None,
+        partial: bool,
     ) -> None:
         self.subject = subject
         self.relation = relation
@@ -75,6 +84,7 @@ class _Load:
         self.its: Columns = columns(self.target.schema)
         self.source: Source = self.target.source()
         self.loaded = loaded
+        self.partial = partial
         self.caching = relation.caching or caching
         self.parents: list[str] = []  # ids of the records, where results are kept
 
@@ -88,9 +98,11 @@ class _Load:
         else:
             found = await self._by_parent(records)
         if self.relation.counts:
-            await count(self.target, found, self.relation.counts, self.target_users, self.caching)
+            await count(self.target, found, self.relation.counts, self.target_users, self.caching, self.partial)
         if self.relation.loads:
-            await load(self.target, found, self.relation.loads, self.target_users, self.loaded, self.caching)
+            await load(
+                self.target, found, self.relation.loads, self.target_users, self.loaded, self.caching, self.partial
+            )
 
     async def count(self, records: Sequence[Any]) -> None:
         if self.caching is not None:
@@ -106,7 +118,7 @@ class _Load:
         else:
             own = [self.subject.key_of(record, "id") for record in records]
             ids_of = list(dict.fromkeys(own))
-            out = Statement(self.source, self.target_users)
+            out = Statement(self.source, self.target_users, self.partial)
             out.add('SELECT "_parent", count(*) FROM (')
             self._write_parents(out, self.its.id.sql, ids_of)
             out.add(') GROUP BY "_parent"')
@@ -120,7 +132,7 @@ class _Load:
         wanted = list(dict.fromkeys(id for some in ids for id in some))
         if not wanted:
             return [0] * len(ids)
-        out = Statement(self.source, self.target_users)
+        out = Statement(self.source, self.target_users, self.partial)
         out.add(f"SELECT DISTINCT {self.its.id.sql}")
         self._write_where(out, self.its.id, wanted)
         there = {id for (id,) in await self._fetch(out)}
@@ -170,7 +182,7 @@ class _Load:
         wanted = list(ids)
         if not wanted:
             return [], {}
-        out = Statement(self.source, self.target_users)
+        out = Statement(self.source, self.target_users, self.partial)
         out.add(f"SELECT {self.its.listed}")
         self._write_where(out, self.its.id, wanted)
         self._write_order(out)
@@ -206,7 +218,7 @@ class _Load:
         return bool(self.spec.through) or self.spec.kind == "many_to_many"
 
     def _parent_sql(self, ids: list[str]) -> Statement:
-        out = Statement(self.source, self.target_users)
+        out = Statement(self.source, self.target_users, self.partial)
         limit = self.relation.count_limit if self.relation.is_many else 1
         if limit is None:
             self._write_parents(out, self.its.listed, ids)

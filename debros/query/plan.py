@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 import apsw
 
 from debros.query import compile as sql
+from debros.query.compile import Question
 from debros.query.ports import Source
+from debros.query.routing import keys_of
 from debros.query.steps import Steps
 
 LARGE: Final = 1_000  # rows read in vain that are worth a warning
@@ -44,8 +46,7 @@ async def explain(query: Steps[Any], source: Source) -> Plan:
     if index is None and any("MULTI-INDEX OR" in line for line in steps):
         index = next((f.group(3) for f in map(_STEP.match, steps) if f is not None and f.group(3)), None)
     examined, found = await _examined(query, source, text, bound)
-    logs = source.logs(query.users)
-    shards = (0,) if logs is None else tuple(range(len(logs)))
+    shards = _shards(query, source)
     is_scan = step is not None and step.group(1) == "SCAN"
     warnings, advice = _opinion(
         query, steps, is_scan and (index is None or query.condition is not None), examined, found
@@ -80,6 +81,13 @@ def _opinion(
     if reads_all and query.columns.schema.scope == "user" and query.users == "all":
         advice.append("where_user(did) reads one user's records instead of everybody's")
     return tuple(warnings), tuple(advice)
+
+
+def _shards(question: Question, source: Source) -> tuple[int, ...]:
+    if question.columns.schema.sharding is None:
+        logs = source.logs(question.users)
+        return (0,) if logs is None else tuple(range(len(logs)))
+    return source.reach(keys_of(question.columns, question.condition)).shards
 
 
 def sql_of(condition: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from debros.replica.tables import Row, Table
 from debros.schema import Schema
+from debros.shards.spans import Keys, Reach
 
 if TYPE_CHECKING:
     from debros.query.cache import Caches
@@ -66,8 +67,17 @@ class Source(Protocol):
         """Return the DID of a number in `_by`."""
         ...
 
-    def heads(self) -> dict[str, tuple[str, ...]]:
-        """Return the head CIDs of each log, by its address."""
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of the model's shards are not held here, so that it matters which ones a query concerns."""
+        ...
+
+    def reach(self, keys: Keys) -> Reach:
+        """Return what of the model concerns a query for these keys; of one that is not sharded, all."""
+        ...
+
+    def heads(self, users: Users, reach: Reach) -> dict[str, tuple[str, ...]]:
+        """Return the head CIDs of each log that a query read, by its address."""
         ...
 
 

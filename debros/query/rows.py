@@ -27,20 +27,32 @@ class Coverage:
 class Rows(list[T]):
     """The rows of a result, in order. A notebook shows them as a table."""
 
-    __slots__ = ("_coverage", "_question", "_source")
+    __slots__ = ("_about", "_coverage", "_question", "_source")
 
-    def __init__(self, rows: Iterable[T], source: Source, question: Question | None = None) -> None:
+    def __init__(
+        self, rows: Iterable[T], source: Source, question: Question | None = None, about: Question | None = None
+    ) -> None:
         super().__init__(rows)
         self._source = source
         self._question = question
+        self._about = about or question  # of groups, what they are made from
         self._coverage: Coverage | None = None
 
     @property
     def coverage(self) -> Coverage:
         """What the rows were made from. The heads are those at the first look: look at once if it matters."""
         if self._coverage is None:
-            self._coverage = Coverage(True, (), self._source.heads())
+            self._coverage = self._covered()
         return self._coverage
+
+    def _covered(self) -> Coverage:
+        from debros.query.routing import keys_of
+
+        question, source = self._about, self._source
+        if question is None:
+            return Coverage(True, (), {})
+        reach = source.reach(keys_of(question.columns, question.condition))
+        return Coverage(not reach.missing, reach.missing, source.heads(question.users, reach))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the rows as dicts of Python values, by field or by selected column."""

@@ -59,6 +59,7 @@ class Steps(Question, Listable, Generic[R]):
         self.skipped = 0
         self.picked = None
         self.is_distinct = False
+        self.is_partial = False
         self.loads: tuple[Relation[Any], ...] = ()
 
     def _but(self, name: str, value: object) -> Self:
@@ -232,6 +233,10 @@ class Steps(Question, Listable, Generic[R]):
         if self.columns.schema.scope != "user":
             name = self.columns.name
             raise QueryError(f"{name} is global, so no {what}; write where({name}.meta.created_by == did)")
+
+    def allow_partial(self) -> Self:
+        """Take what is here where shards are missing; `rows.coverage` says what that was."""
+        return self._but("is_partial", True)
 
     # shape
 

@@ -78,6 +78,13 @@ class Commit:
             if change is None:
                 continue
             documents.add(place)
+            if model.twins is not None and draft.kind in ("create", "restore") and not draft.fresh:
+                own_id = (name, ("id", draft.id))
+                if own_id in group.claims:
+                    return False
+                if own_id in claims or model.twins.holder(replica.n, draft.id) is not None:
+                    raise UniqueError(name, ("id",), draft.id)
+                claims.add(own_id)
             for key in self._new_claims(item, change) if model.claims.indexes else ():
                 if (name, key) in group.claims:
                     return False

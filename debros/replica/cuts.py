@@ -52,6 +52,10 @@ class Rights:
         """Return the write certificate that an admin delivered for a user."""
         return self._grants.get(user)
 
+    def granted(self) -> list[bytes]:
+        """Return the users whom an admin let write."""
+        return sorted(self._grants)
+
     def admit(self, entry: EntryRow, acts: list[Any] | None) -> None:
         """Take an admitted, indexed entry in; what it makes void, or brings back, changes with the next flush."""
         self._touched |= self._take(entry, acts)

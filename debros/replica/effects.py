@@ -240,8 +240,8 @@ class Effects:
             return False
         table = link.target.table
         where, bindings = (' AND "_log" = ?', (key, log)) if link.same_log else ("", (key,))
-        found = self._store.view.read(f'{table.select} WHERE "id" = ?{where} LIMIT 1', bindings)
-        return bool(found) and _is_gone(link.target, found[0])
+        found = self._store.view.read(f'{table.select} WHERE "id" = ?{where}', bindings)
+        return bool(found) and all(_is_gone(link.target, row) for row in found)  # several shards may have had this id
 
 
 def _is_gone(model: Model, row: Row) -> bool:

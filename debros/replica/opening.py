@@ -19,6 +19,7 @@ from debros.blocks.recovery import Finding
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
+from debros.replica.layouts import LAYOUTS, refuse_other_key, with_layouts
 from debros.replica.lifting import NoPlans, Plans
 from debros.replica.replay import Replay
 from debros.replica.store import Store, behind
@@ -91,6 +92,8 @@ def open_store(
             store.load_replicas()
             store.applied = applied
             stale = _attach(store, schemas)
+            if LAYOUTS in store.models:
+                store.layouts.load()
             store.effects.link()
             store.lifts.begin(NoPlans() if plans is None else plans, stale)
             replay = Replay(store, own_keys, manifests, progress)
@@ -98,6 +101,7 @@ def open_store(
                 replay.project_again(stale, applied)
             replay.tail(applied)
             store.flush()
+            store.layouts.refuse_others()
             if stale:
                 with view.transaction():
                     for name in stale:
@@ -105,7 +109,7 @@ def open_store(
             stack.pop_all()
             return Opened(store, log.report, lost, replay.orphaned, rebuilt, replay.rejected)
 
-    schemas, manifests = tuple(schemas), tuple(manifests)
+    schemas, manifests = with_layouts(schemas), tuple(manifests)
     view = _existing(view_path, prepare, row_cache)
     if view is not None:
         try:
@@ -124,6 +128,7 @@ def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:
         found = view.fingerprint(table)
         if found != schema.fingerprint():
             spoken_of = found is not None  # the log says something of this model already
+            refuse_other_key(view, schema)
             with view.transaction():
                 view.make_table(table, finished=not spoken_of)
             if spoken_of:

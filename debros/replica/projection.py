@@ -23,6 +23,7 @@ from debros.replica.tables import (
     UNLIFTED,
     UNREADABLE,
     WRONG_ID,
+    WRONG_SHARD,
     Row,
     Table,
     to_column,
@@ -57,9 +58,17 @@ class _Merging(NamedTuple):
 
 
 class Projection:
-    """Makes the rows of one table. `dump` of `States` encodes what the columns do not say."""
+    """Makes the rows of one table. `dump` of `States` encodes what the columns do not say.
 
-    def __init__(self, table: Table, dump: Callable[[Document, set[str]], bytes]) -> None:
+    `is_in_place` of a sharded model says whether a log, by its number, is the one for an id and a key's wire value.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        dump: Callable[[Document, set[str]], bytes],
+        is_in_place: Callable[[int, str, Any], bool] | None = None,
+    ) -> None:
         self._table = table
         self._dump = dump
         self.lifts: Mapping[int, Lift] = {}  # by log: what migrations make of older documents
@@ -87,6 +96,10 @@ class Projection:
         )
         self._append_only = schema.store == "events"
         self._plain = not (self._computed or self._keys)
+        self._is_in_place = is_in_place
+        key = None if schema.sharding is None else schema.by_name.get(schema.sharding.key)
+        self._shard_key = None if key is None else key.wire  # `None`: the id decides, or the owner in it
+        self._shard_key_at = None if key is None else self._wires.index(key.wire)
         self._bounds = [(n + 1, f.out_of_bounds) for n, f in enumerate(self._fields) if f.out_of_bounds is not None]
         self._columns = [(n + 1, f.to_column) for n, f in enumerate(self._fields) if f.to_column is not None]
 
@@ -132,6 +145,11 @@ class Projection:
                 return None
         if self._merging and not self._take_merging(change, values):
             return None
+        hidden = 0 if self._id_is_good(id) else WRONG_ID
+        if self._is_in_place is not None:
+            at_key = self._shard_key_at
+            if not self._is_in_place(log, id, None if at_key is None else values[at_key]):
+                hidden |= WRONG_SHARD
         flags = 0
         for at, beyond in self._bounded:
             if values[at] is not None and beyond(values[at]):
@@ -139,7 +157,6 @@ class Projection:
         for at, column in self._converted:
             if values[at] is not None:
                 values[at] = column(values[at])
-        hidden = 0 if self._id_is_good(id) else WRONG_ID
         row = [id, *self._arranged(values), doc, log, hidden, flags, e, clock, e, clock, by, version, None]
         return tuple(row) if self._plain else self._finish(row)
 
@@ -204,6 +221,7 @@ class Projection:
             flags |= 0 if whole else UNLIFTED
         shown: set[str] = set()
         row: list[Any] = [id]
+        key: Any = None
         for field in self._fields:
             if field.wire in masked:
                 value, exact, flag = None, False, 0
@@ -216,6 +234,8 @@ class Projection:
             flags |= flag
             if exact and field.merge == "lww":
                 shown.add(field.wire)
+            if field.wire == self._shard_key:
+                key = value
             if value is None and not field.nullable and not field.has_missing:
                 hidden |= UNREADABLE
             if value is not None:
@@ -224,6 +244,8 @@ class Projection:
                 if field.to_column is not None:
                     value = field.to_column(value)
             row.append(value)
+        if self._is_in_place is not None and not self._is_in_place(log, id, key):
+            hidden |= WRONG_SHARD
         clock, e, version = document.newest or (0, 0, 0)
         version = min(version, INT64.stop - 1)  # to the fold it is any uint, and `_state` has it exactly
         born_clock, born = document.born or (None, None)
@@ -276,6 +298,8 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
 
 def id_form(schema: Schema) -> Callable[[str], bool]:
     """Return whether an id has the form that the model declares (docs/format.md, Who may write)."""
+    if schema.is_internal:  # debros's own: whoever reads it looks for the id that is meant
+        return lambda id: True
     write = schema.write if schema.scope == "global" else "anyone"
     if write == "owner":
         return lambda id: _OWNED.fullmatch(id) is not None

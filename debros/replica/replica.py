@@ -209,7 +209,7 @@ class Replica:
                 self._store.lifts.note(self, change, entry)
             elif model is None:
                 self._store.note_unknown(change.model)
-            elif model.table.schema.scope == self.manifest.scope:
+            elif model.belongs_in(self.manifest):
                 self.fold(model, change, entry)
             else:
                 self.skipped += 1  # another log's model: who may write here says nothing about who may write there
@@ -258,6 +258,8 @@ class Replica:
             if id > rows.greatest.get(self.n, ""):
                 rows.greatest[self.n] = id
         self._store.view.put(rows, self.n, id, row)
+        if rows.watch is not None:
+            rows.watch(row, before, checked)
         if rows.linked:
             self._store.effects.note(model, row, before)
         if model.claims.indexes:

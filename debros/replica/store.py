@@ -8,6 +8,7 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import trio
@@ -22,12 +23,15 @@ from debros.log.clock import NONE
 from debros.log.manifest import Manifest, parse
 from debros.replica.effects import Effects
 from debros.replica.entries import Entries, EntryRow, Keys
+from debros.replica.layouts import LAYOUTS, Layouts
 from debros.replica.lifting import Lifts
 from debros.replica.projection import Projection
 from debros.replica.reading import Reader
+from debros.replica.refold import refold
 from debros.replica.replica import Change, Replica, Staged, Tip
 from debros.replica.state import States
-from debros.replica.tables import Table
+from debros.replica.tables import Table, quoted
+from debros.replica.twins import Twins
 from debros.replica.uniqueness import Claims
 from debros.replica.view import Rows, View
 from debros.replica.writer import Writer
@@ -50,6 +54,14 @@ class Model(NamedTuple):
     states: States
     projection: Projection
     claims: Claims
+    twins: Twins | None  # of a sharded model
+
+    def belongs_in(self, manifest: Manifest) -> bool:
+        """Whether a log may hold documents of this model; which of them, their keys say."""
+        schema, part = self.table.schema, manifest.part
+        if schema.scope != manifest.scope:
+            return False
+        return part is None if schema.sharding is None else part is not None and part[0] == schema.name
 
 
 class Admitted(NamedTuple):
@@ -126,6 +138,7 @@ class Store:
         self.applied = 0  # position up to which the log is admitted
         self.effects = Effects(self)
         self.lifts = Lifts(self)
+        self.layouts = Layouts(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self._salts: Iterator[bytes] = iter(())
@@ -155,9 +168,16 @@ class Store:
         """Make a model's rows readable and writable; its table is in the view."""
         rows = self.view.add_table(table)
         states = States(table, self.entries.digest_of)
-        projection = Projection(table, states.dump)
-        model = Model(table, rows, states, projection, Claims(self.view, rows, states, self.entries.digest_of))
-        self.models[table.schema.name] = model
+        name, is_sharded = table.schema.name, table.schema.sharding is not None
+        projection = Projection(table, states.dump, partial(self.layouts.is_in_place, name) if is_sharded else None)
+        claims = Claims(self.view, rows, states, self.entries.digest_of)
+        twins = Twins(self.view, rows, claims, self.entries.digest_of) if is_sharded else None
+        if twins is not None:
+            self.layouts.add(table.schema)
+            rows.watch = twins.note
+        elif name == LAYOUTS:
+            rows.watch = self.layouts.note
+        model = self.models[name] = Model(table, rows, states, projection, claims, twins)
         return model
 
     # -- logs ------------------------------------------------------------------------------------------------
@@ -328,6 +348,8 @@ class Store:
                     self.lifts.reconsider(replica)
                 entries.drain_void()
                 view.drain()
+            if self.layouts.relaid:
+                self._lay_again()
             for replica in self.by_number.values():
                 if replica.changed:
                     view.db.execute(
@@ -353,6 +375,9 @@ class Store:
             view.set_meta("last_digest", last.digest)
             moved = self.effects.settle()
             view.set_meta("links", self.effects.declared)
+            for model in self.models.values():
+                if model.twins is not None and model.twins.unsettled:
+                    moved += [(model, place) for place in model.twins.settle()]
             stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
         for claims, places in stale:
             claims.forget(places)
@@ -363,6 +388,10 @@ class Store:
         self.effects.forget()
         if self.lifts.changed:
             self.lifts.forget()
+        self.layouts.relaid = set()
+        for model in self.models.values():
+            if model.twins is not None:
+                model.twins.forget()
         view.settle()
         entries.settle()
         self.keys.settle()
@@ -375,6 +404,15 @@ class Store:
         self.flush_failure = None
         if view.wal_pages > WAL_PAGES:
             view.checkpoint()
+
+    def _lay_again(self) -> None:
+        """Fold documents again whose shard can be told only now, within the view's running transaction."""
+        for name, log in sorted(self.layouts.relaid):
+            model, replica = self.models[name], self.by_number[log]
+            found = self.view.read(f'SELECT "id" FROM {quoted(model.table.name)} WHERE "_log" = ?', (log,))
+            for (id,) in found:
+                refold(self, replica, model, id)
+        self.view.drain()
 
     def note_unknown(self, model: str) -> None:
         """Remember that the log speaks of a model nobody opened; it is projected when somebody does."""

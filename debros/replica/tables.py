@@ -25,6 +25,8 @@ DELETED: Final = 1  # never created, or deleted
 WRONG_ID: Final = 2  # the id has not the form that the model declares
 UNREADABLE: Final = 4  # a required field is missing, or holds a value of another type
 TARGET_GONE: Final = 8  # an `on_delete="cascade"` target is deleted
+WRONG_SHARD: Final = 16  # the value of its key belongs into another shard, or into none
+SHADOWED: Final = 32  # another shard holds a record with this id that was created earlier
 
 # what is remarkable about a row: bits of `_flags`
 OUT_OF_BOUNDS: Final = 1  # a merged or foreign value beyond the declared bounds

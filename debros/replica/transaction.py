@@ -104,6 +104,8 @@ class Transaction:
             self._outside[place] = before
         else:
             value = combine(held, value, PROVISIONAL)
+        if model.twins is not None and draft.kind in ("create", "restore") and not draft.fresh:
+            self._check_id(replica, model, draft.id)
         change = Change(name, table.schema.version, draft.id, value)
         row = self._merged(replica, model, self._outside[place], before, change)
         self._check_unique(replica, model, before, row)
@@ -150,6 +152,14 @@ class Transaction:
                 raise UniqueError(name, claims.fields(key), holder)
         for key in claims.keys(row):
             self._claimed[name, key] = (replica.n, row[0])
+
+    def _check_id(self, replica: Replica, model: Model, id: str) -> None:
+        """Raise `UniqueError` if another shard of the model has a record with this id."""
+        table, changed = model.table, self.rows.get(model.table.schema.name, {})
+        inside = (row for (log, other), row in changed.items() if other == id and log != replica.n)
+        held = model.twins is not None and model.twins.holder(replica.n, id, changed) is not None
+        if held or any(not row[table.hidden_at] for row in inside):
+            raise UniqueError(table.schema.name, ("id",), id)
 
     def show(self) -> None:
         """Let queries of the block see its rows, until somebody outside reads."""

@@ -21,6 +21,7 @@ import apsw
 
 from debros.errors import ClosedError, ModelError, StorageError
 from debros.replica.tables import Row, Table, quoted
+from debros.schema import key_text
 
 MEMORY: Final = ":memory:"
 FORMAT: Final = 2  # of the view's own tables; another number means: rebuild
@@ -56,6 +57,7 @@ class Rows:
         self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
         self.next_doc = next_doc
         self.greatest = greatest  # log -> greatest id ever: a greater one, as UUIDv7 gives, cannot exist yet
+        self.watch: Callable[[Row, Row | None, bool], None] | None = None  # told of each new state of a row
         self.linked = False  # whether its rows have `on_delete` effects, on others or from others
         self.revision = 0  # changes whenever a row that anybody but a transaction sees may have changed
         self.touch = quoted(f"t_{table.schema.name}")
@@ -169,6 +171,7 @@ class View:
             self.db.execute(statement)
         self.db.execute(f"CREATE TABLE {touch} (doc INTEGER, e INTEGER, PRIMARY KEY (doc, e)) WITHOUT ROWID")
         self.db.execute("REPLACE INTO models VALUES (?, '')", (table.schema.name,))
+        self.set_meta(f"shard key {table.schema.name}", key_text(table.schema))
         if finished:
             self.finish_table(table)
 
@@ -194,6 +197,13 @@ class View:
         if row is not None:
             self.remember(rows, key, row)
         return row
+
+    def rows_of(self, rows: Rows, id: str) -> list[Row]:
+        """Return the rows that the file has of one id, in any log."""
+        try:
+            return self.read(f'{rows.table.select} WHERE "id" = ?', (id,))
+        except UnicodeEncodeError:  # no id is like this
+            return []
 
     def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
         try:

@@ -13,14 +13,18 @@ from trio import current_time
 
 from debros.blocks import cid
 from debros.current import context
+from debros.errors import FieldError, NotFoundError, ValidationError
 from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
 from debros.replica.replica import Replica
 from debros.replica.store import Model
-from debros.replica.tables import Row
+from debros.replica.tables import Row, to_column
+from debros.schema import Schema
 from debros.shards.history import History, Step
+from debros.shards.shards import Shards
+from debros.shards.spans import Keys, Reach
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -47,10 +51,13 @@ class Collection:
         self.table = model.table
         self._model = model
         self._store = node.store
-        self._shared = node.replica_of(self.schema, b"") if self.schema.scope == "global" else None
+        spec = self.schema.sharding
+        self.shards = None if spec is None else Shards(node, model, spec)
+        one = self.schema.scope == "global" and spec is None
+        self._shared = node.replica_of(self.schema, b"") if one else None
 
     def _replica(self) -> Replica:
-        """Return the log that the acting identity's records of this model are in."""
+        """Return the log that the acting identity's records of a model that is not sharded are in."""
         return self._shared or self.node.replica_of(self.schema, self.node.device().user)
 
     def _inside(self) -> Transaction | None:
@@ -67,6 +74,8 @@ class Collection:
         model = self._model
         if model.claims.unsettled or (model.rows.linked and store.effects.unsettled):
             self._settle()
+        if self.shards is not None:
+            return self._row_in_shards(id)
         log = (self._shared or self._replica()).n
         transaction = context().transaction
         if transaction is not None and transaction.belongs_to(store):
@@ -74,6 +83,28 @@ class Collection:
         if store.view.is_showing:
             store.view.hide_provisional()
         return store.view.row(model.rows, log, id)
+
+    def _row_in_shards(self, id: str) -> Row | None:
+        """Return the row of a sharded model that is meant by an id, wherever it lies."""
+        store, rows, twins = self._store, self._model.rows, self._model.twins
+        assert twins is not None, "a sharded model has them"
+        if twins.unsettled:
+            self._settle()
+        transaction = self._inside()
+        inside = {} if transaction is None else transaction.rows.get(self.schema.name, {})
+        if transaction is None and store.view.is_showing:
+            store.view.hide_provisional()
+        if not inside:
+            for log in rows.greatest:
+                row = rows.pending.get((log, id)) or rows.cache.get((log, id))
+                if row is not None and not row[self.table.hidden_at]:  # of one id at most one shows
+                    return row
+        found = {row[self.table.log_at]: row for row in twins.all_of(id)}
+        found |= {log: row for (log, other), row in inside.items() if other == id}
+        best = twins.best(list(found.values()))
+        if best is not None and not inside and (place := (best[self.table.log_at], id)) not in rows.pending:
+            store.view.remember(rows, place, best)
+        return best
 
     def _settle(self) -> None:
         if not self._store.view.is_showing:  # inside a transaction nothing is pending
@@ -94,10 +125,15 @@ class Collection:
             UniqueError, NotFoundError, ConflictError, RestrictedError, PermissionDeniedError, TooLargeError: and
                 nothing is written.
         """
-        replica, model = self._replica(), self._model
+        model = self._model
+        if self.shards is None:
+            replica = self._replica()
+            items = [Item(replica, model, draft) for draft in drafts]
+        else:
+            items = [Item(self._shard_of(draft), model, draft) for draft in drafts]
         if self._store.lifts.guards:
-            self._store.lifts.check(model, replica)
-        items = [Item(replica, model, draft) for draft in drafts]
+            for replica in {item.replica for item in items}:
+                self._store.lifts.check(model, replica)
         transaction = self._inside()
         if transaction is not None:
             rows = transaction.write(items)
@@ -106,6 +142,24 @@ class Collection:
             await self._store.commit(request)
             rows = request.rows
         return [row for row in rows if row is not None]
+
+    def _shard_of(self, draft: Draft) -> Replica:
+        """Return the log of the shard that a draft is for: the one function that routes every write."""
+        shards, table = self.shards, self.table
+        assert shards is not None, "asked of sharded models only"
+        key = shards.key_wire
+        if draft.base is None and draft.kind != "create":
+            draft.base = self.row(draft.id)
+        if draft.base is not None:
+            number = draft.base[table.log_at]
+            if key is not None and draft.put is not None and key in draft.put:
+                assert shards.key_at is not None, "a key that is a field has its place in a row"
+                if to_column(shards.codec, draft.put[key]) != draft.base[shards.key_at]:
+                    raise fixed_key(self.schema, draft)
+            return self._store.by_number[number]
+        if draft.kind != "create" and shards.spec.key != "id":
+            raise NotFoundError(self.schema.name, (draft.id,))
+        return shards.replica_for(draft.id, None if key is None or draft.put is None else draft.put.get(key))
 
     # -- queries -----------------------------------------------------------------------------------------------
 
@@ -180,9 +234,25 @@ class Collection:
         """Return the DID of a number in `_by`."""
         return did_of(self._store.keys.key(number))
 
-    def heads(self) -> dict[str, tuple[str, ...]]:
-        """Return the head CIDs of each log that holds records of this model, by its address."""
-        replicas = [self._shared] if self._shared else self._store.by_number.values()
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of the model's shards are not held here."""
+        return self.shards is not None and self.shards.held is not None
+
+    def reach(self, keys: Keys) -> Reach:
+        """Return what of the model concerns a query for these keys; of one that is not sharded, all."""
+        return Reach((0,), None) if self.shards is None else self.shards.reach(keys)
+
+    def heads(self, users: tuple[str, ...] | Literal["all"] | None, reach: Reach) -> dict[str, tuple[str, ...]]:
+        """Return the head CIDs of each log that a query read, by its address."""
+        if self._shared is not None:
+            replicas = [self._shared]
+        elif self.shards is not None:
+            replicas = [self.shards.replica(n) for n in reach.shards]
+        elif (logs := self.logs(users)) is not None:
+            replicas = [self._store.by_number[log] for log in logs]
+        else:
+            replicas = [r for r in self._store.by_number.values() if r.manifest.scope == "user" and r.heads]
         return {r.manifest.address: tuple(cid.to_text(head) for head in sorted(r.heads)) for r in replicas}
 
     # -- history -----------------------------------------------------------------------------------------------
@@ -235,6 +305,13 @@ class Collection:
             return ""
         return "~admin" if self.schema.write == "admins" else "~" + tag(self.node.device().user)
 
+    def tag_of(self, did: str) -> str | None:
+        """Return the owner tag of a user; `None` for what is no DID."""
+        try:
+            return tag(key_of(did))
+        except ValueError:
+            return None
+
     def meta(self, row: Row) -> Facts:
         """Return what the log knows about a row."""
         store, table = self._store, self.table
@@ -246,3 +323,13 @@ class Collection:
         elif (owned := id_owner(row[0])) is not None and owned != "admin":
             owner = store.keys.did_of_tag(owned)
         return Facts(did_of(store.keys.key(row[table.by_at])), owner, replica.manifest.address, cid.to_text(entry))
+
+
+def fixed_key(schema: Schema, draft: Draft) -> ValidationError:
+    """Return the error for a change of a record's shard key."""
+    key = "" if schema.sharding is None else schema.sharding.key
+    cure = (
+        "is the shard key, fixed by the first save; save a `copy()` of the record with another value, and delete this"
+    )
+    value = None if draft.put is None else draft.put.get(schema.by_name[key].wire)
+    return ValidationError(schema.name, (FieldError(key, value, "shard_key", cure),))

@@ -24,11 +24,19 @@ class ShardMap:
     open: bool
     admins: tuple[bytes, ...]
 
-    def manifest(self, schema: Schema, user: bytes) -> Manifest:
-        """Return the manifest of the log that holds a model's records, for a user whose root key this is."""
+    def manifest(self, schema: Schema, user: bytes, part: str | None = None) -> Manifest:
+        """Return the manifest of the log that holds a model's records.
+
+        Args:
+            schema: of the model.
+            user: root key of the user, in user scope.
+            part: the shard's name, of a sharded model.
+        """
         if schema.scope == "user":
             return manifest_of_user(self.app, user)
-        return self.shared
+        if part is None:
+            return self.shared
+        return manifest_of_all(self.app, self.open, self.admins, (schema.name, part))
 
     @property
     def shared(self) -> Manifest:

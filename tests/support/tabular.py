@@ -15,10 +15,12 @@ from debros.query import functions
 from debros.query.cache import Caches, ResultCache
 from debros.query.catalog import columns
 from debros.query.columns import Column
+from debros.query.ports import Users
 from debros.query.query import Query
 from debros.query.relations import Relation
 from debros.replica.tables import SYSTEM, Row, Table, to_column
 from debros.schema import ComputedSpec, FieldSpec, IndexSpec, RelationSpec, Schema
+from debros.shards.spans import Keys, Reach
 from debros.values import describe
 
 ANA_KEY, BO_KEY = b"a" * 32, b"b" * 32
@@ -167,7 +169,14 @@ class TabularSource:
     def user_did(self, number: int) -> str:
         return next(did for did, known in self.node.users.items() if known == number)
 
-    def heads(self) -> dict[str, tuple[str, ...]]:
+    @property
+    def is_partial(self) -> bool:
+        return False
+
+    def reach(self, keys: Keys) -> Reach:
+        return Reach((0,), None)
+
+    def heads(self, users: Users, reach: Reach) -> dict[str, tuple[str, ...]]:
         return {"/debros/bafylog": ("bafyhead",)}
 
 

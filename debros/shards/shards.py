@@ -1,0 +1,142 @@
+"""The shards of one model on one node: their numbers, their logs, and which of them this node holds.
+
+Numbers run on over the model's layouts: with layouts of 4 and of 8 shards, 0..3 are those of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from debros.errors import FieldError, ShardNotHeldError, ValidationError
+from debros.log.layout import Layout, Place, place
+from debros.replica.layouts import key_codec
+from debros.schema import ShardSpec
+from debros.shards.spans import Keys, Reach, shards_of
+
+if TYPE_CHECKING:
+    from debros.node import Debros
+    from debros.replica.replica import Replica
+    from debros.replica.store import Model
+
+
+class Shards:
+    """The shards of one sharded model."""
+
+    def __init__(self, node: Debros, model: Model, spec: ShardSpec) -> None:
+        self._node = node
+        self._store = node.store
+        self.spec = spec
+        self.schema = model.table.schema
+        self.codec = key_codec(self.schema)
+        key = self.schema.by_name.get(spec.key)
+        self.key_wire = None if key is None else key.wire
+        self.key_at = None if key is None else model.table.names.index(spec.key)
+        self.held: frozenset[int] | None = node.config.held(self.schema.name)  # `None`: all
+        self._layouts: tuple[Layout, ...] = ()
+        self._newest: Layout | None = None
+        self._parts: tuple[str, ...] = ()
+        self._replicas: dict[int, Replica] = {}
+        self._place: tuple[int, Place] = (0, lambda id, value: None)
+        self._reach: dict[Keys, Reach] = {}
+
+    # -- numbers -----------------------------------------------------------------------------------------------
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The model's layouts, in the order of their numbers."""
+        present = self._store.layouts.of(self.schema.name)
+        newest = self._store.layouts.newest(self.schema.name)
+        if present is not self._layouts or self._newest is not newest:
+            self._layouts, self._newest = present, newest
+            self._parts = tuple(part for layout in present for part in layout.parts)
+            at = present.index(newest)
+            self._place = (sum(layout.n for layout in present[:at]), place(newest, self.spec, self.codec))
+            self._reach = {}
+        return present
+
+    @property
+    def count(self) -> int:
+        """How many shards there are, in all layouts."""
+        return len(self.parts)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The shards' names, by number."""
+        self.layouts  # noqa: B018 - brings what follows from it up to date
+        return self._parts
+
+    def number(self, id: str, value: Any) -> int | None:
+        """Return the shard that a new record goes to, by its key's wire value; `None` for one that fits nowhere."""
+        self.layouts  # noqa: B018 - as above
+        start, find = self._place
+        found = find(id, value)
+        return None if found is None else start + found
+
+    def is_held(self, number: int) -> bool:
+        """Whether this node holds a shard."""
+        return self.held is None or number in self.held
+
+    # -- logs --------------------------------------------------------------------------------------------------
+
+    def replica(self, number: int) -> Replica:
+        """Return the local copy of a shard's log.
+
+        Raises:
+            ShardNotHeldError: this node does not hold it.
+        """
+        part = self.parts[number]
+        found = self._replicas.get(number)
+        if found is None or found.manifest.part != (self.schema.name, part):
+            if not self.is_held(number):
+                raise ShardNotHeldError(self.schema.name, number)
+            found = self._replicas[number] = self._node.shard_of(self.schema, part)
+        return found
+
+    def address(self, number: int) -> str:
+        """Return the address of a shard's log."""
+        return self._node.manifest_of(self.schema, self.parts[number]).address
+
+    def replicas(self) -> list[Replica]:
+        """Return the local copies of all shards that are held here."""
+        return [self.replica(n) for n in range(self.count) if self.is_held(n)]
+
+    def replica_for(self, id: str, value: Any) -> Replica:
+        """Return the log that a new record goes to.
+
+        Raises:
+            ValidationError: the key's value fits into no shard.
+            ShardNotHeldError: this node does not hold the shard.
+        """
+        number = self.number(id, value)
+        if number is None:
+            key = self.spec.key or "id"
+            flaw = FieldError(key, value, "shard", f"fits into no shard of {self.schema.name} ({self.spec.kind})")
+            raise ValidationError(self.schema.name, (flaw,))
+        return self.replica(number)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def reach(self, keys: Keys) -> Reach:
+        """Return what a query reads that asks for these keys; `None`: for any."""
+        self.layouts  # noqa: B018 - as above
+        found = self._reach.get(keys)
+        if found is None:
+            if len(self._reach) > 1000:
+                self._reach = {}
+            found = self._reach[keys] = self._reached(list(self._numbers(keys)))
+        return found
+
+    def _numbers(self, keys: Keys) -> Iterable[int]:
+        start = 0
+        for layout in self._layouts:
+            for shard in shards_of(layout, self.spec, self.codec, keys):
+                yield start + shard
+            start += layout.n
+
+    def _reached(self, numbers: list[int]) -> Reach:
+        missing = tuple(self.address(n) for n in numbers if not self.is_held(n))
+        here = [n for n in numbers if self.is_held(n)]
+        if len(here) == self.count:
+            return Reach(tuple(here), None)
+        return Reach(tuple(here), tuple(self.replica(n).n for n in here), missing)
