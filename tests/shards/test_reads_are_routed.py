@@ -60,7 +60,7 @@ class Book(Model):
         (Sized.where(Sized.author.in_(["ana", "eve"])), (0,)),
         (ById.where(ById.id == "n001"), (of_hash("n001", 5),)),
     ],
-    ids=str,
+    ids=lambda given: str(given) if isinstance(given, tuple) else "",
 )
 async def test_a_condition_on_the_key_reads_its_shards_only(query: Any, shards: tuple[int, ...]) -> None:
     async with a_node(Hashed, Ranged, Sized, ById):
