@@ -32,7 +32,7 @@ class ProgramPlans:
         self._schemas: dict[str, Schema] = {}
         for schema in schemas:
             steps = steps_of(schema, self.migrations)
-            _check_versions(schema, self.migrations, self.concerned)
+            _check_version(schema, steps)
             self._schemas[schema.name] = schema
             self._steps[schema.name] = steps
         self._lifters: dict[tuple[str, frozenset[str], frozenset[str]], Lifter] = {}
@@ -65,10 +65,9 @@ class ProgramPlans:
         return found
 
 
-def _check_versions(schema: Schema, migrations: Sequence[Migration], models: Mapping[str, tuple[str, ...]]) -> None:
-    mine = [each for each in migrations if schema.name in models[each.name]]
-    if mine and mine[-1].number > schema.version and any(not operation.writes for operation in mine[-1].operations):
-        newest = mine[-1]
+def _check_version(schema: Schema, steps: Sequence[Step]) -> None:
+    if steps and steps[-1].migration.number > schema.version:
+        newest = steps[-1].migration
         raise MigrationError(
             f"{newest.name} brings {schema.name} to {newest.version}, and the class does not declare that version; "
             f'next: @model(version="{newest.version}")'

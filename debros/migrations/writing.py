@@ -16,7 +16,7 @@ from debros.migrations.operations import CopyTo, Function, Operation, Run
 from debros.migrations.recording import change_of
 from debros.replica.lifting import RUNNING, migrating
 from debros.replica.replica import Replica
-from debros.replica.tables import quoted
+from debros.replica.tables import DELETED, quoted
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -112,8 +112,10 @@ async def _copy(
 
 
 async def _copy_one(node: Debros, operation: CopyTo, record: Any, target: Any) -> None:
-    if node.collection(target.__schema__).row(record.id) is not None:
-        return  # it is there already, or was deleted by somebody
+    here = node.collection(target.__schema__)
+    row = here.row(record.id)
+    if row is not None and not row[here.table.hidden_at] & DELETED:
+        return  # it is there already
     own = record.__dict__
     if operation.mapping:
         values = {name: own[wanted] for name, wanted in operation.mapping.items()}

@@ -123,6 +123,10 @@ class Lifts:
         self.changed |= any(self._differs(model) for model in store.models.values())
         if self.guards:
             store.on_admitted.append(self._hear)
+        tables = {name for (name,) in store.view.read("SELECT name FROM sqlite_master WHERE type = 'table'", ())}
+        for model in store.models.values():
+            if beside(model) in tables:  # a process ended while it made rows
+                drop_aside(store, model)
 
     # -- the log ---------------------------------------------------------------------------------------------
 
