@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from debros.errors import MigrationError
 from debros.migrations.builder import Migration
@@ -21,7 +21,8 @@ from debros.replica.tables import DELETED, quoted
 if TYPE_CHECKING:
     from debros.node import Debros
 
-UNDONE_AT_ONCE = 500  # copies deleted in one transaction
+UNDONE_AT_ONCE: Final = 500  # copies deleted in one transaction
+BEGINNING: Final = "\0"  # less than every id
 
 
 class Teller(Protocol):
@@ -60,16 +61,19 @@ async def unwrite(node: Debros, migration: Migration, home: Replica, classes: Ma
         operation = writing[n]
         tell("running", f"undo: {operation.text}", 0)
         if isinstance(operation, CopyTo):
+            await _note(node, migration, home, n, BEGINNING)  # whatever a crash leaves of it, both ways go on from here
             await _delete_copies(node, migration, home, operation, classes)
-            await _call(node, migration, home, _nothing, n)
+            await _note(node, migration, home, n, "")
         elif isinstance(operation, Run):
             if operation.undo is None:
                 raise MigrationError(f"{migration.name}: {operation.text} has no way back")
             await _call(node, migration, home, operation.undo, n)
 
 
-def _nothing(_node: Debros) -> None:
-    return None
+async def _note(node: Debros, migration: Migration, home: Replica, done: int, after: str) -> None:
+    """Write down how far the migration is."""
+    async with node.transaction() as transaction:
+        transaction.notes.append((home, change_of(home.manifest, migration.name, done=done, after=after)))
 
 
 async def _call(node: Debros, migration: Migration, home: Replica, function: Function, done: int) -> None:
@@ -107,8 +111,7 @@ async def _copy(
                 transaction.notes.append((home, change_of(home.manifest, migration.name, done=n, after=after)))
             done += len(batch)
             tell("running", operation.text, done)
-        async with node.transaction() as transaction:
-            transaction.notes.append((home, change_of(home.manifest, migration.name, done=n + 1, after="")))
+        await _note(node, migration, home, n + 1, "")
 
 
 async def _copy_one(node: Debros, operation: CopyTo, record: Any, target: Any) -> None:
