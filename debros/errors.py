@@ -99,6 +99,23 @@ class CorruptionError(StorageError):
     """Bytes on disk are not what their content address says. They are never served."""
 
 
+class ContentError(_Told, ValueError):
+    """Content, a CAR file or a name in it is not what it should be: damaged, cut off, too large, of an unknown kind."""
+
+
+@dataclass(eq=False)
+class ContentMissingError(DebrosError, LookupError):
+    """Blocks of content are not here, and nobody who is connected has them. Try again when a peer that does is there."""
+
+    cids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.cids[:3]) + (f" and {len(self.cids) - 3} more" if len(self.cids) > 3 else "")
+        return (
+            f"content is not here, and no connected peer has it: {shown}; try again when a peer that holds it is there"
+        )
+
+
 class ImmutableError(_Told):
     """A record of an append-only store (`events`, `feed`) was changed or deleted."""
 

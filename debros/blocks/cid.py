@@ -81,3 +81,26 @@ def from_text(text: str) -> Link:
     if to_text(link.digest, link.codec) != text:  # one text for one CID: no other base, no upper case, no stray bits
         raise ValueError(f"not a CID in its one text form: {text[:80]!r}")
     return link
+
+
+def parse(text: str) -> Link:
+    """Parse a CID in any text form: version 1 in any base, or version 0 (`Qm...`), which is dag-pb.
+
+    Raises:
+        ValueError: it is no CID, or not one of sha2-256 with codec dag-cbor, raw or dag-pb.
+    """
+    try:
+        if len(text) == 46 and text.startswith("Qm"):
+            raw = libipld.decode_multibase(f"z{text}")[1]
+            if len(raw) != 34 or raw[:2] != b"\x12\x20":
+                raise ValueError("no multihash of sha2-256")
+            return Link(DAG_PB, raw[2:])
+        return from_bytes(libipld.decode_multibase(text)[1])
+    except ValueError as error:
+        raise ValueError(f"not a CID that is known here: {text[:80]!r}: {error}") from error
+
+
+def to_text_v0(digest: bytes) -> str:
+    """Return the text of a CID of version 0, `Qm...`."""
+    text: str = libipld.encode_multibase("z", b"\x12\x20" + digest)
+    return text[1:]

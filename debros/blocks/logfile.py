@@ -148,6 +148,52 @@ class LogFile:
         except OSError as error:
             self._tail.refuse(f"the log could not be cut at {position}", error)
 
+    @property
+    def segments(self) -> list[int]:
+        """Numbers of the segments there are, ascending; the last one is written."""
+        return list(self._tail.numbers)
+
+    def size_of(self, number: int) -> int:
+        """Return the length of a segment in bytes.
+
+        Raises:
+            StorageError: the disk refused, or there is no such segment.
+        """
+        try:
+            with closing(self._files.open(self._path(number), write=False)) as handle:
+                return self._size_of(number, handle)
+        except OSError as error:
+            raise StorageError(f"segment {number} cannot be read: {error}") from error
+
+    def begin_segment(self) -> None:
+        """Go on in a new segment.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._tail.sync()
+        try:
+            self._tail.begin_new()
+        except OSError as error:
+            raise StorageError(f"the disk refused a new segment: {error}") from error
+
+    def drop(self, number: int) -> None:
+        """Remove a whole segment, of which nothing is wanted any more. Only for content: entries are never removed.
+
+        Raises:
+            ValueError: it is the one that is written, or there is none of this number.
+            StorageError: the disk refused.
+        """
+        if number not in self._tail.numbers[:-1]:
+            raise ValueError(f"segment {number} is being written, or is not there")
+        self._readers.forget(number)
+        try:
+            self._files.remove(self._path(number))
+            self._files.sync_dir(self._directory)
+        except OSError as error:
+            raise StorageError(f"segment {number} cannot be removed: {error}") from error
+        self._tail.numbers.remove(number)
+
     def read(self, position: int) -> bytes:
         """Return the block of the section at a position; it hashes to its CID.
 

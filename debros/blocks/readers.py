@@ -38,6 +38,13 @@ class Readers:
                 raise CorruptionError(f"{where}: {error}") from error
         return codec, digest, block
 
+    def forget(self, number: int) -> None:
+        """Close the file of a segment that goes."""
+        with self._lock:
+            handle = self._open.pop(number, None)
+            if handle is not None:
+                handle.close()
+
     def close(self) -> None:
         """Close all files; nothing can be read any more."""
         with self._lock:
