@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from debros.errors import CeilingError as CeilingError
 from debros.errors import ClosedError as ClosedError
 from debros.errors import ConfigError as ConfigError
 from debros.errors import ConflictError as ConflictError
+from debros.errors import ContentError as ContentError
+from debros.errors import ContentMissingError as ContentMissingError
 from debros.errors import CorruptionError as CorruptionError
 from debros.errors import CursorError as CursorError
 from debros.errors import DeadlineError as DeadlineError
@@ -93,6 +96,14 @@ if TYPE_CHECKING:
     from debros.node import Status as Status
     from debros.node import open as open
 
+    # content
+    from debros.pinning.rules import by_age as by_age
+    from debros.pinning.rules import by_size as by_size
+    from debros.pinning.rules import custom as custom
+    from debros.pinning.rules import fixed as fixed
+    from debros.pinning.rules import popularity as popularity
+    from debros.pinning.rules import tiered as tiered
+
     # queries
     from debros.query.aggregates import avg as avg
     from debros.query.aggregates import count as count
@@ -108,6 +119,7 @@ if TYPE_CHECKING:
     from debros.query.rows import Page as Page
     from debros.query.rows import Rows as Rows
     from debros.replica.transaction import Transaction as Transaction
+    from debros.values.file import File as File
 
 _HOMES = {
     "debros.migrations.builder": "Migration migration",
@@ -136,6 +148,8 @@ _HOMES = {
     "debros.identity.keys": "Identity",
     "debros.node": "Debros Status open",
     "debros.replica.transaction": "Transaction",
+    "debros.pinning.rules": "by_age by_size custom fixed popularity tiered",
+    "debros.values.file": "File",
 }
 _LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -88,6 +88,15 @@ class Config(BaseModel):
     shards: dict[str, tuple[Annotated[Count, pydantic.Field(ge=0)], ...]] = {}
     """Numbers of the shards that this node holds, by model; a model that is not named is held whole."""
 
+    content_bytes: Annotated[Count, pydantic.Field(ge=0)] = 10 * 1024**3
+    """Bytes of file content that this node keeps."""
+
+    content_pins: Annotated[Count, pydantic.Field(ge=0)] = 10_000
+    """Pieces of file content that this node keeps under rules."""
+
+    sweep_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0)] = 60.0
+    """Seconds between two looks at what content is worth keeping."""
+
     def held(self, model: str) -> frozenset[int] | None:
         """Return the numbers of the shards of a model that this node holds; `None`: all."""
         numbers = self.shards.get(model)

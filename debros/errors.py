@@ -95,6 +95,21 @@ class StorageError(_Told):
     """The disk refused a read or a write. Nothing that was acknowledged is affected; the write is not done."""
 
 
+@dataclass(eq=False)
+class CeilingError(StorageError):
+    """Content needs more room than the node gives it, and what is there may not go."""
+
+    needed: int  # bytes
+    ceiling: int
+
+    def __init__(self, needed: int, ceiling: int, why: str) -> None:
+        self.needed, self.ceiling = needed, ceiling
+        self.message = (
+            f"content takes {needed} bytes, and `content_bytes` allows {ceiling}: {why}; allow more, unpin what is not "
+            "needed, or `await db.pins.sweep(force=True)` to let protected content go"
+        )
+
+
 class CorruptionError(StorageError):
     """Bytes on disk are not what their content address says. They are never served."""
 

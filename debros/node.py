@@ -14,6 +14,7 @@ import trio
 
 from debros import current
 from debros.blocks import cid, dagcbor
+from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import load
 from debros.env import SYSTEM, Env
@@ -29,6 +30,7 @@ from debros.migrations.runner import Migrations
 from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
+from debros.pinning.pins import Pins
 from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
 from debros.query.slow import SlowQueries
@@ -97,6 +99,7 @@ class Debros:
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
         tasks: trio.Nursery, plans: ProgramPlans, classes: Sequence[type[Model]],
+        pins: Pins,
     ) -> None:  # fmt: skip
         self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
@@ -131,6 +134,15 @@ class Debros:
             for model in self.store.models.values()
             if not model.table.schema.is_internal
         }
+        self.pins = pins
+        self.store.on_admitted.append(pins.tracker.on_admitted)
+        if pins.has_work:
+            tasks.start_soon(pins.run)
+
+    @property
+    def content(self) -> Pins:
+        """Where `File` adds and reads."""
+        return self.pins
 
     # -- what models ask ---------------------------------------------------------------------------------------
 
@@ -432,15 +444,19 @@ async def open_node(
             _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
             if opened.orphaned and who.root is not None:
                 devices.renew(env)
-            async with _tasks() as tasks:
-                node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes)
-                current.open_nodes.append(node)
-                try:
-                    if chosen.auto_migrate:
-                        await node.migrations.apply()
-                    yield node
-                finally:
-                    current.open_nodes.remove(node)
+            pins = _pins(env, files, place, chosen, opened)
+            try:
+                async with _tasks() as tasks:
+                    node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins)
+                    current.open_nodes.append(node)
+                    try:
+                        if chosen.auto_migrate:
+                            await node.migrations.apply()
+                        yield node
+                    finally:
+                        current.open_nodes.remove(node)
+            finally:
+                await pins.aclose()
         finally:
             await opened.store.aclose()
     finally:
@@ -482,6 +498,14 @@ def _open_store(
         on_lost=on_lost,
         plans=plans if plans.migrations else None,
     )
+
+
+def _pins(env: Env, files: Files | None, place: Home | None, config: Config, opened: Opened) -> Pins:
+    where = "/content" if place is None else str(place.path / "content")
+    index = MEMORY if place is None or files is not None else str(place.path / "content" / "index.sqlite")
+    disk = files or (MemoryFiles() if place is None else DiskFiles())
+    ledger = MEMORY if place is None else str(place.path / "pins.sqlite")
+    return Pins(env, config, opened.store, lambda: CarStore.open(env, disk, where, index), ledger)
 
 
 def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable[Manifest]) -> None:

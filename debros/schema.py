@@ -43,6 +43,7 @@ class Codec:
     to_key: Callable[[Any], Any] | None = None  # wire value -> what sorts and compares, in a second column (decimal)
     mutable: bool = False  # may change in place: list, set, dict, nested models
     item: Codec | None = None  # element of list, set and homogeneous tuple; value of a map
+    holds_links: bool = False  # of a nested record or a tuple of several types: files are somewhere in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class Schema:
     indexes: tuple[IndexSpec, ...] = ()  # those of fields (`index=`, `unique=`) come first, then declared ones
     relations: tuple[RelationSpec, ...] = ()
     sharding: ShardSpec | None = None  # `None`: one log for the whole scope
+    pinning: object = None  # the rule of `debros.pinning.rules` that its content is kept by
     by_name: Mapping[str, FieldSpec] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -137,6 +137,14 @@ class CarStore:
         await trio.lowlevel.checkpoint()
         return self._find(link) is not None
 
+    async def size_of_all(self, links: Collection[Link]) -> int:
+        """Return the bytes of those of these blocks that are here."""
+        await trio.lowlevel.checkpoint()
+        with self._lock:
+            self._check_open()
+            places = [self._index.find(link) for link in links]
+        return sum(place.size for place in places if place is not None)
+
     async def delete(self, links: Collection[Link]) -> None:
         await self._env.offload(self._delete, links)
 

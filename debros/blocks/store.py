@@ -22,8 +22,8 @@ from debros.env import SYSTEM
 from debros.errors import ClosedError, ContentError, ContentMissingError, CorruptionError, StorageError, TooLargeError
 
 
-class BlockStore(Protocol):
-    """Where blocks are kept."""
+class BlockSource(Protocol):
+    """Where blocks can be read."""
 
     async def get(self, link: Link) -> bytes:
         """Return a block.
@@ -34,6 +34,10 @@ class BlockStore(Protocol):
             StorageError: the disk refused.
         """
         ...
+
+
+class BlockStore(BlockSource, Protocol):
+    """Where blocks are kept."""
 
     async def put(self, blocks: Sequence[Block], *, durable: bool = True) -> None:
         """Keep blocks: codec, sha2-256 digest and bytes of each. Those that are here already change nothing.

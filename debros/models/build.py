@@ -76,6 +76,7 @@ def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyTyp
         indexes=_indexes(cls, specs, [spec.name for spec in computed if spec.index], options),
         relations=tuple(relation.spec for relation in relations.values()),
         sharding=None if options.sharding is None else shard_spec(cls.__name__, options.sharding, options.scope, specs),
+        pinning=options.pinning,
     )
     cls.__options__ = options
     cls.__schema__ = schema

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from debros.models.record import Model
     from debros.models.shape import Shape
     from debros.models.subject import ModelSubject
+    from debros.pinning.rules import Rule
     from debros.schema import Schema, Scope, Store, Write
 
 P = ParamSpec("P")
@@ -100,6 +101,7 @@ def model(
     extra: Literal["forbid", "keep"] = "forbid",
     write: Write | None = None,
     sharding: Sharding | Strategy | None = None,
+    pinning: Rule | None = None,
 ) -> Callable[[ModelClass], ModelClass]:
     """Make a `Model` subclass a model of its own: stored, queried, opened.
 
@@ -116,6 +118,7 @@ def model(
         write: who may write a record of a global model: `"anyone"` (the default), `"owner"`, `"admins"`.
         sharding: how records of a global model are spread over logs: `hash_shards(key, n)`, `range_shards(key, bounds)`,
             `user_shards(n)`, or a strategy of your own.
+        pinning: which of its file content this node keeps: `popularity(factor=2, max_pins=500)`; all it has if not given.
 
     Raises:
         ModelError: the declaration is wrong; the text names the model, the field and the cure.
@@ -128,7 +131,9 @@ def model(
             raise ModelError(f"{cls!r} is no subclass of Model: `class {getattr(cls, '__name__', 'Post')}(Model):`")
         from debros.models.build import build  # pydantic and the query room load with the first model
 
-        options = Options.checked(cls.__name__, scope, store, name, indexes, version, strict, extra, write, sharding)
+        options = Options.checked(
+            cls.__name__, scope, store, name, indexes, version, strict, extra, write, sharding, pinning
+        )
         build(cls, options)
         registry.register(cls)
         return cls

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 from debros.errors import ModelError, did_you_mean
 from debros.models.names import check_model_name
 from debros.models.sharding import Sharding, Strategy
+from debros.pinning.rules import Rule
 from debros.schema import Scope, Store, Write
 
 
@@ -38,6 +39,7 @@ class Options:
     keeps_extra: bool
     write: Write
     sharding: Sharding | Strategy | None = None
+    pinning: Rule | None = None
 
     @classmethod
     def checked(
@@ -52,6 +54,7 @@ class Options:
         extra: Literal["forbid", "keep"],
         write: Write | None,
         sharding: Sharding | Strategy | None = None,
+        pinning: Rule | None = None,
     ) -> Options:
         """Check and complete the options of one model.
 
@@ -65,6 +68,10 @@ class Options:
             _check_choice(model, "write", write, Write)
         if not isinstance(strict, bool):
             raise ModelError(f"{model}: strict={strict!r} is not True or False")
+        if pinning is not None and not isinstance(pinning, Rule):
+            raise ModelError(
+                f"{model}: pinning={pinning!r} is not a rule; fixed(), popularity(), by_size(), by_age(), tiered(), custom()"
+            )
         name = model if name is None else name
         check_model_name(name)
         return cls(
@@ -77,6 +84,7 @@ class Options:
             keeps_extra=extra == "keep",
             write=_write(model, scope, store, write, sharding),
             sharding=sharding,
+            pinning=pinning,
         )
 
 

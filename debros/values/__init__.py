@@ -21,6 +21,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 from debros.errors import ModelError
 from debros.schema import Bounds, Codec, Kind
 from debros.values import composites, scalars
+from debros.values.file import FILE, File
 
 CONSTRAINTS: Final = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
 _COLLECTIONS: Final[dict[Any, Kind]] = {list: "list", set: "set"}
@@ -110,6 +111,8 @@ def _codec(annotation: Any, depth: int) -> tuple[Codec, bool]:
 
 
 def _class(cls: type, depth: int) -> Codec:
+    if cls is File:
+        return FILE
     if issubclass(cls, Enum):
         members = {member.value: member for member in cls}
         return scalars.choice(cls.__qualname__, members, lambda value: isinstance(value, cls))

@@ -83,7 +83,10 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
         return made(wire) if from_item is None else made([from_item(part) for part in wire])
 
     decode: Callable[[bytes], Any] = from_blob
-    if kind != "list" or from_item is not None:
+    if holds_links(item):
+        read_blob = _blob_reader(True)
+        decode = lambda raw: from_wire(read_blob(raw))  # noqa: E731 - as below
+    elif kind != "list" or from_item is not None:
         decode = lambda raw: from_wire(libipld.decode_dag_cbor(raw))  # noqa: E731 - one step for every row read
     return Codec(
         kind, "BLOB", name, accepts, is_operand, to_wire, from_wire,
@@ -108,14 +111,16 @@ def fixed_tuple(items: Sequence[tuple[Codec, bool]], name: str) -> Codec:
             return False
         return all(test(part) for test, part in zip(tests, value, strict=True))
 
+    read_blob = _blob_reader(any(holds_links(codec) for codec, _ in items))
+
     def from_wire(wire: list[Any]) -> tuple[Any, ...]:
         return tuple([read(part) for read, part in zip(readers, wire, strict=True)])
 
     return Codec(
         "tuple", "BLOB", name, accepts, is_operand,
         lambda value: [write(part) for write, part in zip(writers, value, strict=True)], from_wire,
-        to_blob(any(holds_bytes(codec) for codec, _ in items)), lambda raw: from_wire(libipld.decode_dag_cbor(raw)),
-        mutable=any(codec.mutable for codec, _ in items),
+        to_blob(any(holds_bytes(codec) for codec, _ in items)), lambda raw: from_wire(read_blob(raw)),
+        mutable=any(codec.mutable for codec, _ in items), holds_links=any(holds_links(codec) for codec, _ in items),
     )  # fmt: skip
 
 
@@ -128,6 +133,7 @@ def mapping(item: Codec, nullable: bool, name: str) -> Codec:
         return type(wire) is dict and all(map(accepts_item, wire.values()))
 
     is_item = _is_operand(item, nullable)
+    read_blob = _blob_reader(holds_links(item))
 
     def is_operand(value: Any) -> bool:
         return isinstance(value, dict) and all(type(key) is str for key in value) and all(map(is_item, value.values()))
@@ -140,7 +146,7 @@ def mapping(item: Codec, nullable: bool, name: str) -> Codec:
 
     return Codec(
         "map", "BLOB", name, accepts, is_operand, to_wire, from_wire,
-        to_blob(holds_bytes(item)), from_blob if from_item is None else lambda raw: from_wire(from_blob(raw)),
+        to_blob(holds_bytes(item)), from_blob if from_item is None else lambda raw: from_wire(read_blob(raw)),
         mutable=True, item=item,
     )  # fmt: skip
 
@@ -153,6 +159,7 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
     readers = {name: _nullable(codec.from_wire, nullable) or _same for name, (codec, nullable) in parts.items()}
 
     tests = {name: _is_operand(codec, nullable) for name, (codec, nullable) in parts.items()}
+    read_blob = _blob_reader(any(holds_links(codec) for codec, _ in parts.values()))
 
     def is_operand(value: Any) -> bool:  # not of a subclass: what it adds would be lost
         return type(value) is cls and all(test(getattr(value, name, _same)) for name, test in tests.items())
@@ -173,8 +180,8 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
         "record", "BLOB", f"{cls.__qualname__}{{{', '.join(f'{n}: {c.name}' for n, (c, _) in parts.items())}}}",
         accepts, is_operand,
         lambda value: {name: write(getattr(value, name)) for name, write in writers.items()}, from_wire,
-        to_blob(any(holds_bytes(codec) for codec, _ in parts.values())), lambda raw: from_wire(from_blob(raw)),
-        mutable=True,
+        to_blob(any(holds_bytes(codec) for codec, _ in parts.values())), lambda raw: from_wire(read_blob(raw)),
+        mutable=True, holds_links=any(holds_links(codec) for codec, _ in parts.values()),
     )  # fmt: skip
 
 
@@ -204,9 +211,18 @@ ANY: Final = Codec(
 
 def holds_bytes(codec: Codec) -> bool:
     """Whether values of this type may hold bytes somewhere."""
-    if codec.kind in ("bytes", "any", "record", "tuple"):
+    if codec.kind in ("bytes", "file", "any", "record", "tuple"):
         return codec.kind != "tuple" or codec.item is None or holds_bytes(codec.item)
     return codec.item is not None and holds_bytes(codec.item)
+
+
+def holds_links(codec: Codec) -> bool:
+    """Whether values of this type may refer to content: files, or what holds them."""
+    return codec.kind == "file" or codec.holds_links or (codec.item is not None and holds_links(codec.item))
+
+
+def _blob_reader(links: bool) -> Callable[[bytes], Any]:
+    return dagcbor.decode if links else from_blob  # the fast decoder takes links for bytes
 
 
 def _accepts(codec: Codec, nullable: bool) -> Callable[[Any], bool]:

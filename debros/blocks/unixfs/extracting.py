@@ -7,7 +7,7 @@ import shutil
 from typing import Final
 
 from debros.blocks.cid import Link
-from debros.blocks.store import BlockStore
+from debros.blocks.store import BlockSource
 from debros.blocks.unixfs import node, reading
 from debros.env import SYSTEM
 from debros.errors import ContentError, StorageError
@@ -15,7 +15,7 @@ from debros.errors import ContentError, StorageError
 MAX_NESTING: Final = 128  # directories below each other
 
 
-async def extract(store: BlockStore, link: Link, target: str) -> None:
+async def extract(store: BlockSource, link: Link, target: str) -> None:
     """Write what a CID leads to at `target`, which must not be there yet; see `unixfs.get`."""
     path, partial = await SYSTEM.offload(_places, target)
     try:
@@ -37,7 +37,7 @@ def _places(target: str) -> tuple[str, str]:
     return path, os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.part-{SYSTEM.random_bytes(4).hex()}")
 
 
-async def _write(store: BlockStore, link: Link, path: str, depth: int) -> None:
+async def _write(store: BlockSource, link: Link, path: str, depth: int) -> None:
     if depth > MAX_NESTING:
         raise ContentError(f"directories more than {MAX_NESTING} levels deep")
     found = await reading.stat(store, link)

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 from debros.blocks import cid
 from debros.blocks.cid import Link
-from debros.blocks.store import BlockStore
+from debros.blocks.store import BlockSource
 from debros.blocks.unixfs import node
 from debros.blocks.unixfs.directory import check_name, hash_of, prefix_width, slot_of
 from debros.errors import ContentError
@@ -53,7 +53,7 @@ class Content:
         CorruptionError: a block on disk is not what its CID says.
     """
 
-    def __init__(self, store: BlockStore, link: Link, start: int, length: int | None) -> None:
+    def __init__(self, store: BlockSource, link: Link, start: int, length: int | None) -> None:
         if start < 0 or (length is not None and length < 0):
             raise ContentError(f"a range of {length} bytes from {start} on: neither may be below 0")
         self._store, self._link, self._start, self._length = store, link, start, length
@@ -75,7 +75,7 @@ class Content:
         return b"".join(parts)
 
 
-async def stat(store: BlockStore, link: Link) -> Stat:
+async def stat(store: BlockSource, link: Link) -> Stat:
     """Return what a CID leads to; errors as for `Content`."""
     block = await store.get(link)
     if link.codec == cid.RAW:
@@ -86,7 +86,7 @@ async def stat(store: BlockStore, link: Link) -> Stat:
     return Stat("symlink", 0) if found.kind == node.SYMLINK else Stat("file", found.size)
 
 
-def read(store: BlockStore, link: Link, start: int, length: int | None) -> AsyncIterator[bytes]:
+def read(store: BlockSource, link: Link, start: int, length: int | None) -> AsyncIterator[bytes]:
     """Return the content of a file from byte `start` on, in chunks; only blocks that are in the range are read."""
     return _Reader(store, link, start, length)
 
@@ -103,7 +103,7 @@ class _Part(NamedTuple):
 class _Reader:
     """A walk over the leaves of a file, from left to right. No generator: whoever stops early has nothing to close."""
 
-    def __init__(self, store: BlockStore, link: Link, start: int, length: int | None) -> None:
+    def __init__(self, store: BlockSource, link: Link, start: int, length: int | None) -> None:
         self._store = store
         self._start = start
         self._end = None if length is None else start + length
@@ -156,7 +156,7 @@ def _node(link: Link, block: bytes) -> node.Node:
     return node.decode(block)
 
 
-async def list_entries(store: BlockStore, link: Link) -> AsyncIterator[Entry]:
+async def list_entries(store: BlockSource, link: Link) -> AsyncIterator[Entry]:
     """Yield what is in a directory: by name, or, where it is sharded, in the order of its trie."""
     waiting: list[tuple[Link, int]] = [(link, 0)]
     while waiting:
@@ -188,7 +188,7 @@ def _entry(name: bytes, link: Link, total: int) -> Entry:
         raise ContentError(f"{name!r} is no name in a directory: not UTF-8") from error
 
 
-async def walk(store: BlockStore, link: Link) -> AsyncIterator[tuple[Link, bytes]]:
+async def walk(store: BlockSource, link: Link) -> AsyncIterator[tuple[Link, bytes]]:
     """Yield every block of a tree once, parents first: what must be there for the content to be whole."""
     seen: set[Link] = set()
     waiting = [link]

@@ -1,0 +1,537 @@
+"""`db.pins` and `db.content`: what stays on this node, why, and for how long.
+
+A sweep runs on a schedule in the node's clock: it writes down what was used and what refers to what, ranks, lets go of
+what may go, collects blocks and compacts segments. Between sweeps workers bring what is wanted. Both go on after a kill
+where the ledger says they were.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import Final
+
+import trio
+
+from debros.blocks.carstore import CarStore
+from debros.blocks.cid import Link
+from debros.blocks.unixfs import parse, reading
+from debros.blocks.unixfs.adding import Path
+from debros.config import Config
+from debros.env import Env
+from debros.errors import CeilingError, ClosedError, ContentMissingError, DebrosError, StorageError
+from debros.identity.did import did_of
+from debros.pinning import ledger as states
+from debros.pinning.contents import Contents, Source
+from debros.pinning.deciding import Candidate, Room, Verdict, decayed, decide
+from debros.pinning.ledger import Item, Ledger
+from debros.pinning.rules import DAY_S, HOUR_S, Facts, Rule
+from debros.pinning.told import Metrics, PinStatus, Stats, Swept, Usage
+from debros.pinning.tracking import Tracker
+from debros.replica.store import Store
+from debros.replica.tables import Row
+
+GRACE_S: Final = HOUR_S  # that content may be here without a record that refers to it
+TRUST_S: Final = DAY_S  # that a receipt counts
+WORKERS: Final = 3
+TRIES: Final = 5  # after which content counts as failed; it is tried once a day from then on
+FIRST_RETRY_S: Final = 30.0
+_MS: Final = 1000
+_STEP: Final = 1000
+_ROWS: Final = 10_000  # reads of rows that are remembered until the next sweep
+
+
+class Pins:
+    """The content of one node. All that reads or writes is awaited."""
+
+    def __init__(
+        self, env: Env, config: Config, store: Store, open_blocks: Callable[[], CarStore], ledger_path: str
+    ) -> None:
+        self._env = env
+        self._store = store
+        self._open_blocks = open_blocks
+        self._ledger_path = ledger_path
+        self._rules: dict[str, Rule] = {}
+        for name, model in store.models.items():
+            if isinstance(rule := model.table.schema.pinning, Rule):
+                self._rules[name] = rule
+        self._tracker = Tracker(store, frozenset(self._rules))
+        self._room = Room(config.content_bytes, config.content_pins)
+        self._period_s = config.sweep_s
+        self._opening = trio.Lock()
+        self._sweeping = trio.Lock()
+        self._ledger: Ledger | None = None
+        self._contents: Contents | None = None
+        self._used: dict[Link, list[int]] = {}  # times, last time: accesses since the last sweep
+        self._read: deque[tuple[str, Sequence[Row]]] = deque(maxlen=_ROWS)  # rows that queries read
+        self._hits = self._misses = 0
+        self._woken = trio.Event()
+        self._last: Swept | None = None
+        self._is_closed = False
+        self.source: Source | None = None  # of missing blocks; set once there are peers
+        self.after_sweep: Callable[[], object] | None = None
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    @property
+    def tracker(self) -> Tracker:
+        """Who learns of references; the store tells it of entries."""
+        return self._tracker
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything that a node has to look after by itself."""
+        return bool(self._tracker.models)
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """The models whose reads count as accesses of their content."""
+        return frozenset(self._rules) & self._tracker.models
+
+    async def ready(self) -> tuple[Ledger, Contents]:
+        """Open what is not open yet, and return it."""
+        async with self._opening:
+            if self._is_closed:
+                raise ClosedError("the node is closed; open it again to use its content")
+            if self._ledger is None or self._contents is None:
+                ledger = await self._env.offload(Ledger, self._ledger_path)
+                try:
+                    contents = Contents(await self._env.offload(self._open_blocks), self._room.max_bytes)
+                    await contents.measure()
+                    await self._tracker.catch_up(ledger)
+                except BaseException:
+                    ledger.close()
+                    raise
+                contents.make_room = self._make_room
+                self._ledger, self._contents = ledger, contents
+            self._contents.source = self.source
+            return self._ledger, self._contents
+
+    async def aclose(self) -> None:
+        """Write down what was learned, and close."""
+        self._is_closed = True
+        with trio.CancelScope(shield=True):
+            if self._ledger is not None:
+                try:
+                    await self._tracker.flush(self._ledger, self._now())
+                    self._write_uses(self._ledger)
+                finally:
+                    self._ledger.close()
+            if self._contents is not None:
+                await self._contents.aclose()
+
+    async def run(self) -> None:
+        """Sweep and bring what is wanted, as long as the node is open."""
+        due = trio.current_time()
+        while True:
+            now = trio.current_time()
+            if now >= due:
+                try:
+                    await self.sweep()
+                except StorageError as error:  # told by `stats`; the next one tries again
+                    used = 0 if self._contents is None else self._contents.used
+                    self._last = Swept(0, 0, 0, 0, used, str(error))
+                due = now + self._period_s
+            await self._bring_due()
+            self._woken = trio.Event()
+            with trio.move_on_after(max(0.0, min(due - trio.current_time(), await self._until_due()))):
+                await self._woken.wait()
+
+    async def _until_due(self) -> float:
+        ledger, _ = await self.ready()
+        next_due = ledger.next_due()
+        return self._period_s if next_due is None else max(0.05, (next_due - self._now()) / _MS)
+
+    def _now(self) -> int:
+        return self._env.now_us() // 1000
+
+    # -- content -----------------------------------------------------------------------------------------------
+
+    async def add(self, data: bytes | Path | AsyncIterable[bytes], /) -> tuple[Link, int]:
+        """Add content and return its CID and size; see `File.add`."""
+        ledger, contents = await self.ready()
+        async with contents.session() as session:
+            link, size, total = await contents.add(session, data)
+            item, now = ledger.find(link), self._now()
+            if item is None:
+                ledger.add(link, states.PINNED, now, size=total)
+            else:
+                ledger.change(item.n, state=states.PINNED, size=total, added=now, used=max(now, item.used), note=None)
+        return link, size
+
+    async def open(self, link: Link, start: int = 0, length: int | None = None) -> reading.Content:
+        """Return a file's content, brought by peers where it is not here: all of it, or the blocks of a range.
+
+        Raises:
+            ContentMissingError: it is not here, and no connected peer has it.
+            ContentError, StorageError: it is damaged, or no file.
+        """
+        ledger, contents = await self.ready()
+        self.touch(link)
+        item = ledger.find(link)
+        if item is not None and item.state in (states.PINNED, states.UNPINNING):
+            self._hits += 1
+        elif start == 0 and length is None and not await contents.is_whole(link):
+            self._misses += 1
+            await self._bring(item or ledger.add(link, states.UNPINNED, self._now()))
+        return reading.Content(contents, link, start, length)
+
+    def touch(self, link: Link, times: int = 1) -> None:
+        """Count an access."""
+        now = self._now()
+        entry = self._used.get(link)
+        if entry is None:
+            self._used[link] = [times, now]
+        else:
+            entry[0] += times
+            entry[1] = now
+
+    def note_rows(self, model: str, rows: Sequence[Row]) -> None:
+        """Count that rows were read, each an access of the content it refers to; cheap, worked out at the next sweep."""
+        self._read.append((model, rows))
+
+    # -- the surface ---------------------------------------------------------------------------------------------
+
+    async def pin(self, cid: str, /) -> PinStatus:
+        """Keep content whatever the rules say, and bring it if it is not here.
+
+        Raises:
+            ContentError: this is no CID that is known here.
+        """
+        ledger, _ = await self.ready()
+        link, now = parse(cid), self._now()
+        item = ledger.find(link) or ledger.add(link, states.UNPINNED, now)
+        state = item.state
+        if state == states.UNPINNING:
+            state = states.PINNED
+        elif state != states.PINNED:
+            state = states.PINNED if await self._is_whole(link) else states.PENDING
+        ledger.change(item.n, hand=states.BY_HAND, state=state, tries=0, due=now, note=None)
+        if item.size < 0 and state == states.PINNED:
+            await self._measure(item.n, link)
+        self._woken.set()
+        return await self.status(cid)
+
+    async def unpin(self, cid: str, /, *, force: bool = False) -> PinStatus:
+        """Let content go, as soon as enough others hold it; with `force` at once if anybody else does.
+
+        Raises:
+            ContentMissingError: nothing is known of this content.
+        """
+        ledger, _ = await self.ready()
+        item = self._known(ledger, cid)
+        here = item.state in (states.PINNED, states.UNPINNING)
+        state = states.UNPINNING if here else states.UNPINNED
+        ledger.change(item.n, hand=states.AGAINST, state=state, note="unpinned by hand")
+        await self.sweep(force=force)
+        return await self.status(cid)
+
+    async def is_pinned(self, cid: str, /) -> bool:
+        """Whether content is here and stays."""
+        ledger, _ = await self.ready()
+        item = ledger.find(parse(cid))
+        return item is not None and item.state == states.PINNED
+
+    async def status(self, cid: str, /) -> PinStatus:
+        """Return how it stands with a piece of content.
+
+        Raises:
+            ContentMissingError: nothing is known of it.
+        """
+        ledger, _ = await self.ready()
+        item = self._known(ledger, cid)
+        facts, rule = self._facts(ledger, item), self._rule(ledger, item)
+        held = {by for by, _ in ledger.copies(item.n, self._trusted())}
+        asked = sorted(ledger.asked(item.n).items(), key=lambda entry: -entry[1])
+        waits = item.state in (states.PENDING, states.FAILED)
+        return PinStatus(
+            cid=cid, state=states.STATES[item.state], is_here=item.state in (states.PINNED, states.UNPINNING),
+            size=item.size, model=facts.model, strategy="none" if rule is None else rule.strategy,
+            by_hand=item.hand == states.BY_HAND, accesses=facts.accesses, score=facts.score, age_s=facts.age_s,
+            idle_s=facts.idle_s, copies=len(held), wanted_copies=(0, 0) if rule is None else rule.copies,
+            recommended_peers=tuple(did_of(by) for by, _ in asked if by not in held), tries=item.tries,
+            next_try_s=max(0, item.due - self._now()) / _MS if waits else None, note=item.note or "",
+        )  # fmt: skip
+
+    async def why(self, cid: str, /) -> str:
+        """Return why content stays, comes or goes, in words."""
+        ledger, _ = await self.ready()
+        item = self._known(ledger, cid)
+        status = await self.status(cid)
+        verdicts = await self._decided(ledger, force=False)
+        verdict = verdicts.get(item.n)
+        told = (
+            f"{status.state}: {verdict.why}"
+            if verdict is not None
+            else f"{status.state}: {self._unruled(ledger, item)}"
+        )
+        if status.model:
+            told += f"; rule {status.strategy} of {status.model}, used {status.accesses} times"
+        if item.state == states.UNPINNING:
+            told += f"; held by {status.copies} others, {max(1, status.wanted_copies[0])} are needed before it goes"
+        return told + (f"; {item.note}" if item.note else "")
+
+    async def stats(self) -> Stats:
+        """Return pins by state and model."""
+        ledger, contents = await self.ready()
+        by_state = {name: ledger.count(n) for n, name in enumerate(states.STATES)}
+        models = dict(ledger.rows("SELECT model, count(*) FROM items WHERE state = ? GROUP BY model", (states.PINNED,)))
+        failed = [str(item.link) for item in ledger.items(states.FAILED)]
+        return Stats(
+            states=by_state, models={ledger.name(n).decode(): count for n, count in models.items() if n},
+            used_bytes=contents.used, max_bytes=self._room.max_bytes, max_pins=self._room.max_pins,
+            wanted_by_nobody_held=tuple(failed[:100]), last_sweep=self._last,
+        )  # fmt: skip
+
+    async def metrics(self) -> Metrics:
+        """Return the content of this node in numbers."""
+        ledger, contents = await self.ready()
+        usage = await contents.measure()
+        self._write_uses(ledger)
+        count = total = recent = 0
+        strategies: dict[str, int] = {}
+        classes = {"0": 0, "1-9": 0, "10-99": 0, "100+": 0}
+        first = last = now = self._now()
+        last = 0
+        most: Item | None = None
+        least: Item | None = None
+        for item in ledger.items(states.PINNED):
+            count += 1
+            total += max(0, item.size)
+            recent += bool(item.uses) and now - item.used < HOUR_S * _MS
+            rule = self._rule(ledger, item)
+            name = "by hand" if item.hand else "none" if rule is None else rule.strategy
+            strategies[name] = strategies.get(name, 0) + 1
+            classes["0" if not item.uses else "1-9" if item.uses < 10 else "10-99" if item.uses < 100 else "100+"] += 1
+            first, last = min(first, item.added), max(last, item.added)
+            most = item if most is None or item.uses > most.uses else most
+            least = item if least is None or item.uses < least.uses else least
+        reads = self._hits + self._misses
+        return Metrics(
+            count=count, total_bytes=total, average_bytes=total / count if count else 0.0,
+            oldest_s=(now - first) / _MS, newest_s=(now - last) / _MS if count else 0.0,
+            most_accessed=None if most is None else Usage(str(most.link), most.uses),
+            least_accessed=None if least is None else Usage(str(least.link), least.uses),
+            by_strategy=strategies, hits=self._hits, misses=self._misses, hit_rate=self._hits / reads if reads else 0.0,
+            utilisation=usage.bytes / self._room.max_bytes if self._room.max_bytes else 1.0,
+            storage_efficiency=usage.bytes / usage.file_bytes if usage.file_bytes else 1.0,
+            access_distribution=classes, recent_activity=recent,
+        )  # fmt: skip
+
+    # -- sweeping ------------------------------------------------------------------------------------------------
+
+    async def sweep(self, *, force: bool = False) -> Swept:
+        """Look at what is worth keeping now, and let go of the rest.
+
+        Args:
+            force: let go of protected content too: that used within the hour, often, or worth most.
+
+        Raises:
+            CeilingError: what may not go takes more than `content_bytes`. What could go is gone.
+            StorageError: the disk refused.
+        """
+        ledger, contents = await self.ready()
+        async with self._sweeping:
+            now = self._now()
+            await self._tracker.flush(ledger, now)
+            self._write_uses(ledger)
+            verdicts = await self._decided(ledger, force=force)
+            pinned, evicted, waiting = await self._carry_out(ledger, verdicts, force=force)
+            freed = await self._collect(ledger, contents)
+            self._last = Swept(pinned, evicted, waiting, freed, contents.used)
+        if self.after_sweep is not None:
+            self.after_sweep()
+        if contents.used > self._room.max_bytes:
+            raise CeilingError(
+                contents.used, self._room.max_bytes,
+                f"{waiting} pieces wait until others hold them, the rest is pinned by hand, of models without a rule, "
+                "protected, or not saved yet",
+            )  # fmt: skip
+        self._woken.set()
+        return self._last
+
+    async def _decided(self, ledger: Ledger, *, force: bool) -> dict[int, Verdict]:
+        now = self._now()
+        copies = ledger.copies_of_all(self._trusted())
+        models = ledger.models_of()
+        candidates: list[Candidate] = []
+        loose = 0  # bytes that no record refers to yet
+        for n, item in enumerate(ledger.items()):
+            if n % _STEP == 0:
+                await trio.lowlevel.checkpoint()
+            rule = self._rule_of(ledger, models.get(item.n, set()))
+            is_here = item.state in (states.PINNED, states.UNPINNING)
+            by_hand = item.hand == states.BY_HAND
+            if item.hand == states.AGAINST or (not by_hand and item.n not in models):
+                loose += max(0, item.size) if is_here else 0
+                continue  # nobody wants it, or no record refers to it: `_carry_out` sees to it
+            if rule is None and not by_hand and not is_here:
+                continue  # it comes when it is asked for
+            facts = self._facts(ledger, item, rule, copies.get(item.n, 0), now)
+            candidates.append(Candidate(item.n, rule, facts, is_here, by_hand))
+        room = Room(max(0, self._room.max_bytes - loose), self._room.max_pins)
+        return await self._env.offload(lambda: decide(candidates, room, force=force))
+
+    async def _carry_out(self, ledger: Ledger, verdicts: dict[int, Verdict], *, force: bool) -> tuple[int, int, int]:
+        pinned = evicted = waiting = 0
+        now, since = self._now(), self._trusted()
+        copies = ledger.copies_of_all(since)
+        referred = ledger.models_of()
+        for number, item in enumerate(list(ledger.items())):
+            if number % _STEP == 0:
+                await trio.lowlevel.checkpoint()
+            verdict = verdicts.get(item.n)
+            is_here = item.state in (states.PINNED, states.UNPINNING)
+            if verdict is not None and verdict.stays:
+                if item.state == states.UNPINNING:
+                    ledger.change(item.n, state=states.PINNED, note=None)
+                    pinned += 1
+                elif item.state == states.UNPINNED and self._rule_of(ledger, referred.get(item.n, set())) is not None:
+                    ledger.change(item.n, state=states.PENDING, tries=0, due=now, note=None)
+                    pinned += 1
+                continue
+            if verdict is None and item.hand == 0:
+                if item.n in referred:
+                    continue  # of a model without a rule, and not here
+                if now - max(item.added, item.used) >= GRACE_S * _MS:
+                    ledger.change(item.n, state=states.UNPINNED, note="no record refers to it")
+                    evicted += is_here
+                continue
+            if not is_here:
+                if item.state in (states.PENDING, states.FAILED):
+                    ledger.change(item.n, state=states.UNPINNED, note="there is no room for it")
+                continue
+            rule = self._rule_of(ledger, referred.get(item.n, set()))
+            needed = 0 if item.n not in referred else 1 if rule is None or force else rule.copies[0]
+            held = copies.get(item.n, 0)
+            if held >= needed:
+                ledger.change(item.n, state=states.UNPINNED, note=verdict.why if verdict else "unpinned by hand")
+                evicted += 1
+            else:
+                note = f"is to go, and {held} others hold it; {needed} are needed"
+                if item.state != states.UNPINNING:
+                    ledger.change(item.n, state=states.UNPINNING, note=note)
+                waiting += 1
+        return pinned, evicted, waiting
+
+    async def _collect(self, ledger: Ledger, contents: Contents) -> int:
+        kept = (states.PINNED, states.PENDING, states.FAILED, states.UNPINNING)
+        freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])
+        if freed:
+            await contents.store.compact()
+        for item in list(ledger.items(states.UNPINNED)):
+            if item.hand == 0 and not ledger.referred(item.n):
+                ledger.remove(item.n)
+        return freed
+
+    async def _make_room(self, needed: int) -> None:
+        """Let go of what may go, once something does not fit; a sweep that goes on does it anyway."""
+        if self._contents is None or self._sweeping.locked():
+            return
+        limit = self._room
+        self._room = Room(max(0, limit.max_bytes - needed), limit.max_pins)
+        try:
+            await self.sweep()
+        except CeilingError:
+            return  # whoever needs the room is told
+        finally:
+            self._room = limit
+
+    # -- bringing --------------------------------------------------------------------------------------------------
+
+    async def _bring_due(self) -> None:
+        ledger, _ = await self.ready()
+        while due := ledger.due(self._now(), 50):
+            limit = trio.CapacityLimiter(WORKERS)
+            async with trio.open_nursery() as nursery:
+                for item in due:
+                    nursery.start_soon(self._work, item, limit)
+
+    async def _work(self, item: Item, limit: trio.CapacityLimiter) -> None:
+        ledger, _ = await self.ready()
+        async with limit:
+            try:
+                await self._bring(item)
+            except (DebrosError, OSError) as error:
+                tries = item.tries + 1
+                wait_s = min(DAY_S, FIRST_RETRY_S * 2.0**item.tries) if tries < TRIES else DAY_S
+                state = states.PENDING if tries < TRIES else states.FAILED
+                due = self._now() + int(wait_s * _MS)
+                ledger.change(item.n, tries=tries, due=due, state=state, note=str(error)[:200])
+
+    async def _bring(self, item: Item) -> None:
+        """Bring the blocks of a piece of content that are not here. What has come stays, so it goes on where it was."""
+        ledger, contents = await self.ready()
+        link = item.link
+        async with contents.session() as session:
+            while missing := await contents.missing_of(link):
+                if contents.source is None:
+                    raise ContentMissingError(tuple(map(str, missing)))
+                await contents.source.bring(missing, session.put)
+            await session.put([], durable=True)
+            state = states.UNPINNED if item.hand == states.AGAINST else states.PINNED
+            ledger.change(item.n, state=state, tries=0, note=None, size=await contents.size_of(link))
+
+    async def _is_whole(self, link: Link) -> bool:
+        _, contents = await self.ready()
+        return await contents.is_whole(link)
+
+    async def _measure(self, n: int, link: Link) -> None:
+        ledger, contents = await self.ready()
+        ledger.change(n, size=await contents.size_of(link))
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    def _write_uses(self, ledger: Ledger) -> None:
+        while self._read:
+            model, rows = self._read.popleft()
+            for row in rows:
+                for link, _ in self._tracker.content_of(model, row):
+                    self.touch(link)
+        used, self._used = self._used, {}
+        with ledger.db:
+            for link, (times, at) in used.items():
+                item = ledger.find(link)
+                if item is not None:
+                    rule = self._rule(ledger, item)
+                    half_life_s = DAY_S if rule is None else rule.half_life_s
+                    score = decayed(item.score, (at - item.used) / _MS, half_life_s) + times
+                    ledger.change(item.n, uses=item.uses + times, score=score, used=max(at, item.used))
+
+    def _facts(
+        self, ledger: Ledger, item: Item, rule: Rule | None = None, copies: int | None = None, now: int | None = None
+    ) -> Facts:
+        now = self._now() if now is None else now
+        rule = rule or self._rule(ledger, item)
+        idle_s = max(0, now - item.used) / _MS
+        return Facts(
+            model=ledger.name(item.model).decode(), cid=str(item.link), size=max(0, item.size),
+            age_s=max(0, now - item.added) / _MS, idle_s=idle_s, accesses=item.uses,
+            score=decayed(item.score, idle_s, DAY_S if rule is None else rule.half_life_s),
+            copies=len(ledger.copies(item.n, self._trusted())) if copies is None else copies,
+        )  # fmt: skip
+
+    def _rule(self, ledger: Ledger, item: Item) -> Rule | None:
+        return self._rule_of(ledger, {model for model, _, _ in ledger.referred(item.n)})
+
+    def _rule_of(self, ledger: Ledger, models: Iterable[int]) -> Rule | None:
+        """Return the rule for what these models' records refer to: none, and so it is kept, if any of them has none."""
+        rules = [self._rules.get(ledger.name(model).decode()) for model in models]
+        found = [rule for rule in rules if rule is not None]
+        return max(found, key=lambda rule: rule.factor) if found and len(found) == len(rules) else None
+
+    def _unruled(self, ledger: Ledger, item: Item) -> str:
+        if item.hand == states.AGAINST:
+            return "unpinned by hand"
+        if ledger.referred(item.n):
+            return "its model has no rule, so it comes when it is asked for"
+        return "no record refers to it"
+
+    def _known(self, ledger: Ledger, cid: str) -> Item:
+        item = ledger.find(parse(cid))
+        if item is None:
+            raise ContentMissingError((cid,))
+        return item
+
+    def _trusted(self) -> int:
+        return self._now() - int(TRUST_S * _MS)

@@ -1,0 +1,128 @@
+"""Which documents refer to which content: learned from entries as they are admitted, and from the log at opening.
+
+What a document refers to is what its row shows; an older value, or a deleted document, holds on to nothing. Of models
+that are not opened there are no rows, so whatever their entries ever named counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import trio
+
+from debros.blocks import dagcbor
+from debros.blocks.cid import Link
+from debros.pinning.ledger import PENDING, UNPINNED, Ledger
+from debros.replica.store import Admitted, Store
+from debros.replica.tables import Row
+from debros.schema import Schema
+from debros.values.composites import holds_links
+from debros.values.file import content_in
+
+_STEP: Final = 500  # documents or entries between two checkpoints
+
+
+class Doc(NamedTuple):
+    """A document that changed."""
+
+    model: str
+    log: int
+    id: str
+
+
+class Tracker:
+    """Keeps the references of a ledger up to date."""
+
+    def __init__(self, store: Store, ruled: frozenset[str]) -> None:
+        self._store = store
+        self._ruled = ruled  # models whose content is wanted here as soon as it is known
+        self._columns = {
+            name: _columns(model.table.schema) for name, model in store.models.items() if _columns(model.table.schema)
+        }
+        self._changed: set[Doc] = set()
+        self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
+        self._seen = 0
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The opened models whose records may refer to content."""
+        return frozenset(self._columns)
+
+    def on_admitted(self, admitted: Sequence[Admitted]) -> None:
+        """Take note of entries; see `Store.on_admitted`."""
+        for one in admitted:
+            for change in one.changes:
+                if change.model in self._columns:
+                    self._changed.add(Doc(change.model, one.replica.n, change.id))
+                elif change.model not in self._store.models and (found := content_in(change.value)):
+                    self._named.append((Doc(change.model, one.replica.n, change.id), found))
+            self._seen = one.entry.e
+
+    async def catch_up(self, ledger: Ledger) -> None:
+        """Learn of the entries that were admitted since the ledger was last brought up to date."""
+        entries = self._store.entries
+        seen = ledger.meta("seen") or 0
+        if not 0 < seen < entries.next_e or entries.by_number(seen).digest != ledger.meta("seen_digest"):
+            seen = 0  # the view was rebuilt, or is of another past
+        for e in range(seen + 1, entries.next_e):
+            entry = entries.by_number(e)
+            changes = self._store.changes_of(entry)
+            self.on_admitted([Admitted(self._store.by_number[entry.log], entry, changes, "remote")])
+            if e % _STEP == 0:
+                await trio.lowlevel.checkpoint()
+        self._seen = max(self._seen, entries.next_e - 1)
+
+    async def flush(self, ledger: Ledger, now: int) -> None:
+        """Write down what was learned."""
+        changed, self._changed = self._changed, set()
+        named, self._named = self._named, []
+        seen = self._seen
+        pending = sorted(changed)
+        for at in range(0, len(pending), _STEP):
+            with ledger.db:
+                for doc in pending[at : at + _STEP]:
+                    self._note(ledger, doc, self._shown(doc), now, only=True)
+            await trio.lowlevel.checkpoint()
+        with ledger.db:
+            for doc, found in named:
+                self._note(ledger, doc, found, now, only=False)
+            if seen and seen != ledger.meta("seen"):
+                ledger.set_meta("seen", seen)
+                ledger.set_meta("seen_digest", self._store.entries.digest_of(seen))
+
+    def content_of(self, model: str, row: Row) -> list[tuple[Link, int]]:
+        """Return the content that a row refers to, and its size."""
+        found: list[tuple[Link, int]] = []
+        for at in self._columns.get(model, ()):
+            raw = row[at]
+            if raw is not None and b"\xd8\x2a" in raw:
+                found += content_in(dagcbor.decode(raw))
+        return found
+
+    def _shown(self, doc: Doc) -> list[tuple[Link, int]]:
+        store = self._store
+        if store.view.is_showing:
+            store.view.hide_provisional()
+        model = store.models[doc.model]
+        row = store.view.row(model.rows, doc.log, doc.id)
+        return [] if row is None or row[model.table.hidden_at] & 1 else self.content_of(doc.model, row)
+
+    def _note(self, ledger: Ledger, doc: Doc, found: Sequence[tuple[Link, int]], now: int, *, only: bool) -> None:
+        model = ledger.number(doc.model)
+        log = ledger.number(self._store.by_number[doc.log].log_id)
+        items: list[int] = []
+        for link, size in found:
+            item = ledger.find(link)
+            if item is None:
+                wanted = doc.model in self._ruled
+                item = ledger.add(link, PENDING if wanted else UNPINNED, now, size=size, model=model)
+            elif not item.model:
+                ledger.change(item.n, model=model)
+            items.append(item.n)
+        ledger.refer(model, log, doc.id, items, only=only)
+
+
+def _columns(schema: Schema) -> list[int]:
+    """Return where in a row values stand that may refer to content."""
+    return [at for at, spec in enumerate(schema.fields, 1) if holds_links(spec.codec)]
