@@ -41,6 +41,7 @@ from debros.errors import StorageError as StorageError
 from debros.errors import StoreLockedError as StoreLockedError
 from debros.errors import TooLargeError as TooLargeError
 from debros.errors import TransactionError as TransactionError
+from debros.errors import TransportError as TransportError
 from debros.errors import UniqueError as UniqueError
 from debros.errors import UnknownFieldError as UnknownFieldError
 from debros.errors import ValidationError as ValidationError
@@ -119,6 +120,10 @@ if TYPE_CHECKING:
     from debros.query.rows import Page as Page
     from debros.query.rows import Rows as Rows
     from debros.replica.transaction import Transaction as Transaction
+    from debros.sync.forks import Fork as Fork
+    from debros.sync.receipts import Receipt as Receipt
+    from debros.sync.status import LogStatus as LogStatus
+    from debros.sync.status import Peer as Peer
     from debros.values.file import File as File
 
 _HOMES = {
@@ -149,6 +154,9 @@ _HOMES = {
     "debros.node": "Debros Status open",
     "debros.replica.transaction": "Transaction",
     "debros.pinning.rules": "by_age by_size custom fixed popularity tiered",
+    "debros.sync.forks": "Fork",
+    "debros.sync.receipts": "Receipt",
+    "debros.sync.status": "LogStatus Peer",
     "debros.values.file": "File",
 }
 _LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -46,6 +46,9 @@ class Config(BaseModel):
     app: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9-]{1,64}$")] = "default"
     """Name of the application: nodes share logs only under the same name."""
 
+    serve: Literal["all", "members"] = "all"
+    """Whom this node serves its logs to: any peer, or those who prove a key that may write there."""
+
     row_cache: Annotated[Count, pydantic.Field(ge=1)] = 10_000
     """Rows kept in memory for reads by id; about 1 KiB each."""
 

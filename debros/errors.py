@@ -356,3 +356,18 @@ class OrphanError(EntryHeldError):
 
 class FutureError(EntryHeldError):
     """Gate step 11: the clock is more than five minutes ahead of this node's."""
+
+
+@dataclass(eq=False)
+class TransportError(DebrosError):
+    """A peer could not be reached, or broke off. The node goes on, and tries again by itself."""
+
+    peer: str  # or the address that was dialled; empty where there is none
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.peer}: {self.reason}" if self.peer else self.reason
+
+
+class ProtocolError(_Told):
+    """A peer sent what the protocol does not know. It pays for it; nothing of it is used."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,15 @@ from debros.schema import Schema
 from debros.shards.collection import Collection
 from debros.shards.map import ShardMap
 from debros.shards.model_shards import ModelShards
+from debros.sync.following import parts_meant
+from debros.sync.networked import Peers
 
 if TYPE_CHECKING:
     from debros.config import Config, Preset
     from debros.models.record import Model
+    from debros.net.transport import Transport
+    from debros.sync.notices import OnNotice
+    from debros.sync.status import LogStatus, Peer
 
 MEMORY = ":memory:"
 
@@ -99,8 +105,9 @@ class Debros:
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
         tasks: trio.Nursery, plans: ProgramPlans, classes: Sequence[type[Model]],
-        pins: Pins,
+        pins: Pins, met: Peers,
     ) -> None:  # fmt: skip
+        self.met = met  # other nodes
         self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
         self.env = env
@@ -167,7 +174,10 @@ class Debros:
 
     def device(self) -> Device:
         """Return the key that the acting identity writes with in this home."""
-        identity = self._acting()
+        return self.device_of(self._acting())
+
+    def device_of(self, identity: Identity) -> Device:
+        """Return the key that an identity writes with in this home."""
         device = self._device_of.get(identity.user)
         if device is None:
             device = identity.device(self._devices.salt)
@@ -315,6 +325,83 @@ class Debros:
         sharded = [home.shards.replicas() for home in self._collections.values() if home.shards is not None]
         return [self.shared, *(replica for replicas in sharded for replica in replicas)]
 
+    # -- peers -------------------------------------------------------------------------------------------------
+
+    @property
+    def peers(self) -> list[Peer]:
+        """Peers that are connected, and those that were configured and are not."""
+        return self.met.known()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where this node listens: what others pass as `peers=`. Empty if it does not listen."""
+        return self.met.addresses()
+
+    @property
+    def on_notice(self) -> list[OnNotice]:
+        """Called with a kind and its data when a peer comes or goes, a log is synced or lags, a fork is detected."""
+        return self.met.notices.on_notice
+
+    def sync_status(self) -> list[LogStatus]:
+        """Return where every log that this node keeps stands beside its peers'; empty without peers."""
+        self.store.check_open()
+        return self.met.status()
+
+    async def synced(self, *, timeout_s: float | None = None) -> None:
+        """Wait until this node and its peers have nothing to tell each other.
+
+        It returns when, for every connected peer and every log that both hold, a comparison that began after the call
+        found equal heads, or all that it found missing on either side has been admitted there, refused or held. With
+        configured peers none of which is connected it waits; a node that neither listens nor dials returns at once.
+
+        Raises:
+            DeadlineError: not within `timeout_s`; the text says who is waited for.
+        """
+        self.store.check_open()
+        await self.met.synced(timeout_s)
+
+    async def follow(self, what: str | type[Model], /, *, shards: Iterable[int] | None = None) -> None:
+        """Keep more logs: a user's, by DID, or shards of a sharded model. The home remembers it.
+
+        Args:
+            what: a DID, the address of a log of this application, or a model.
+            shards: numbers of shards of the model; only followed ones are kept then. All if not given.
+
+        Raises:
+            ConfigError: no log of this application is meant.
+        """
+        self.store.check_open()
+        self.met.change(self._meant(what, shards), follow=True)
+        await trio.lowlevel.checkpoint()
+
+    async def unfollow(self, what: str | type[Model], /, *, shards: Iterable[int] | None = None) -> None:
+        """Replicate these logs no more; what is here stays. Arguments and errors are those of `follow`."""
+        self.store.check_open()
+        self.met.change(self._meant(what, shards), follow=False)
+        await trio.lowlevel.checkpoint()
+
+    def _meant(self, what: str | type[Model], shards: Iterable[int] | None) -> list[str]:
+        if not isinstance(what, str):
+            schema = self.collection(schema_of(what)).schema
+            return parts_meant(schema.name, [r.manifest for r in self.store.by_number.values()], shards)
+        if what.startswith("did:"):
+            self.keep_logs_of(_key(what))
+            return [what]
+        for replica in self.store.by_number.values():
+            if replica.manifest.address == what and replica.manifest.scope == "user":
+                return [did_of(replica.manifest.admins[0])]
+        raise ConfigError(f"{what!r} is no DID and no address of a user's log here; `follow` a DID or a sharded model")
+
+    def keep_logs_of(self, user: bytes) -> None:
+        """Have the logs of a user, empty until their entries come."""
+        for schema in self._collections:
+            if schema.scope == "user":
+                self.replica_of(schema, user)
+
+    def users_here(self) -> frozenset[bytes]:
+        """Return the root keys that write in this home."""
+        return frozenset((self.identity.user, *self._device_of))
+
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""
         self.store.check_open()
@@ -369,8 +456,9 @@ class Debros:
 @asynccontextmanager
 async def open(
     home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type[Model]] | None = None,
-    identity: Identity | None = None, admins: Sequence[str] = (), open: bool = True, migrations: Source = (),
-    config: Config | Preset | None = None, **settings: Any,
+    identity: Identity | None = None, listen: str | Sequence[str] | None = None, peers: Iterable[str] = (),
+    admins: Sequence[str] = (), open: bool = True, migrations: Source = (), config: Config | Preset | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Debros]:  # fmt: skip
     """Open a node in a directory, which is made if it is not there; `":memory:"` keeps everything in memory.
 
@@ -379,6 +467,8 @@ async def open(
         app: name of the application; nodes share logs only under the same name, `admins` and `open`.
         models: what to show; every `@model` class defined so far if not given.
         identity: who writes; if not given, the key kept in the home, made when there is none.
+        listen: addresses to listen on, e.g. `/ip4/127.0.0.1/tcp/0`; needs `debros[net]`.
+        peers: addresses of other nodes, to be connected with as long as the node is open.
         admins: DIDs who may always write to the global log, and may grant and revoke.
         open: whether anybody may write to the global log.
         migrations: a package, its name, a folder, or a list; `db.migrations` applies them.
@@ -393,10 +483,14 @@ async def open(
         StorageError: the disk refused.
         IdentityError: the key file cannot be used.
         MigrationError: the migrations contradict each other or the models, or cannot be read.
+        TransportError: an address cannot be listened on.
     """
+    listening = (listen,) if isinstance(listen, str) else tuple(listen or ())
+    dialled = tuple(peers)
+    make = partial(_libp2p, listening, dialled) if listening or dialled else None
     async with open_node(
         SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
-        settings=settings, migrations=migrations,
+        settings=settings, migrations=migrations, peers=dialled, make_transport=make,
     ) as node:  # fmt: skip
         yield node
 
@@ -407,8 +501,12 @@ async def open_node(
     models: Iterable[type[Model]] | None = None, identity: Identity | None = None, admins: Sequence[str] = (),
     anybody: bool = True, config: Config | Preset | None = None, settings: Mapping[str, Any] | None = None,
     migrations: Source = (),
+    peers: Iterable[str] = (), make_transport: Callable[[Path | None], Transport] | None = None,
 ) -> AsyncIterator[Debros]:  # fmt: skip
-    """Open a node in a given world: like `open`, with the environment and the log's files to use."""
+    """Open a node in a given world: like `open`, with the environment, the log's files and the transport to use.
+
+    `make_transport` gets the home's directory, or `None` in memory, once the home is open.
+    """
     if not os.fspath(home):
         raise ConfigError('home is empty: it is the directory of the node, or ":memory:"')
     in_memory = str(home) == MEMORY
@@ -446,13 +544,22 @@ async def open_node(
                 devices.renew(env)
             pins = _pins(env, files, place, chosen, opened)
             try:
-                async with _tasks() as tasks:
-                    node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins)
+                transport = None if make_transport is None else make_transport(None if place is None else place.path)
+                async with transport or nullcontext(), _tasks() as tasks:
+                    met = Peers(None if place is None else place.path, lambda: node.users_here())
+                    node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met)
+                    for user in (who.user, *[key_of(did) for did in met.following.owners]):
+                        node.keep_logs_of(user)
+                    members_only = chosen.serve == "members"
+                    device = partial(node.device_of, who)
                     current.open_nodes.append(node)
                     try:
                         if chosen.auto_migrate:
                             await node.migrations.apply()
-                        yield node
+                        async with met.meeting(
+                            opened.store, transport, tasks, device, peers, members_only=members_only
+                        ):
+                            yield node
                     finally:
                         current.open_nodes.remove(node)
             finally:
@@ -476,6 +583,13 @@ async def _tasks() -> AsyncIterator[trio.Nursery]:
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+def _libp2p(listen: Sequence[str], peers: Sequence[str], home: Path | None) -> Transport:
+    """Return the transport over libp2p, which is loaded only now."""
+    from debros.net.libp2p import libp2p_transport
+
+    return libp2p_transport(listen, peers, home)
 
 
 def _open_store(

@@ -13,6 +13,7 @@ from debros.replica.tables import Row, Table
 from debros.schema import Schema
 from debros.shards.collection import Facts as Facts
 from debros.shards.history import Step as Step
+from debros.sync.receipts import Receipt as Receipt
 
 Operation = Literal["create", "update", "delete", "restore"]
 
@@ -98,6 +99,14 @@ class Collection(Source, Protocol):
 
     async def conflicts(self, row: Row) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost."""
+        ...
+
+    async def settled(self, row: Row, replicas: int, timeout_s: float | None) -> list[Receipt]:
+        """Return receipts for the record's newest entry from so many peers.
+
+        Raises:
+            DeadlineError: not within `timeout_s`.
+        """
         ...
 
     def now_us(self) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from debros.query.expressions import Expr
     from debros.query.query import Op, Query
     from debros.query.rows import Rows
+    from debros.sync.receipts import Receipt
 
 _set = object.__setattr__
 
@@ -431,6 +432,15 @@ class Model(metaclass=ModelMeta):
             NotFoundError: the record is not saved.
         """
         return await versions.conflicts(self)
+
+    async def settled(self, replicas: int = 1, *, timeout_s: float | None = None) -> list[Receipt]:
+        """Wait until so many peers hold the record's newest entry durably, and return their signed receipts.
+
+        Raises:
+            NotFoundError: the record is not saved.
+            DeadlineError: not within `timeout_s`. The write is durable here all the same.
+        """
+        return await versions.settled(self, replicas, timeout_s)
 
 
 def _is_deleted(home: Collection, row: Row) -> bool:

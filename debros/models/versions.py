@@ -12,6 +12,7 @@ from debros.errors import NotFoundError
 if TYPE_CHECKING:
     from debros.models.ports import Collection, Operation, Step
     from debros.models.record import Model
+    from debros.sync.receipts import Receipt
 
 R = TypeVar("R")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,3 +81,13 @@ async def conflicts(record: Any) -> dict[str, list[Version[Any]]]:
         name: [known.get(step.cid) or _version(record, home, step, None) for step in steps]
         for name, steps in found.items()
     }
+
+
+async def settled(record: Any, replicas: int, timeout_s: float | None) -> list[Receipt]:
+    """Return receipts for a record's newest entry from so many peers.
+
+    Raises:
+        NotFoundError: the record is not saved.
+        DeadlineError: not within `timeout_s`.
+    """
+    return await _home(record).settled(record._row, replicas, timeout_s)

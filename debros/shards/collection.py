@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from debros.node import Debros
     from debros.query.cache import Caches
     from debros.replica.transaction import Transaction
+    from debros.sync.receipts import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,17 @@ class Collection:
         """Return, by attribute, the steps whose concurrent values lost."""
         found = self._history(row)
         return {} if found is None else found.conflicts()
+
+    async def settled(self, row: Row, replicas: int, timeout_s: float | None) -> list[Receipt]:
+        """Return receipts for the record's newest entry from so many peers.
+
+        Raises:
+            DeadlineError: not within `timeout_s`.
+        """
+        store = self._store
+        store.check_open()
+        digest = store.entries.digest_of(row[self.table.e_at])
+        return await self.node.met.settled(store, row[self.table.log_at], digest, replicas, timeout_s)
 
     def restricted_by(self, row: Row) -> str | None:
         """Return a relation by which visible records hold on to this one, with `on_delete="restrict"`."""

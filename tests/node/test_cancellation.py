@@ -499,6 +499,7 @@ async def test_every_public_coroutine_is_cancelled_here() -> None:
         "Query.delete",
     }  # fmt: skip
     opened = {"Debros.transaction", "Debros.acting_as", "Debros.close"}
+    opened |= {"Model.settled", "Debros.synced", "Debros.follow", "Debros.unfollow"}  # with peers: tests/sync
     elsewhere = {"Model.create", "RelatedMany.__await__"}  # of the metaclass, and inherited
     public = elsewhere | {
         f"{owner.__name__}.{name}"

@@ -55,7 +55,7 @@ def test_a_preset_that_does_not_exist_is_refused_with_the_nearest_name() -> None
         ({"app": "x" * 65}, "app should be 1 to 64 of a-z, 0-9 and -"),
         ({"app": ""}, "app should be 1 to 64 of a-z, 0-9 and -, not ''"),
         ({"durabilty": "disk"}, "durabilty is not a setting; did you mean 'durability'?"),
-        ({"zzz": 1}, "zzz is not a setting; settings are durability, app, row_cache"),
+        ({"zzz": 1}, "zzz is not a setting; settings are durability, app, serve, row_cache"),
     ],
 )
 def test_a_wrong_setting_says_what_would_be_right(values: dict[str, Any], told: str) -> None:

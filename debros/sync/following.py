@@ -1,0 +1,88 @@
+"""Which logs a node keeps, that is, compares with its peers and serves to them.
+
+Without a word of the user: the global logs of its models, the logs of users that write here, and logs of others that are
+here already. A node learns of logs from its own models and from `follow`, never from what strangers claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+
+from debros.errors import ConfigError
+from debros.identity.did import did_of
+from debros.log.manifest import Manifest
+from debros.replica.replica import Replica
+from debros.sync.remembered import Remembered
+
+
+class Following:
+    """The choice, over what the home remembers of it."""
+
+    def __init__(self, remembered: Remembered, own_users: Callable[[], Set[bytes]]) -> None:
+        self._remembered = remembered
+        self._own_users = own_users
+
+    @property
+    def owners(self) -> list[str]:
+        """DIDs that are followed."""
+        return sorted(text for text in self._remembered.follow if text.startswith("did:"))
+
+    def keeps(self, replica: Replica) -> bool:
+        """Whether a log is kept."""
+        manifest = replica.manifest
+        if manifest.scope == "user":
+            owner = did_of(manifest.admins[0])
+            if owner in self._remembered.unfollow:
+                return False
+            of_owner = owner in self._remembered.follow or manifest.admins[0] in self._own_users()
+            return (of_owner or bool(replica.heads)) and self._keeps_part(manifest)
+        return self._keeps_part(manifest)
+
+    def _keeps_part(self, manifest: Manifest) -> bool:
+        if manifest.part is None:
+            return True
+        model, shard = manifest.part
+        follow, unfollow = self._remembered.follow, self._remembered.unfollow
+        if not {model, f"{model} {shard}"}.isdisjoint(unfollow):
+            return False
+        chosen = {text for text in follow if text.startswith(f"{model} ")}
+        return not chosen or f"{model} {shard}" in chosen
+
+    def change(self, texts: Iterable[str], *, follow: bool) -> None:
+        """Follow, or do not; on return it is remembered."""
+        into, out_of = self._remembered.follow, self._remembered.unfollow
+        if not follow:
+            into, out_of = out_of, into
+        for text in texts:
+            into.add(text)
+            out_of.discard(text)
+        self._remembered.save()
+
+
+def parts_meant(model: str, manifests: Iterable[Manifest], shards: Iterable[int] | None) -> list[str]:
+    """Return what to remember for some shards of a model, or for all of them.
+
+    Args:
+        model: its name.
+        manifests: of the model's logs, in the order of their numbers.
+        shards: numbers.
+
+    Raises:
+        ConfigError: the model is not sharded, or has no such shard.
+    """
+    known = [manifest for manifest in manifests if manifest.part is not None and manifest.part[0] == model]
+    if not known:
+        raise ConfigError(
+            f"{model} is not sharded: its records lie in one log with those of other models, and a node keeps that log "
+            "whole or, for a user's, not at all: follow the owner's DID"
+        )
+    if shards is None:
+        return [model]
+    chosen: list[str] = []
+    for number in shards:
+        if not 0 <= number < len(known):
+            raise ConfigError(f"{model} has no shard {number}; they are numbered from 0 to {len(known) - 1}")
+        part = known[number].part
+        assert part is not None
+        chosen.append(f"{part[0]} {part[1]}")
+    return chosen

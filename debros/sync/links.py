@@ -1,0 +1,91 @@
+"""What a node knows of one peer while it is connected, and what it remembers of it beyond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from debros.replica.entries import EntryRow
+from debros.sync.budget import Conduct
+from debros.sync.held import Pool
+from debros.sync.wire import MAX_OFFERED
+
+Heads = frozenset[bytes]
+
+
+@dataclass
+class Lot:
+    """One log that this node and a peer share."""
+
+    fresh: list[EntryRow] = field(default_factory=list)  # local entries that the peer was not told yet
+    heads: Heads = frozenset()  # of the peer, as far as it told
+    count: int = 0  # entries that the peer has
+    pending: int = 0  # found missing here, not yet come
+    settled: int = 0  # number of the last comparison after which neither side lacked anything it would take
+    spoken_s: float = 0.0  # when the peer last said something of this log
+    is_lagging: bool = False  # a notice told so
+
+
+@dataclass
+class Account:
+    """What is remembered of a peer, connected or not."""
+
+    conduct: Conduct
+    pool: Pool = field(default_factory=Pool)
+
+
+class Link:
+    """A connected peer."""
+
+    def __init__(self, peer: str, account: Account, nonce: bytes) -> None:
+        self.peer = peer
+        self.account = account
+        self.nonce = nonce  # what the peer signs to prove who it is
+        self.user: bytes | None = None  # root key that it has proven
+        self.lots: dict[bytes, Lot] = {}  # by log id
+        self.due: dict[bytes, None] = {}  # logs to compare, in this order
+        self.greeted = -1  # which state of our logs the last hello was about
+        self.scope = trio.CancelScope()
+        self._wake = trio.Event()
+
+    def lot(self, log_id: bytes) -> Lot:
+        """Return a shared log; it is to be compared if it is new."""
+        lot = self.lots.get(log_id)
+        if lot is None:
+            lot = self.lots[log_id] = Lot()
+            self.compare(log_id)
+        return lot
+
+    def tell(self, log_id: bytes, entry: EntryRow | None) -> None:
+        """Note a new head of a shared log, and the entry itself if it is ours to spread."""
+        lot = self.lots.get(log_id)
+        if lot is not None:
+            if entry is not None and len(lot.fresh) < MAX_OFFERED:
+                lot.fresh.append(entry)
+            self.compare(log_id)
+
+    def compare(self, log_id: bytes) -> None:
+        """Have a log compared soon."""
+        self.due[log_id] = None
+        self.wake()
+
+    def compare_all(self) -> None:
+        """Have all shared logs compared soon."""
+        self.due.update(dict.fromkeys(self.lots))
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the link's task look what is to be done."""
+        self._wake.set()
+
+    async def wait(self, longest_s: float) -> bool:
+        """Wait until there is something to do; `False`: nothing came in so many seconds."""
+        with trio.move_on_after(longest_s) as scope:
+            await self._wake.wait()
+        self._wake = trio.Event()
+        return not scope.cancelled_caught
+
+
+REMEMBERED_PEERS: Final = 10_000

@@ -1,0 +1,116 @@
+"""Fetching what a peer has and we lack: find the difference by ranges, fetch it in (clock, digest) order, admit it.
+
+Each frame is durable and visible before the next one is looked at, so whatever ends a pull, the next one finds only the
+rest missing. The peer's frames wait in the transport meanwhile, so the two nodes work at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from heapq import nsmallest
+from typing import Final
+
+from debros.errors import ProtocolError
+from debros.replica.receive import Delivery
+from debros.replica.replica import Replica
+from debros.sync.asking import Asker
+from debros.sync.fingerprints import Fingerprints, split_records
+from debros.sync.wire import (
+    MAX_FETCHED,
+    MAX_RANGES,
+    Fetch,
+    Range,
+    Ranges,
+    parse_differences,
+    parse_entries,
+)
+
+MOST_MISSING: Final = 200_000  # entries fetched before the difference is looked for again; 16 MB of memory
+DEEPEST: Final = 64  # digits of a digest
+
+Judged = Callable[[bytes], bool]  # whether an entry is admitted, refused or held here
+Take = Callable[[Sequence[Delivery]], Awaitable[None]]
+
+
+@dataclass
+class Pull:
+    """One pull of one log from one peer."""
+
+    asker: Asker
+    replica: Replica
+    prints: Fingerprints
+    is_judged: Judged
+
+    async def missing(self) -> list[bytes]:
+        """Return clock and digest of what the peer has and we have not judged yet, ascending.
+
+        Raises:
+            TransportError, ProtocolError: of the peer.
+        """
+        await self.prints.catch_up()
+        todo = self._beginning()
+        found: list[bytes] = []
+        while todo:
+            asked, todo = todo[:MAX_RANGES], todo[MAX_RANGES:]
+            ours = [self.prints.range(self.replica.n, prefix) for prefix in asked]
+            frame = await self.asker.one(Ranges(self.replica.log_id, ours))
+            for range, difference in zip(ours, parse_differences(frame, len(ours)), strict=True):
+                if difference is None:
+                    todo.append(range.prefix)
+                elif isinstance(difference, bytes):
+                    found += self._unjudged(range, difference)
+                else:
+                    todo += self._differing(range, difference)
+            if len(todo) == len(asked) and todo == asked:
+                raise ProtocolError("a peer that answers nothing about ranges")
+            if len(found) > 2 * MOST_MISSING:
+                found = nsmallest(MOST_MISSING, found)
+        return nsmallest(MOST_MISSING, found) if len(found) > MOST_MISSING else sorted(found)
+
+    async def fetch(self, missing: Sequence[bytes], take: Take) -> None:
+        """Fetch entries and hand them on, frame by frame.
+
+        Raises:
+            TransportError, ProtocolError: of the peer.
+        """
+        wanted = [record[8:] for record in missing]
+        while wanted:
+            asked = wanted[:MAX_FETCHED]
+            came: set[bytes] = set()
+            async with self.asker.frames(Fetch(self.replica.log_id, asked)) as frames:
+                async for frame in frames:
+                    deliveries = parse_entries(frame)
+                    digests = [sha256(delivery.header).digest() for delivery in deliveries]
+                    if not set(asked).issuperset(digests):
+                        raise ProtocolError("an entry that nobody asked for")
+                    came.update(digests)
+                    await take(deliveries)
+            if not came:  # it does not have them after all, or does not send them
+                wanted = wanted[MAX_FETCHED:]
+                continue
+            last = max(at for at, digest in enumerate(asked) if digest in came)
+            wanted = wanted[last + 1 :]
+
+    def _beginning(self) -> list[str]:
+        """Return the ranges to begin with: the more there is here, the more of them, for one round trip less each."""
+        count = self.prints.count(self.replica.n)
+        digits = 0 if count < 512 else 1 if count < 16_384 else 2
+        return [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]
+
+    def _unjudged(self, range: Range, listed: bytes) -> list[bytes]:
+        records = split_records(listed)
+        if range.prefix and not all(record[8:].hex().startswith(range.prefix) for record in records):
+            raise ProtocolError("a list with entries of another range")
+        return [record for record in records if not self.is_judged(record[8:])]
+
+    def _differing(self, range: Range, children: list[tuple[int, bytes]]) -> list[str]:
+        if len(range.prefix) >= DEEPEST:
+            raise ProtocolError("a range that is one entry, and has others below")
+        ours = self.prints.children(self.replica.n, range.prefix)
+        return [
+            f"{range.prefix}{digit:x}"
+            for digit, (theirs, mine) in enumerate(zip(children, ours, strict=True))
+            if theirs != mine and theirs[0]
+        ]

@@ -1,0 +1,79 @@
+"""What a home remembers about replication: what it follows and does not, and proofs of equivocation.
+
+One DAG-CBOR map in `<home>/peers`, written whole beside the old one and renamed: `{"follow": [texts], "unfollow": [texts],
+"forks": [[header, header]]}`. A text is a DID, or `Model` or `Model k/n` for a sharded model. A file that cannot be read is
+refused, not forgotten: it says which logs the user wants kept.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from debros.blocks import dagcbor
+from debros.errors import StorageError
+
+MOST_FORKS: Final = 1000
+
+
+class Remembered:
+    """The file, or nothing but memory where there is no home on disk."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read what is there.
+
+        Raises:
+            StorageError: the file is damaged.
+        """
+        self._path = path
+        self.follow: set[str] = set()
+        self.unfollow: set[str] = set()
+        self.forks: list[tuple[bytes, bytes]] = []
+        if path is not None and path.exists():
+            try:
+                match dagcbor.decode(path.read_bytes()):
+                    case {"follow": list(follow), "unfollow": list(unfollow), "forks": list(forks)}:
+                        self.follow, self.unfollow = set(map(str, follow)), set(map(str, unfollow))
+                        self.forks = [(bytes(first), bytes(second)) for first, second in forks]
+                    case _:
+                        raise ValueError("unknown contents")
+            except (ValueError, TypeError, OSError) as error:
+                raise StorageError(
+                    f"{path} cannot be read ({error}); it says what this home follows: restore it, or delete it and "
+                    "`follow` again"
+                ) from error
+
+    def note_fork(self, headers: tuple[bytes, bytes]) -> bool:
+        """Keep a proof; `False` if it is kept already."""
+        if headers in self.forks or len(self.forks) >= MOST_FORKS:
+            return False
+        self.forks.append(headers)
+        self.save()
+        return True
+
+    def save(self) -> None:
+        """Write the file; on return it survives a power cut.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        if self._path is None:
+            return
+        forks = [list(pair) for pair in self.forks]
+        value = {"forks": forks, "follow": sorted(self.follow), "unfollow": sorted(self.unfollow)}
+        block = dagcbor.encode(value)
+        new = self._path.with_name("peers.new")
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, self._path)
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error}") from error

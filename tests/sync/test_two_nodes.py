@@ -1,0 +1,164 @@
+"""Two nodes that meet hold the same records, live and after any absence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+import debros
+from debros import DeadlineError, Field, Model, field, model
+from debros.net.memory import MemoryNetwork
+from tests.support.peers import in_virtual_time, peer
+
+
+def models() -> tuple[Any, Any]:
+    @model(scope="global")
+    class Thing(Model):
+        title: Field[str]
+        count_: Field[int] = field(default=0, merge="counter")
+
+    @model(scope="user")
+    class Note(Model):
+        text: Field[str]
+
+    return Thing, Note
+
+
+@in_virtual_time
+async def test_what_was_written_before_they_met_is_on_both() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left:
+        with left.current():
+            await thing.create_many([{"title": f"{n}"} for n in range(2500)])
+            for n in range(300):
+                await thing.create(title=f"one {n}")
+        async with peer(network, "right", models=both, peers=["left"]) as right:
+            with right.current():
+                mine = await thing.create(title="mine")
+            await right.synced(timeout_s=60)
+            assert await left.fingerprint() == await right.fingerprint()
+            with left.current():
+                assert (await thing.get(mine.id)).title == "mine"
+                assert await thing.count() == 2801
+
+
+@in_virtual_time
+async def test_a_write_is_on_the_other_node_without_anybody_asking() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await right.synced(timeout_s=60)
+        with left.current():
+            made = await thing.create(title="new")
+        await trio.sleep(0.1)
+        with right.current():
+            assert (await thing.get(made.id)).title == "new"
+
+
+@in_virtual_time
+async def test_edits_of_both_sides_of_a_partition_merge_when_it_heals() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        with left.current():
+            made = await thing.create(title="new")
+        await right.synced(timeout_s=60)
+        network.partition(["left"], ["right"])
+        with left.current():
+            await thing.increment(made.id, count_=2)
+        with right.current():
+            await thing.increment(made.id, count_=3)
+        with pytest.raises(DeadlineError, match="no peer is connected"):
+            await right.synced(timeout_s=30)
+        network.heal()
+        await right.synced(timeout_s=200)
+        await left.synced(timeout_s=60)
+        for node in (left, right):
+            with node.current():
+                assert (await thing.get(made.id)).count_ == 5
+
+
+@in_virtual_time
+async def test_a_receipt_is_signed_by_the_peer_that_holds_the_entry() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]):
+        with left.current():
+            made = await thing.create(title="new")
+            [receipt] = await made.settled(1, timeout_s=60)
+            assert receipt.cid == made.meta.cid
+            assert receipt.log == made.meta.address
+            with pytest.raises(DeadlineError, match="1 of 2 receipts"):
+                await made.settled(2, timeout_s=5)
+
+
+@in_virtual_time
+async def test_a_node_that_is_alone_is_synced_at_once_and_gets_no_receipt() -> None:
+    thing, _ = models()
+    async with debros.open(":memory:", models=[thing]) as node:
+        await node.synced(timeout_s=0.1)
+        assert node.peers == []
+        assert node.addresses == []
+        assert node.sync_status() == []
+        made = await thing.create(title="new")
+        with pytest.raises(DeadlineError, match="this node has no peers"):
+            await made.settled(timeout_s=1)
+
+
+@in_virtual_time
+async def test_a_users_log_goes_to_those_who_follow_the_user() -> None:
+    network, both = MemoryNetwork(), models()
+    _, note = both
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        with left.current():
+            await note.create(text="private")
+        await right.synced(timeout_s=60)
+        assert await right.owners() == []
+        await right.follow(left.identity.did)
+        await right.synced(timeout_s=60)
+        with right.current():
+            assert [found.text for found in await note.query().all_users().all()] == ["private"]
+        await right.unfollow(left.identity.did)
+        with left.current():
+            await note.create(text="later")
+        await right.synced(timeout_s=60)
+        with right.current():
+            assert await note.query().all_users().count() == 1
+
+
+@in_virtual_time
+async def test_what_equal_replicas_say_to_each_other_is_less_than_a_kibibyte() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        with left.current():
+            await thing.create_many([{"title": f"{n}"} for n in range(1000)])
+        await right.synced(timeout_s=60)
+        await left.synced(timeout_s=60)
+        before = network.sent_bytes
+        await right.synced(timeout_s=60)
+        assert network.sent_bytes - before < 1024
+
+
+@in_virtual_time
+async def test_the_status_says_where_every_log_stands() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    notices: list[str] = []
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        right.on_notice.append(lambda kind, data: notices.append(kind))
+        with left.current():
+            for n in range(5):
+                await thing.create(title=f"{n}")
+        await right.synced(timeout_s=60)
+        [status] = [status for status in right.sync_status() if status.have]
+        assert (status.have, status.want, status.pending, status.progress) == (5, 5, 0, 1.0)
+        assert status.heads == status.remote_heads
+        assert (status.peers, status.synced) == (("left",), True)
+        [known] = right.peers
+        assert (known.id, known.address, known.connected) == ("left", "/memory/left", True)
+    assert notices[0] == "peer_joined"
+    assert "synced" in notices
