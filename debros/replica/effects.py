@@ -11,7 +11,7 @@ deleted record has no effects on itself: it shows, where somebody asks for it, a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from debros.replica.store import Model, Store
 
 Place: TypeAlias = "tuple[str, int, str]"  # model, log, id
+_Moved: TypeAlias = "tuple[Model, Row, Row]"  # a row before and after an effect on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +113,40 @@ class Effects:
 
     def settle(self) -> list[tuple[Model, tuple[int, str]]]:
         """Bring all rows in line, in the flush's SQLite transaction; return those whose row in memory is stale."""
-        stale: list[tuple[Model, tuple[int, str]]] = []
+        moved = self._settle()
+        for model, before, after in moved:
+            if model.claims.indexes:
+                model.claims.note(after, before, checked=False)
+        return [(model, (after[model.table.log_at], after[0])) for model, _, after in moved]
+
+    def preview(self, changed: Iterable[tuple[Model, Row, Row | None]]) -> list[tuple[Model, Row]]:
+        """Bring rows in line with those of a transaction, which stand in the file provisionally; return what changed.
+
+        Args:
+            changed: model, row, and the row that was there before, of each that the transaction wrote.
+        """
+        kept = self._turned, self._children, set(self._may_be_gone)
+        self._turned, self._children = set(), set()
+        try:
+            for model, row, before in changed:
+                if model.rows.linked:
+                    self.note(model, row, before)
+            return [(model, after) for model, _, after in self._settle()]
+        finally:
+            self._turned, self._children, self._may_be_gone = kept
+
+    def _settle(self) -> list[_Moved]:
+        moved: list[_Moved] = []
         freed = self._behind([place for place in self._turned if not self._is_gone_now(place)])
         for place in sorted(freed):
-            self._apply(place, stale, self._without_links)
+            self._apply(place, moved, self._without_links)
         turned, children = self._turned, self._children | freed
         while turned or children:
             for place in sorted(turned):
                 children.update(child for child, _ in self._touched_by(place))
-            turned = {place for place in sorted(children) if self._apply(place, stale, self._gone_links)}
+            turned = {place for place in sorted(children) if self._apply(place, moved, self._gone_links)}
             children = set()
-        return stale
+        return moved
 
     def _behind(self, back: list[Place]) -> set[Place]:
         """Return all that may be hidden because of targets that came back.
@@ -189,7 +213,7 @@ class Effects:
     def _apply(
         self,
         place: Place,
-        stale: list[tuple[Model, tuple[int, str]]],
+        moved: list[_Moved],
         links_of: Callable[[Model, int, Row], list[_Link]],
     ) -> bool:
         """Give a row the effects of some links; return whether it turned itself, as a target of others."""
@@ -213,9 +237,7 @@ class Effects:
             touch = f"INSERT OR IGNORE INTO {model.rows.touch} VALUES (?, ?)"
             view.db.execute(touch, (row[table.doc_at], row[table.e_at]))
         view.write_rows(model.rows, [after])
-        stale.append((model, (log, id)))
-        if model.claims.indexes:
-            model.claims.note(after, row, checked=False)
+        moved.append((model, row, after))
         if _is_gone(model, after):
             self._may_be_gone.add(name)
         return _is_gone(model, after) != _is_gone(model, row)

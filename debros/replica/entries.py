@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 from debros.identity.did import did_of, tag
+from debros.log.entry import Header
 from debros.replica.view import View
 
 RECENT: Final = 8192  # entries kept in memory
@@ -31,6 +32,11 @@ class EntryRow(NamedTuple):
     header: int  # positions in the log file
     body: int
     void: bool
+
+    @classmethod
+    def of(cls, header: Header, e: int, log: int, user: bytes, header_at: int, body_at: int) -> EntryRow:
+        """Return the row of an entry that is about to be admitted, as number `e`."""
+        return cls(e, header.digest, log, header.author, user, header.seq, header.clock, header_at, body_at, False)
 
 
 class Keys:

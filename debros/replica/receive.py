@@ -99,10 +99,7 @@ def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[in
     admitted: list[Admitted] = []
     for n, (_, (header, body, user, _)) in enumerate(batch.accepted):
         body_at, header_at = positions[2 * n : 2 * n + 2]
-        entry = EntryRow(
-            store.entries.next_e, header.digest, replica.n, header.author, user, header.seq, header.clock,
-            header_at, body_at, False,
-        )  # fmt: skip
+        entry = EntryRow.of(header, store.entries.next_e, replica.n, user, header_at, body_at)
         changes, skipped = changes_in(body)
         acts = body.acts if body is not None else None
         replica._admit(entry, header.parents(), changes, acts, skipped)

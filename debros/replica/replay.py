@@ -138,11 +138,7 @@ class Replay:
                 return
             known = None if header.prev is None else store.entries.find(header.prev)
         user = known.user if known else user_of_chain(header.author, header.certificates, replica.manifest)
-        e = store.entries.next_e
-        entry = EntryRow(
-            e, header.digest, replica.n, header.author, user, header.seq, header.clock, found.header_at,
-            found.body_at, False,
-        )  # fmt: skip
+        entry = EntryRow.of(header, store.entries.next_e, replica.n, user, found.header_at, found.body_at)
         changes, skipped = changes_in(found.body)
         acts = found.body.acts if found.body is not None else None
         replica._admit(entry, header.parents(), changes, acts, skipped)

@@ -21,6 +21,7 @@ from debros.log.body import SALT_SIZE, parse_body
 from debros.log.changes import good_changes
 from debros.log.clock import NONE
 from debros.log.manifest import Manifest, parse
+from debros.replica import writer as writers
 from debros.replica.effects import Effects
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.layouts import LAYOUTS, Layouts
@@ -34,7 +35,6 @@ from debros.replica.tables import Table, quoted
 from debros.replica.twins import Twins
 from debros.replica.uniqueness import Claims
 from debros.replica.view import Rows, View
-from debros.replica.writer import Writer
 
 _SALTS: Final = 64
 WAL_PAGES: Final = 4000  # moved into the view's file when the write-ahead log is longer
@@ -73,12 +73,8 @@ class Admitted(NamedTuple):
     origin: Literal["local", "remote"]
 
 
-class Request(Protocol):
+class Request(writers.Request, Protocol):
     """Something to be written as a whole or not at all."""
-
-    weight: int
-    done: bool
-    error: BaseException | None
 
     def stage(self, group: Group) -> bool:
         """Check, and add entries to the group; `False`: not beside what is in the group already."""
@@ -153,7 +149,7 @@ class Store:
         self._new_unknown: set[str] = set()
         self._new_acts: list[tuple[int, int]] = []
         self.reader = Reader(env, view)
-        self.writer = Writer(self._run, None if durable else self._run_now)
+        self.writer = writers.Writer(self._run, None if durable else self._run_now)
 
     def salt(self) -> bytes:
         """Return 16 random bytes for a body."""

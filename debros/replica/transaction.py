@@ -40,6 +40,8 @@ class Transaction:
         self._changes: dict[tuple[int, str, str], dict[str, Any]] = {}  # (log, model, id) -> change
         self._outside: dict[tuple[int, str, str], Row | None] = {}  # what they change: rows as others see them
         self._dirty: dict[str, dict[Key, Row]] = {}  # of `rows`, what queries do not see yet
+        self._noted: dict[tuple[str, int, str], Row] = {}  # (model, log, id): what queries see of `rows`
+        self._affected: dict[tuple[str, int, str], Row] = {}  # and what `on_delete` makes of these and of others
         self._claimed: dict[tuple[str, Any], Key] = {}  # (model, unique value) -> who claimed it last in here
         self.settled: list[Callable[[], None]] = []  # records take their final rows, right after the commit
         self.after_commit: list[Callable[[], Awaitable[None]]] = []  # after-hooks
@@ -66,7 +68,14 @@ class Transaction:
     # -- inside the block --------------------------------------------------------------------------------------
 
     def row(self, model: Model, log: int, id: str) -> Row | None:
-        """Return a document's row as the block sees it."""
+        """Return a document's row as the block sees it: its writes, and their `on_delete` effects on others."""
+        if model.rows.linked and self.rows:
+            self.show()
+            if (affected := self._affected.get((model.table.schema.name, log, id))) is not None:
+                return affected
+        return self._written(model, log, id)
+
+    def _written(self, model: Model, log: int, id: str) -> Row | None:
         changed = self.rows.get(model.table.schema.name)
         row = None if changed is None else changed.get((log, id))
         return row if row is not None else self._store.view.row(model.rows, log, id)
@@ -82,7 +91,7 @@ class Transaction:
             if mark is not None:
                 self.back_to(mark)
             raise
-        return [self.row(model, replica.n, draft.id) for replica, model, draft in items]
+        return [self._written(model, replica.n, draft.id) for replica, model, draft in items]
 
     def _write(self, item: Item) -> None:
         replica, model, draft = item
@@ -94,7 +103,7 @@ class Transaction:
         if draft.kind == "delete" and store.effects.has_restrict(model):
             self.show()
             refuse_restricted(store, item)
-        before = self.row(model, replica.n, draft.id)
+        before = self._written(model, replica.n, draft.id)
         value = change_of(draft, before, table, model.states)
         if value is None:
             return
@@ -163,10 +172,28 @@ class Transaction:
 
     def show(self) -> None:
         """Let queries of the block see its rows, until somebody outside reads."""
-        if self.rows:
-            fresh = self._store.view.is_showing
-            self._store.view.show_provisional(self._dirty if fresh else self.rows)
-            self._dirty = {}
+        if not self.rows:
+            return
+        view = self._store.view
+        if not view.is_showing:
+            self._dirty = {name: dict(changed) for name, changed in self.rows.items()}
+            self._noted, self._affected = {}, {}
+        if not self._dirty:
+            return
+        view.show_provisional(self._dirty)
+        new = []
+        for name, changed in self._dirty.items():
+            for (log, id), row in changed.items():
+                place = (name, log, id)
+                before = self._noted.get(place) or self._outside[log, name, id]
+                self._affected.pop(place, None)
+                self._noted[place] = row
+                new.append((self._store.models[name], row, before))
+        self._dirty = {}
+        affected = self._store.effects.preview(new)
+        for model, row in affected:
+            self._affected[model.table.schema.name, row[model.table.log_at], row[0]] = row
+        view.mark_shown((model.table.schema.name, row[model.table.log_at], row[0]) for model, row in affected)
 
     # -- savepoints ----------------------------------------------------------------------------------------------
 

@@ -274,6 +274,10 @@ class View:
             self.hide_provisional()
             raise self.failure(error) from error
 
+    def mark_shown(self, places: Iterable[tuple[str, int, str]]) -> None:
+        """Note that provisional rows stand at these (model, log, id) too."""
+        self._shown.update(places)
+
     @property
     def is_showing(self) -> bool:
         """Whether provisional rows stand in the file."""

@@ -95,7 +95,10 @@ class Collection:
         inside = {} if transaction is None else transaction.rows.get(self.schema.name, {})
         if transaction is None and store.view.is_showing:
             store.view.hide_provisional()
-        if not inside:
+        is_plain = transaction is None or not transaction.rows
+        if transaction is not None and rows.linked:
+            transaction.show()
+        if is_plain:
             for log in rows.greatest:
                 row = rows.pending.get((log, id)) or rows.cache.get((log, id))
                 if row is not None and not row[self.table.hidden_at]:  # of one id at most one shows
@@ -103,7 +106,7 @@ class Collection:
         found = {row[self.table.log_at]: row for row in twins.all_of(id)}
         found |= {log: row for (log, other), row in inside.items() if other == id}
         best = twins.best(list(found.values()))
-        if best is not None and not inside and (place := (best[self.table.log_at], id)) not in rows.pending:
+        if best is not None and is_plain and (place := (best[self.table.log_at], id)) not in rows.pending:
             store.view.remember(rows, place, best)
         return best
 
