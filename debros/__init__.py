@@ -113,6 +113,8 @@ if TYPE_CHECKING:
     from debros.query.aggregates import sum as sum
     from debros.query.columns import Column as Column
     from debros.query.expressions import Expr as Expr
+    from debros.query.live import Change as Change
+    from debros.query.live import Live as Live
     from debros.query.query import Query as Query
     from debros.query.relations import Relation as Relation
     from debros.query.rows import Coverage as Coverage
@@ -145,6 +147,7 @@ _HOMES = {
     "debros.query.aggregates": "avg count max min sum",
     "debros.query.columns": "Column",
     "debros.query.expressions": "Expr",
+    "debros.query.live": "Change Live",
     "debros.query.query": "Query",
     "debros.query.relations": "Relation",
     "debros.query.rows": "Coverage NumberedPage Page Rows",

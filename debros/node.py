@@ -40,6 +40,7 @@ from debros.replica.opening import Opened, open_store
 from debros.replica.replica import Replica
 from debros.replica.tables import quoted
 from debros.replica.transaction import Transaction
+from debros.replica.watching import Watchers
 from debros.schema import Schema
 from debros.shards.collection import Collection
 from debros.shards.map import ShardMap
@@ -135,6 +136,7 @@ class Debros:
         self._device_of: dict[bytes, Device] = {}
         self._replicas: dict[tuple[str, bytes], Replica] = {}
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
+        self.watchers = Watchers(self.store)
         self.shards = ShardsOf(self)
         self._collections = {
             model.table.schema: Collection(self, model)
@@ -562,6 +564,7 @@ async def open_node(
                             yield node
                     finally:
                         current.open_nodes.remove(node)
+                        node.watchers.close()
             finally:
                 await pins.aclose()
         finally:

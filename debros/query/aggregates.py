@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, Self, TypeVar, TypeVarTuple, overload
 
 from debros.errors import QueryError
 from debros.query import compile as sql
@@ -196,6 +196,10 @@ class Grouped(Generic[*K]):
     def _check_owners(self, owners: frozenset[str]) -> None:
         if foreign := owners - self._question.columns.owners - {GROUP}:
             raise QueryError(f"this groups {self._question.columns.name}, not {', '.join(sorted(foreign))}")
+
+    def live(self) -> NoReturn:
+        """Raise `QueryError`: groups are not followed."""
+        raise QueryError("groups have no live view: aggregate again when a live view of their rows changes")
 
     @overload
     async def aggregate(self, a: Aggregate[A], /) -> Rows[tuple[*K, A]]: ...

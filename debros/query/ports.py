@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from debros.replica.tables import Row, Table
+from debros.replica.watching import Watch
 from debros.schema import Schema
 from debros.shards.spans import Keys, Reach
 
@@ -65,6 +66,28 @@ class Source(Protocol):
 
     def user_did(self, number: int) -> str:
         """Return the DID of a number in `_by`."""
+        ...
+
+    def read_alone(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run a SELECT that looks at no table: whatever waits to be written may go on waiting."""
+        ...
+
+    def row_at(self, log: int, id: str) -> Row | None:
+        """Return the row of a document in a log as everybody outside transactions sees it, hidden ones too."""
+        ...
+
+    def is_inside(self) -> bool:
+        """Whether a transaction of this node is running in the task."""
+        ...
+
+    def watch(
+        self, logs: frozenset[int] | None, equal: tuple[int, frozenset[Any]] | None, depends: frozenset[str]
+    ) -> Watch:
+        """Begin to collect the places of rows that change; `unwatch` ends it. See `debros.replica.watching`."""
+        ...
+
+    def unwatch(self, watch: Watch) -> None:
+        """End a watch; the rows it holds are released already."""
         ...
 
     @property

@@ -8,6 +8,7 @@ everything said so far: `where(a).where(b).or_where(c)` is `(a & b) | c`. Groups
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -16,6 +17,7 @@ from debros.query import aggregates, paging
 from debros.query import compile as sql
 from debros.query.answers import Answers
 from debros.query.columns import Column
+from debros.query.live import Live, live
 from debros.query.operators import Op as Op  # named beside `Query` for those who annotate with it
 from debros.query.output import to_arrow, to_pandas
 from debros.query.plan import Plan, explain
@@ -152,6 +154,15 @@ class Query(Answers[R]):
         total: int = (await self._fetch(source, sql.count(self, source)))[0][0]
         rows = await self.limit(size).offset((n - 1) * size)._read(source)
         return NumberedPage(Rows(rows, source, self), total, n, max(1, -(-total // size)))
+
+    def live(self) -> AbstractAsyncContextManager[Live[R]]:
+        """Return the rows now, then every change: `async with query.live() as view: async for change in view: ...`.
+
+        Entering raises:
+            QueryError: the query selects columns.
+            TransactionError: inside a transaction.
+        """
+        return live(self)
 
     async def explain(self) -> Plan:
         """Run the query and return how it is answered."""

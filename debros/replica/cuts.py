@@ -18,6 +18,7 @@ from debros.replica.entries import EntryRow
 from debros.replica.refold import refold
 
 if TYPE_CHECKING:
+    from debros.replica.effects import Place
     from debros.replica.replica import Replica
     from debros.replica.store import Store
 
@@ -81,8 +82,11 @@ class Rights:
             return None
         return _fact(entry)._replace(prev=parse_header(self._store.log.read(entry.header)).prev)
 
-    def reconsider(self) -> None:
-        """Mark what is void now and fold its documents anew, in the flush's transaction; `settle` follows."""
+    def reconsider(self) -> list[Place]:
+        """Mark what is void now and fold its documents anew, in the flush's transaction; `settle` follows.
+
+        Returns the documents of opened models that were folded.
+        """
         store, log = self._store, self._replica.n
         hit: dict[bytes, EntryRow] = {}
         for root, key in self._touched:
@@ -98,6 +102,7 @@ class Rights:
                 refold(store, self._replica, store.models[name], id)
             else:
                 store.note_unknown(name)  # its rows are older now than the log
+        return [(name, log, id) for name, id in sorted(touched) if name in store.models]
 
     def settle(self) -> None:
         """Forget what is reconsidered: the transaction is committed."""

@@ -234,14 +234,18 @@ class Lifts:
             self._moved.append(model)
         self._store.view.set_meta("lifts", json.dumps(self._next))
 
-    def forget(self) -> None:
-        """Forget what is settled: the transaction is committed, and rows in memory are older than the file's."""
+    def forget(self) -> list[str]:
+        """Forget what is settled: the transaction is committed, and rows in memory are older than the file's.
+
+        Returns the models whose rows were made anew.
+        """
         self._new, self._shown = [], self._next
         self.changed = False
         for model in self._moved:
             model.rows.pending.clear()
             model.rows.cache.clear()
             model.rows.revision += 1
+        return [model.table.schema.name for model in self._moved]
 
     def _take_made(self, model: Model) -> None:
         view, table = self._store.view, model.table

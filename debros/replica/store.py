@@ -22,7 +22,7 @@ from debros.log.changes import good_changes
 from debros.log.clock import NONE
 from debros.log.manifest import Manifest, parse
 from debros.replica import writer as writers
-from debros.replica.effects import Effects
+from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.layouts import LAYOUTS, Layouts
 from debros.replica.lifting import Lifts
@@ -139,6 +139,8 @@ class Store:
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self._salts: Iterator[bytes] = iter(())
         self.on_admitted: list[Callable[[Sequence[Admitted]], None]] = []  # told of each group; quick, never raising
+        # told of rows that a flush changed by itself, and of models whose rows it made anew; as above
+        self.on_moved: list[Callable[[Sequence[Place], Sequence[str]], None]] = []
         self.closed = False
         self.is_closing = False
         self._appending: trio.Event | None = None  # set once the append that a thread is at, or was last at, is done
@@ -334,13 +336,14 @@ class Store:
         view, entries = self.view, self.entries
         if not (entries.pending() or view.pending_rows or self.effects.unsettled or self.lifts.changed):
             return
+        recast: list[Place] = []  # documents folded anew, because entries are void now or count again
         with view.transaction():
             entries.drain()  # numbers new keys, so it comes first
             self.keys.drain()
             view.drain()
             if self.cut:
                 for replica in self.cut:
-                    replica.rights.reconsider()
+                    recast += replica.rights.reconsider()
                     self.lifts.reconsider(replica)
                 entries.drain_void()
                 view.drain()
@@ -382,8 +385,7 @@ class Store:
             model.rows.cache.pop(place, None)
             model.rows.revision += 1
         self.effects.forget()
-        if self.lifts.changed:
-            self.lifts.forget()
+        lifted = self.lifts.forget() if self.lifts.changed else []
         self.layouts.relaid = set()
         for model in self.models.values():
             if model.twins is not None:
@@ -400,6 +402,11 @@ class Store:
         self.flush_failure = None
         if view.wal_pages > WAL_PAGES:
             view.checkpoint()
+        if self.on_moved and not self.is_closing:
+            turned: list[Place] = [*recast, *((model.table.schema.name, *place) for model, place in moved)]
+            turned += [(claims.model, *place) for claims, places in stale for place in places]
+            for tell in self.on_moved if turned or lifted else ():
+                tell(turned, lifted)
 
     def _lay_again(self) -> None:
         """Fold documents again whose shard can be told only now, within the view's running transaction."""

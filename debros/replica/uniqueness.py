@@ -31,6 +31,7 @@ class Claims:
     def __init__(self, view: View, rows: Rows, states: States, digest_of: Callable[[int], bytes]) -> None:
         self._view, self._rows, self._states, self._digest_of = view, rows, states, digest_of
         table = rows.table
+        self.model = table.schema.name
         self._within_log = table.schema.scope == "user"
         self._pending: dict[Key, set[tuple[int, str]]] = {}  # rows not in the file that claimed it, some not any more
         self._dirty: set[Key] = set()

@@ -21,6 +21,7 @@ from debros.replica.draft import Draft
 from debros.replica.replica import Replica
 from debros.replica.store import Model
 from debros.replica.tables import Row, to_column
+from debros.replica.watching import Watch
 from debros.schema import Schema
 from debros.shards.history import History, Step
 from debros.shards.shards import Shards
@@ -216,6 +217,34 @@ class Collection:
     def cache(self) -> Caches:
         """The node's caches of results."""
         return self.node.cache
+
+    def read_alone(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run a SELECT that looks at no table: whatever waits to be written may go on waiting."""
+        self._store.check_open()
+        return self._store.view.read(sql, bindings)
+
+    def row_at(self, log: int, id: str) -> Row | None:
+        """Return the row of a document in a log as everybody outside transactions sees it, hidden ones too."""
+        store, model = self._store, self._model
+        if store.view.is_showing:
+            store.view.hide_provisional()
+        if model.claims.unsettled or (model.rows.linked and store.effects.unsettled):
+            store.flush()
+        return store.view.row(model.rows, log, id)
+
+    def is_inside(self) -> bool:
+        """Whether a transaction of this node is running in the task."""
+        return self._inside() is not None
+
+    def watch(
+        self, logs: frozenset[int] | None, equal: tuple[int, frozenset[Any]] | None, depends: frozenset[str]
+    ) -> Watch:
+        """Begin to collect the places of rows that change; `unwatch` ends it."""
+        return self.node.watchers.watch(self.schema.name, logs, equal, depends)
+
+    def unwatch(self, watch: Watch) -> None:
+        """End a watch; the rows it holds are released already."""
+        self.node.watchers.end(watch)
 
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         """Numbers of the logs a query may read; `None`: all there are."""
