@@ -249,12 +249,11 @@ class CarStore:
             if self._is_closed:
                 return
             self._is_closed = True
-            try:
+            with suppress(StorageError):  # what was put durably is synced, and of the rest nobody was promised that
                 self._log.sync()
-            finally:
-                with suppress(apsw.Error):  # it may be deleted at any time, so it may fail at any time
-                    self._index.close()
-                self._log.close()
+            with suppress(apsw.Error):  # it may be deleted at any time, so it may fail at any time
+                self._index.close()
+            self._log.close()
 
 
 def _head_size() -> int:

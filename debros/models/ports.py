@@ -60,6 +60,10 @@ class Node(Protocol):
 class Collection(Source, Protocol):
     """One model's records on one node."""
 
+    def count_reads(self, rows: Sequence[Row], /) -> None:
+        """Count rows that were read as accesses of their content."""
+        ...
+
     schema: Schema
     table: Table
 

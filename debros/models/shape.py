@@ -71,6 +71,7 @@ class Shape:
         self.validator = validator
         self.rechecker = rechecker
         self.keeps_extra = options.keeps_extra
+        self.is_counted = options.pinning is not None  # reads count for what its content is worth
         self.append_only = schema.store in ("events", "feed")
         self.undeletable = schema.store in ("events", "counter")
         self.whole = schema.store == "keyvalue"  # a save writes every field
@@ -207,6 +208,8 @@ class Shape:
             record = _new(cls)
             record.__dict__.update(zip(names, (row, home, *values(row))))  # noqa: B905 - made together
             made.append(record)
+        if self.is_counted:
+            home.count_reads(rows)
         if self.keeps_extra:
             for record in made:
                 record.__dict__[EXTRA] = self._decode_extra(record.__dict__[EXTRA])
@@ -218,6 +221,8 @@ class Shape:
         """Make the record of one row: `hydrate` without its loops."""
         if self.keeps_extra or context().transaction is not None:
             return self.hydrate((row,), home)[0]
+        if self.is_counted:
+            home.count_reads((row,))
         record = _new(self.cls)
         record.__dict__.update(zip(self._hydrated, (row, home, *self._early_values(row))))  # noqa: B905 - as above
         return record

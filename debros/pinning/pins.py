@@ -98,6 +98,9 @@ class Pins:
                 try:
                     contents = Contents(await self._env.offload(self._open_blocks), self._room.max_bytes)
                     await contents.measure()
+                    if ledger.meta("since") is None:
+                        ledger.set_meta("since", self._now())
+                        ledger.set_meta("found", contents.used)
                     await self._tracker.catch_up(ledger)
                 except BaseException:
                     ledger.close()
@@ -125,16 +128,18 @@ class Pins:
         due = trio.current_time()
         while True:
             now = trio.current_time()
-            if now >= due:
-                try:
-                    await self.sweep()
-                except StorageError as error:  # told by `stats`; the next one tries again
-                    used = 0 if self._contents is None else self._contents.used
-                    self._last = Swept(0, 0, 0, 0, used, str(error))
-                due = now + self._period_s
-            await self._bring_due()
+            wait_s = self._period_s
             self._woken = trio.Event()
-            with trio.move_on_after(max(0.0, min(due - trio.current_time(), await self._until_due()))):
+            try:
+                if now >= due:
+                    due = now + self._period_s
+                    await self.sweep()
+                await self.bring_due()
+                wait_s = await self._until_due()
+            except StorageError as error:  # told by `stats`; the next round tries again
+                used = 0 if self._contents is None else self._contents.used
+                self._last = Swept(0, 0, 0, 0, used, str(error))
+            with trio.move_on_after(max(0.0, min(due - trio.current_time(), wait_s))):
                 await self._woken.wait()
 
     async def _until_due(self) -> float:
@@ -175,6 +180,10 @@ class Pins:
             self._misses += 1
             await self._bring(item or ledger.add(link, states.UNPINNED, self._now()))
         return reading.Content(contents, link, start, length)
+
+    async def is_held(self, link: Link) -> bool:
+        """Whether every block of a piece of content is on this node."""
+        return await self._is_whole(link)
 
     def touch(self, link: Link, times: int = 1) -> None:
         """Count an access."""
@@ -238,7 +247,7 @@ class Pins:
         Raises:
             ContentMissingError: nothing is known of it.
         """
-        ledger, _ = await self.ready()
+        ledger, _ = await self._told()
         item = self._known(ledger, cid)
         facts, rule = self._facts(ledger, item), self._rule(ledger, item)
         held = {by for by, _ in ledger.copies(item.n, self._trusted())}
@@ -255,7 +264,7 @@ class Pins:
 
     async def why(self, cid: str, /) -> str:
         """Return why content stays, comes or goes, in words."""
-        ledger, _ = await self.ready()
+        ledger, _ = await self._told()
         item = self._known(ledger, cid)
         status = await self.status(cid)
         verdicts = await self._decided(ledger, force=False)
@@ -273,21 +282,20 @@ class Pins:
 
     async def stats(self) -> Stats:
         """Return pins by state and model."""
-        ledger, contents = await self.ready()
+        ledger, contents = await self._told()
         by_state = {name: ledger.count(n) for n, name in enumerate(states.STATES)}
         models = dict(ledger.rows("SELECT model, count(*) FROM items WHERE state = ? GROUP BY model", (states.PINNED,)))
         failed = [str(item.link) for item in ledger.items(states.FAILED)]
         return Stats(
             states=by_state, models={ledger.name(n).decode(): count for n, count in models.items() if n},
             used_bytes=contents.used, max_bytes=self._room.max_bytes, max_pins=self._room.max_pins,
-            wanted_by_nobody_held=tuple(failed[:100]), last_sweep=self._last,
+            wanted_and_held_by_nobody=tuple(failed[:100]), last_sweep=self._last,
         )  # fmt: skip
 
     async def metrics(self) -> Metrics:
         """Return the content of this node in numbers."""
-        ledger, contents = await self.ready()
+        ledger, contents = await self._told()
         usage = await contents.measure()
-        self._write_uses(ledger)
         count = total = recent = 0
         strategies: dict[str, int] = {}
         classes = {"0": 0, "1-9": 0, "10-99": 0, "100+": 0}
@@ -333,7 +341,7 @@ class Pins:
         ledger, contents = await self.ready()
         async with self._sweeping:
             now = self._now()
-            await self._tracker.flush(ledger, now)
+            await self._learn(ledger, contents, now)
             self._write_uses(ledger)
             verdicts = await self._decided(ledger, force=force)
             pinned, evicted, waiting = await self._carry_out(ledger, verdicts, force=force)
@@ -349,6 +357,20 @@ class Pins:
             )  # fmt: skip
         self._woken.set()
         return self._last
+
+    async def _told(self) -> tuple[Ledger, Contents]:
+        """Return what `ready` does, with what was learned since the last sweep written down."""
+        ledger, contents = await self.ready()
+        if self._tracker.has_news:
+            await self._learn(ledger, contents, self._now())
+        if self._used or self._read:
+            self._write_uses(ledger)
+        return ledger, contents
+
+    async def _learn(self, ledger: Ledger, contents: Contents, now: int) -> None:
+        for item in await self._tracker.flush(ledger, now):
+            if await contents.is_whole(item.link):  # the ledger is younger than the content
+                ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
 
     async def _decided(self, ledger: Ledger, *, force: bool) -> dict[int, Verdict]:
         now = self._now()
@@ -402,7 +424,8 @@ class Pins:
                     ledger.change(item.n, state=states.UNPINNED, note="there is no room for it")
                 continue
             rule = self._rule_of(ledger, referred.get(item.n, set()))
-            needed = 0 if item.n not in referred else 1 if rule is None or force else rule.copies[0]
+            asked = 1 if rule is None else min(1, rule.copies[0]) if force else rule.copies[0]
+            needed = asked if item.n in referred else 0
             held = copies.get(item.n, 0)
             if held >= needed:
                 ledger.change(item.n, state=states.UNPINNED, note=verdict.why if verdict else "unpinned by hand")
@@ -416,6 +439,8 @@ class Pins:
 
     async def _collect(self, ledger: Ledger, contents: Contents) -> int:
         kept = (states.PINNED, states.PENDING, states.FAILED, states.UNPINNING)
+        if ledger.meta("found") and self._now() - ledger.meta("since") < DAY_S * _MS:
+            return 0  # the ledger was lost, and what was pinned by hand with it: a day to say so again
         freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])
         if freed:
             await contents.store.compact()
@@ -439,7 +464,8 @@ class Pins:
 
     # -- bringing --------------------------------------------------------------------------------------------------
 
-    async def _bring_due(self) -> None:
+    async def bring_due(self) -> None:
+        """Try to bring what is wanted and whose time has come; what nobody has is tried again later."""
         ledger, _ = await self.ready()
         while due := ledger.due(self._now(), 50):
             limit = trio.CapacityLimiter(WORKERS)

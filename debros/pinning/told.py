@@ -80,5 +80,5 @@ class Stats:
     used_bytes: int
     max_bytes: int
     max_pins: int
-    wanted_by_nobody_held: tuple[str, ...]  # CIDs that are wanted and that no connected peer had, at most 100
+    wanted_and_held_by_nobody: tuple[str, ...]  # CIDs that are wanted and that no connected peer had, at most 100
     last_sweep: Swept | None

@@ -13,7 +13,7 @@ import trio
 
 from debros.blocks import dagcbor
 from debros.blocks.cid import Link
-from debros.pinning.ledger import PENDING, UNPINNED, Ledger
+from debros.pinning.ledger import PENDING, UNPINNED, Item, Ledger
 from debros.replica.store import Admitted, Store
 from debros.replica.tables import Row
 from debros.schema import Schema
@@ -43,11 +43,17 @@ class Tracker:
         self._changed: set[Doc] = set()
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
+        self._new: list[Item] = []
 
     @property
     def models(self) -> frozenset[str]:
         """The opened models whose records may refer to content."""
         return frozenset(self._columns)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something was learned that is not written down yet."""
+        return bool(self._changed or self._named)
 
     def on_admitted(self, admitted: Sequence[Admitted]) -> None:
         """Take note of entries; see `Store.on_admitted`."""
@@ -73,8 +79,9 @@ class Tracker:
                 await trio.lowlevel.checkpoint()
         self._seen = max(self._seen, entries.next_e - 1)
 
-    async def flush(self, ledger: Ledger, now: int) -> None:
-        """Write down what was learned."""
+    async def flush(self, ledger: Ledger, now: int) -> list[Item]:
+        """Write down what was learned; return the content that was not known before: it may be here already."""
+        self._new = []
         changed, self._changed = self._changed, set()
         named, self._named = self._named, []
         seen = self._seen
@@ -90,6 +97,7 @@ class Tracker:
             if seen and seen != ledger.meta("seen"):
                 ledger.set_meta("seen", seen)
                 ledger.set_meta("seen_digest", self._store.entries.digest_of(seen))
+        return self._new
 
     def content_of(self, model: str, row: Row) -> list[tuple[Link, int]]:
         """Return the content that a row refers to, and its size."""
@@ -117,6 +125,7 @@ class Tracker:
             if item is None:
                 wanted = doc.model in self._ruled
                 item = ledger.add(link, PENDING if wanted else UNPINNED, now, size=size, model=model)
+                self._new.append(item)
             elif not item.model:
                 ledger.change(item.n, model=model)
             items.append(item.n)

@@ -66,6 +66,10 @@ class Collection:
         transaction = context().transaction
         return transaction if transaction is not None and transaction.belongs_to(self._store) else None
 
+    def count_reads(self, rows: Sequence[Row]) -> None:
+        """Count rows that were read as accesses of their content, for the model's pinning rule."""
+        self.node.pins.note_rows(self.schema.name, rows)
+
     # -- rows ------------------------------------------------------------------------------------------------
 
     def row(self, id: str) -> Row | None:
