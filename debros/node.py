@@ -36,6 +36,7 @@ from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
 from debros.query.slow import SlowQueries
 from debros.replica.acting import grant, revoke
+from debros.replica.indexing import IndexBuild, build_indexes
 from debros.replica.opening import Opened, open_store
 from debros.replica.replica import Replica
 from debros.replica.tables import quoted
@@ -45,6 +46,7 @@ from debros.schema import Schema
 from debros.shards.collection import Collection
 from debros.shards.map import ShardMap
 from debros.shards.model_shards import ModelShards
+from debros.shards.past import PastNode, Pasts
 from debros.sync.following import parts_meant
 from debros.sync.networked import Peers
 
@@ -103,6 +105,8 @@ class ShardsOf:
 class Debros:
     """An open node. `async with debros.open(...) as db:` gives it."""
 
+    as_of: int | None = None  # the clock whose state it shows: the present's
+
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
         tasks: trio.Nursery, plans: ProgramPlans, classes: Sequence[type[Model]],
@@ -131,6 +135,7 @@ class Debros:
             ),
         )
         self.slow_queries = SlowQueries(config.slow_query_s)
+        self._pasts = Pasts(self, register)
         self._devices = devices
         self._map = map
         self._device_of: dict[bytes, Device] = {}
@@ -202,6 +207,14 @@ class Debros:
     def shard_of(self, schema: Schema, part: str) -> Replica:
         """Return the local copy of a shard's log."""
         return self.store.replica(self.manifest_of(schema, part))
+
+    async def past(self, at: int) -> PastNode:
+        """Return this node as it was at a clock, to read from."""
+        return await self._pasts.at(at)
+
+    def past_at(self, at: int) -> PastNode:
+        """Return what `past` made, as long as somebody holds it."""
+        return self._pasts.ready(at)
 
     # -- the surface -------------------------------------------------------------------------------------------
 
@@ -431,6 +444,11 @@ class Debros:
                 shown.update(row)
         return cid.to_text(shown.digest(), cid.RAW)
 
+    @property
+    def indexing(self) -> list[IndexBuild]:
+        """Indexes that models declare and that are still being built, the one at work first; queries do without them."""
+        return list(self.store.building)
+
     def status(self) -> Status:
         """Return what the node is and how it is."""
         store, opened = self.store, self._opened
@@ -552,6 +570,7 @@ async def open_node(
                     node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met)
                     for user in (who.user, *[key_of(did) for did in met.following.owners]):
                         node.keep_logs_of(user)
+                    tasks.start_soon(build_indexes, opened.store)
                     members_only = chosen.serve == "members"
                     device = partial(node.device_of, who)
                     current.open_nodes.append(node)

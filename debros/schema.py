@@ -95,7 +95,10 @@ class ComputedSpec:
 
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
-    """An index over fields or indexed computed fields, in order; `True` beside a name means descending."""
+    """An index over fields or indexed computed fields, in order; `True` beside a name means descending.
+
+    A name with dots is a path into a nested value. Of a collection, alone, each element is indexed.
+    """
 
     fields: tuple[tuple[str, bool], ...]
     unique: bool = False
@@ -172,7 +175,8 @@ class Schema:
         ]
         computed = [(s.name, s.codec.name, s.version) for s in self.computed if s.index]
         effects = self.effect_keys()
-        made = (3, self.name, self.scope, self.store, self.write, fields, computed, self.indexes, effects)
+        unique = [index.fields for index in self.indexes if index.unique]  # others are made without projecting again
+        made = (4, self.name, self.scope, self.store, self.write, fields, computed, unique, effects)
         if (spec := self.sharding) is not None:
             return repr((*made, (spec.kind, spec.key, spec.n, spec.bounds, spec.name)))
         return repr(made)

@@ -26,7 +26,7 @@ from debros.schema import FieldSpec, IndexSpec, Schema
 from debros.values import TypeInfo, describe
 
 if TYPE_CHECKING:
-    from debros.models.options import Options
+    from debros.models.options import Index, Options
 
 
 def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -132,6 +132,16 @@ def _check_derived(cls: Any, specs: list[FieldSpec], options: Options) -> None:
         )
 
 
+def _check_path(cls: Any, index: Index, name: str, spec: FieldSpec) -> None:
+    """Refuse an index on a path that is none, or that cannot be unique."""
+    if spec.codec.kind not in ("map", "record", "list", "tuple", "any") or "" in name.split(".") or len(name) > 200:
+        raise ModelError(
+            f"{cls.__name__}: {index!r}: {spec.name!r} is {spec.codec.name}, so {name!r} is no path into it"
+        )
+    if index.unique:
+        raise ModelError(f"{cls.__name__}: {index!r} is unique, and {name!r} is nested; index only fields")
+
+
 def _indexes(cls: Any, specs: list[FieldSpec], computed: list[str], options: Options) -> tuple[IndexSpec, ...]:
     found = [
         IndexSpec(((spec.name, False),), unique=spec.unique is True) for spec in specs if spec.index or spec.unique
@@ -140,6 +150,10 @@ def _indexes(cls: Any, specs: list[FieldSpec], computed: list[str], options: Opt
     stored = {spec.name for spec in specs if spec.name != EXTRA}
     for index in options.indexes:
         for name in (written.removeprefix("-") for written in index.fields):
+            head, _, path = name.partition(".")
+            if path and head in stored:
+                _check_path(cls, index, name, next(spec for spec in specs if spec.name == head))
+                continue
             if name not in stored and name not in computed:
                 hint = did_you_mean(name, {*stored, *computed})
                 raise ModelError(

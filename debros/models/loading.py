@@ -46,19 +46,25 @@ def related_query(record: Any, name: str) -> Query[Any]:
     relation: BoundRelation = cls.__shape__.relations[name]
     spec, target = relation.spec, relation.target()
     its = columns(target.__schema__)
-    query = _among_users(Query(target.__subject__), record)
+    query = _among_users(Query(_subject(target, record)), record)
     if spec.ids:
         return query.where(its.id.in_(getattr(record, spec.ids) or ()))
     if spec.kind == "many_to_many":
         junction = relation.junction()
         pairs = columns(junction.__schema__)
-        links = _among_users(Query(junction.__subject__), record).where(pairs.named(spec.local) == record.id)
+        links = _among_users(Query(_subject(junction, record)), record).where(pairs.named(spec.local) == record.id)
         return query.where(its.id.in_(links.select(pairs.named(spec.remote))))
     if spec.through:
         between = related_query(record, spec.through)
         key_of_between = columns(cls.__shape__.relations[spec.through].target().__schema__).id
         return query.where(its.named(spec.key).in_(between.select(key_of_between)))
     return query.where(its.named(spec.key) == record.id)
+
+
+def _subject(model: Any, record: Any) -> Any:
+    """Return what a query from a record is about: records of the same time as it."""
+    clock = None if record._home is None else record._home.node.as_of
+    return model.__subject__ if clock is None else model.__subject__.at(clock)
 
 
 def _among_users(query: Query[Any], record: Any) -> Query[Any]:

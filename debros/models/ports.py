@@ -39,6 +39,11 @@ class Node(Protocol):
         ...
 
     @property
+    def as_of(self) -> int | None:
+        """The clock whose state it shows; `None`: the present."""
+        ...
+
+    @property
     def store(self) -> Any:
         """What tells it from other nodes, and their transactions; no more."""
         ...

@@ -7,6 +7,7 @@ it was loaded from, `_home` the collection that row belongs to, `_loaded` what r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from debros.current import current_node
@@ -134,6 +135,24 @@ class Model(metaclass=ModelMeta):
             QueryError: a condition is wrong.
         """
         return cls.query().where(*args)
+
+    @classmethod
+    def as_of(cls, at: int | datetime, /) -> Query[Self]:
+        """Return a query for the records as they were: by what this node holds of the log up to then. Reads only.
+
+        The first one for a time folds the log up to it; the last few are remembered.
+
+        Args:
+            at: a clock (`record.meta.clock`), or a time with a zone.
+
+        Raises:
+            QueryError: it is neither.
+        """
+        from debros.log.clock import at_time
+        from debros.query.query import Query
+
+        cls.query()  # which says if the class is abstract
+        return Query(cls.__subject__.at(at_time(at)))
 
     @classmethod
     async def all(cls) -> Rows[Self]:

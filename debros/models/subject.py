@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from debros.current import current_node
+from debros.errors import QueryError
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.ports import Source
@@ -87,6 +88,13 @@ class ModelSubject:
 
         await delete_all(records)
 
+    def at(self, clock: int) -> PastSubject:
+        """Return the model as it was at a clock."""
+        return PastSubject(self._cls, clock)
+
+    async def ready(self) -> None:
+        """Make sure that `source` gives what is asked for."""
+
     def column(self, name: str) -> Column[Any]:
         """Return the query's column of a field, computed field, or fact of the log (`meta.created_by`)."""
         return columns(self.schema).named(name)
@@ -96,3 +104,29 @@ class ModelSubject:
         from debros.query.relations import Relation
 
         return Relation(self, name)
+
+
+class PastSubject(ModelSubject):
+    """A model as it was at a clock, and what its relations lead to likewise."""
+
+    def __init__(self, cls: Any, clock: int) -> None:
+        super().__init__(cls)
+        self.clock = clock
+
+    async def ready(self) -> None:
+        await current_node().past(self.clock)
+
+    def source(self) -> Collection:
+        return current_node().past_at(self.clock).collection(self.schema)
+
+    def related(self, relation: str) -> ModelSubject:
+        return super().related(relation).at(self.clock)
+
+    def junction(self, relation: str) -> ModelSubject:
+        return super().junction(relation).at(self.clock)
+
+    async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        raise QueryError("the past cannot be changed: ask the present")
+
+    async def delete(self, records: Sequence[Any]) -> None:
+        raise QueryError("the past cannot be changed: ask the present")

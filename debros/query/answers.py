@@ -23,6 +23,7 @@ class Answers(Named[R]):
     async def _source(self) -> Source:
         """Return where the rows come from; a terminal's first step, at which it can be cancelled."""
         await checkpoint_if_cancelled()
+        await self.subject.ready()
         return self.subject.source()
 
     async def _fetch(self, source: Source, statement: sql.Sql) -> list[tuple[Any, ...]]:

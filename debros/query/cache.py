@@ -201,6 +201,10 @@ class ResultCache:
             self._max_bytes, {name: (use.requests, use.hits) for name, use in sorted(self._uses.items())},
         )  # fmt: skip
 
+    def like(self) -> ResultCache:
+        """Return an empty cache of the same settings."""
+        return ResultCache(self._timer, entries=self._most, max_bytes=self._max_bytes, ttl_s=self.ttl_s)
+
     def popular(self, n: int = 10) -> list[Popular]:
         """Return the entries hit most often."""
         entries = sorted(self._kept.items(), key=lambda item: -item[1].hits)[:n]
@@ -213,6 +217,10 @@ class Caches:
 
     queries: ResultCache
     relations: ResultCache
+
+    def like(self) -> Caches:
+        """Return empty caches of the same settings."""
+        return Caches(self.queries.like(), self.relations.like())
 
     def stats(self) -> CacheStats:
         """Return how both do together; `queries.stats()` and `relations.stats()` tell them apart."""

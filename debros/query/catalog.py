@@ -8,12 +8,14 @@ from typing import Any, NoReturn
 
 from debros.errors import QueryError, UnknownFieldError
 from debros.query.columns import Column
+from debros.query.items import ItemsColumn
 from debros.query.meta import meta_columns
+from debros.query.paths import NestedColumn
 from debros.query.ports import Source
 from debros.replica.projection import computed_value
 from debros.replica.state import from_column
 from debros.replica.tables import Table, quoted
-from debros.schema import Codec, ComputedSpec, Schema
+from debros.schema import Codec, ComputedSpec, FieldSpec, Schema
 from debros.values.scalars import TEXT
 
 
@@ -55,10 +57,10 @@ class Columns:
         self.from_visible = f" FROM {self.sql_name} WHERE {self.visible}"
         self.rows = f"SELECT {self.listed}{self.from_visible}"
         self.one_log = f' AND {self.sql_name}."_log" = ?'
+        self._indexes = self.table.indexes()
         self.by_name: dict[str, Column[Any]] = {"id": self._column("id", TEXT, nullable=False)}
         for spec in schema.fields:
-            value = f"{self.sql_name}.{self.table.column(spec)}"
-            self.by_name[spec.name] = self._column(spec.name, spec.codec, value=value, nullable=spec.nullable)
+            self.by_name[spec.name] = self._field(spec)
         for computed in schema.computed:
             if computed.index:
                 value = f"{self.sql_name}.{quoted('c_' + computed.name)}"
@@ -73,9 +75,23 @@ class Columns:
         sql = f"{self.sql_name}.{self.table.sort_column(name)}"
         return Column(self.name, name, codec, sql, value=value, nullable=nullable, owners=self.owners)
 
+    def _field(self, spec: FieldSpec) -> Column[Any]:
+        """Return a field's column, of the class that knows what an index of it can do."""
+        value = f"{self.sql_name}.{self.table.column(spec)}"
+        column = self._column(spec.name, spec.codec, value=value, nullable=spec.nullable)
+        side = next((one for one in self._indexes if one.fields == (spec.name,) and one.name.startswith("x_")), None)
+        if side is not None and not spec.nullable:
+            return ItemsColumn(column, f'{self.sql_name}."_doc"', side.name)
+        start = f"{spec.name}."
+        named = (field.removeprefix("-") for one in self._indexes for field in one.fields)
+        paths = frozenset(field.removeprefix(start) for field in named if field.startswith(start))
+        return NestedColumn(column, paths) if paths else column
+
     def _indexed(self) -> frozenset[str]:
         """SQL of the columns that an index begins with (behind the log, in user scope)."""
-        first = {index.fields[0][0] for index in self.schema.indexes}
+        sides = {one.fields[0] for one in self._indexes if one.name.startswith("x_")}
+        first = {index.fields[0][0] for index in self.schema.indexes} - sides
+        first = {name for name in first if "." not in name}
         return frozenset({self.id.sql, *(f"{self.sql_name}.{self.table.sort_column(name)}" for name in first)})
 
     def index_named(self, fields: Sequence[str]) -> str:
@@ -85,7 +101,7 @@ class Columns:
             QueryError: there is no such index.
         """
         known = {f"i_{self.name}": "id"}
-        known |= {f"i_{self.name}_{n}": ", ".join(names) for n, names in enumerate(self.table.index_fields())}
+        known |= {one.name: ", ".join(one.fields) for one in self._indexes if one.name.startswith("i_")}
         wanted = ", ".join(map(str, fields))
         for name, listed in known.items():
             if wanted in (name, listed):

@@ -168,6 +168,14 @@ def texts(value: bytes | None) -> str | None:
     return json.dumps([item for item in decoded if type(item) is str]) if type(decoded) is list else None
 
 
+def items(value: bytes | None) -> str | None:
+    """The encoded elements of an encoded list as JSON, in hex, for `json_each`."""
+    if type(value) is not bytes:
+        return None
+    decoded = dagcbor.decode_fast(value)
+    return json.dumps([dagcbor.encode(item).hex() for item in decoded]) if type(decoded) is list else None
+
+
 def shuffle(seed: int, id: str) -> int:
     """Where a record stands in an order by chance: 63 bits of BLAKE2b (RFC 7693) of its id, keyed by the seed."""
     key = seed.to_bytes(8, "big", signed=True)
@@ -270,6 +278,7 @@ SCALARS: Final[dict[str, tuple[Callable[..., Any], int]]] = {
     "debros_contains_all": (contains_all, 2),
     "debros_has_key": (has_key, 2),
     "debros_path": (path, 3),
+    "debros_items": (items, 1),
     "debros_shuffle": (shuffle, 2),
     "debros_texts": (texts, 1),
     "debros_decimal_key": (decimal_key, 1),

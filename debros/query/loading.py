@@ -78,7 +78,7 @@ class _Load:
         self.subject = subject
         self.relation = relation
         self.spec = relation.spec
-        self.target = relation.target
+        self.target = subject.related(relation.spec.name)
         self.users: Users = users
         self.target_users: Users = users_for(self.target, subject, users)
         self.its: Columns = columns(self.target.schema)

@@ -12,8 +12,25 @@ from debros.errors import QueryError
 from debros.query.columns import Column
 from debros.query.expressions import Expr, Leaf, Listable
 from debros.query.operands import UNORDERED, checked, family
+from debros.replica.tables import path_term
 from debros.values.composites import ANY
 from debros.values.scalars import FLOAT
+
+
+class NestedColumn(Column[Any]):
+    """A nested value, paths into which are indexed."""
+
+    __slots__ = ("_paths",)
+
+    def __init__(self, column: Column[Any], paths: frozenset[str]) -> None:
+        super().__init__(
+            column.model, column.name, column.codec, column.sql, value=column.value, nullable=column.nullable,
+            owners=column.owners,
+        )  # fmt: skip
+        self._paths = paths
+
+    def path(self, dotted: str) -> Column[Any]:
+        return PathColumn(self, dotted, is_indexed=True) if dotted in self._paths else super().path(dotted)
 
 
 class PathColumn(Column[Any]):
@@ -22,21 +39,19 @@ class PathColumn(Column[Any]):
     The sort of the operand says the sort of value meant; other values are as if missing.
     """
 
-    __slots__ = ("_inside",)
+    __slots__ = ("_dotted", "_inside", "_is_indexed")
 
-    def __init__(self, inside: Column[Any], dotted: str) -> None:
+    def __init__(self, inside: Column[Any], dotted: str, *, is_indexed: bool = False) -> None:
+        self._inside, self._dotted, self._is_indexed = inside, dotted, is_indexed
         super().__init__(
-            inside.model, f"{inside.name}.{dotted}", ANY, self._at(inside, "a"), value=self._at(inside, "e"),
-            bindings=(*inside.bindings, dotted), owners=inside.owners,
+            inside.model, f"{inside.name}.{dotted}", ANY, self._as("a"), value=self._as("e"),
+            bindings=inside.bindings if is_indexed else (*inside.bindings, dotted), owners=inside.owners,
         )  # fmt: skip
-        self._inside = inside
-
-    @staticmethod
-    def _at(inside: Column[Any], sort: str) -> str:
-        return f"debros_path({inside.sql}, ?, '{sort}')"
 
     def _as(self, sort: str) -> str:
-        return self._at(self._inside, sort)
+        if self._is_indexed:
+            return path_term(self._inside.sql, self._dotted, sort)
+        return f"debros_path({self._inside.sql}, ?, '{sort}')"
 
     def must_order(self, what: str) -> None:
         """A path has an order: nulls, numbers, texts, bytes and collections."""
@@ -50,7 +65,7 @@ class PathColumn(Column[Any]):
             raise QueryError(f"{self!r} and {other!r} do not compare")
 
     def path(self, dotted: str) -> Column[Any]:
-        return self._inside.path(f"{self.bindings[-1]}.{dotted}")
+        return self._inside.path(f"{self._dotted}.{dotted}")
 
     def contains(self, value: object) -> Expr:
         """Whether the text there contains this text, or the list there this element."""

@@ -16,6 +16,7 @@ from debros.query.steps import Steps
 
 LARGE: Final = 1_000  # rows read in vain that are worth a warning
 _STEP: Final = re.compile(r"(SCAN|SEARCH) (\S+)(?: USING (?:COVERING )?INDEX (\S+))?(.*)")
+_SIDE: Final = re.compile(r"SEARCH (x_\w+_\d+) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ async def explain(query: Steps[Any], source: Source) -> Plan:
     table = query.columns.table.name
     step = next((found for found in map(_STEP.match, steps) if found is not None and found.group(2) == table), None)
     index = step.group(3) if step is not None else None
+    if index is None:
+        side = next((found.group(1) for found in map(_SIDE.search, steps) if found is not None), None)
+        index = side if side is not None and side.startswith(f"x_{query.columns.name}_") else None
     if index is None and any("MULTI-INDEX OR" in line for line in steps):
         index = next((f.group(3) for f in map(_STEP.match, steps) if f is not None and f.group(3)), None)
     examined, found = await _examined(query, source, text, bound)

@@ -60,6 +60,10 @@ class Source(Protocol):
         """Return the DID of the acting identity."""
         ...
 
+    def has_index(self, name: str) -> bool:
+        """Whether an index that the model declares is there already, not still being built."""
+        ...
+
     def user_number(self, did: str) -> int:
         """Return the user's number in `_by`, -1 for one never seen here."""
         ...
@@ -108,6 +112,10 @@ class Subject(Protocol[R]):
     """What a query is about and what it returns."""
 
     schema: Schema
+
+    async def ready(self) -> None:
+        """Make sure that `source` gives what is asked for; a terminal's first step."""
+        ...
 
     def source(self) -> Source:
         """Return the source of the current node. Terminals call it, building a query never does.

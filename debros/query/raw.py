@@ -132,7 +132,7 @@ def _written(columns: Columns, expression: str, bindings: Sequence[object]) -> t
     bare: list[str] = []  # without fields, to be tried where no table is
     bound: list[object] = []
     given = list(bindings)
-    at = 0
+    at = depth = 0
     while at < len(expression):
         token = _TOKEN.match(expression, at)
         if token is None:
@@ -154,12 +154,17 @@ def _written(columns: Columns, expression: str, bindings: Sequence[object]) -> t
         elif (word := token.group("word")) is not None and word.lower() not in WORDS:
             hint = did_you_mean(word, [*WORDS, *columns.by_name])
             raise QueryError(f"{word!r} is no word of raw expressions{hint}; a field stands in braces: {{{word}}}")
+        depth += (part == "(") - (part == ")")
+        if depth < 0:
+            break
         parts.append(part)
         bare.append(part)
+    if depth:  # what closes a parenthesis of ours would leave the condition that it is part of
+        raise QueryError(f"{expression!r} has parentheses that do not match")
     if given:
         raise QueryError(f"{expression!r} has fewer `?` than there are values")
-    _check(expression, "".join(bare))
-    return "".join(parts), tuple(bound)
+    _check(expression, " ".join(bare))
+    return " ".join(parts), tuple(bound)  # with spaces, so that no two tokens become one, or a comment
 
 
 def _bound(value: Any) -> object:

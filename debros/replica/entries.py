@@ -68,6 +68,11 @@ class Keys:
         """Return the number of a key, `None` if it was never seen here."""
         return self._numbers.get(key)
 
+    @property
+    def count(self) -> int:
+        """How many keys have numbers: they are 1 to this."""
+        return self._next - 1
+
     def key(self, n: int) -> bytes:
         """Return the key that has this number."""
         return self._keys[n]
@@ -158,6 +163,10 @@ class Entries:
         """Return all entries of one user in one log; the view has been flushed."""
         n = self._keys.find(user)
         return [] if n is None else list(self._rows("user = ? AND log = ?", (n, log)))
+
+    def up_to(self, clock: int, after: int, most: int) -> list[EntryRow]:
+        """Return entries in the order of admission whose clock is not greater, behind a number; the view is flushed."""
+        return list(self._rows("t <= ? AND e > ? ORDER BY e LIMIT ?", (clock, after, most)))
 
     def tip(self, log: int, author: bytes) -> EntryRow | None:
         """Return the newest entry of one key in one log, by its own count."""

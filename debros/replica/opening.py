@@ -19,6 +19,7 @@ from debros.blocks.recovery import Finding
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
+from debros.replica.indexing import missing_indexes
 from debros.replica.layouts import LAYOUTS, refuse_other_key, with_layouts
 from debros.replica.lifting import NoPlans, Plans
 from debros.replica.replay import Replay
@@ -134,6 +135,8 @@ def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:
             if spoken_of:
                 stale.append(schema.name)
         store.attach(table)
+        if found == schema.fingerprint():
+            store.building += missing_indexes(view, table)
     return stale
 
 

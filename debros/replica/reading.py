@@ -17,12 +17,13 @@ import apsw
 import trio
 
 from debros.env import Env
-from debros.errors import ClosedError
+from debros.errors import ClosedError, DebrosError, QueryError
 from debros.replica.tables import Row
 from debros.replica.view import MEMORY, View
 
 QUICK_S: Final = 0.03  # of the loop's time, for one query
 STEPS: Final = 5_000  # of SQLite's virtual machine between two looks at the clock: well below a millisecond
+_OF_QUERIES: Final = ("overflow", "no such index")  # errors that are the question's, not the view's
 MOST_IDLE: Final = 4  # connections kept for the next long query
 
 
@@ -69,9 +70,14 @@ class Reader:
         except apsw.InterruptError:
             return None
         except (apsw.Error, UnicodeDecodeError) as error:
-            raise self._view.failure(error) from error
+            raise self._failure(error) from error
         finally:
             self._until = None
+
+    def _failure(self, error: apsw.Error | UnicodeDecodeError) -> DebrosError:
+        if isinstance(error, apsw.SQLError) and any(one in str(error) for one in _OF_QUERIES):
+            return QueryError(f"the query fails on its values: {error}")
+        return self._view.failure(error)
 
     async def _beside(self, sql: str, bindings: tuple[Any, ...]) -> list[Row]:
         db = self._idle.pop() if self._idle else self._view.another()
@@ -81,7 +87,7 @@ class Reader:
             done = True
         except (apsw.Error, UnicodeDecodeError) as error:
             done = True
-            raise self._view.failure(error) from error
+            raise self._failure(error) from error
         finally:
             if done and not self._closed and self._view.name != MEMORY and len(self._idle) < MOST_IDLE:
                 self._idle.append(db)

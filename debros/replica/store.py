@@ -15,6 +15,7 @@ import trio
 
 from debros.blocks import cid
 from debros.blocks.logfile import LogFile
+from debros.current import context
 from debros.env import Env
 from debros.errors import ClosedError, CorruptionError, StorageError
 from debros.log.body import SALT_SIZE, parse_body
@@ -24,6 +25,7 @@ from debros.log.manifest import Manifest, parse
 from debros.replica import writer as writers
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
+from debros.replica.indexing import IndexBuild
 from debros.replica.layouts import LAYOUTS, Layouts
 from debros.replica.lifting import Lifts
 from debros.replica.projection import Projection
@@ -151,6 +153,8 @@ class Store:
         self._new_unknown: set[str] = set()
         self._new_acts: list[tuple[int, int]] = []
         self.reader = Reader(env, view)
+        self.building: list[IndexBuild] = []  # indexes that are declared and not there yet
+        self.is_indexing: trio.Event | None = None  # set when the view's file may be written again
         self.writer = writers.Writer(self._run, None if durable else self._run_now)
 
     def salt(self) -> bytes:
@@ -184,9 +188,10 @@ class Store:
         """Take up the logs that the view knows."""
         for n, _, block, heads, clock in self.view.db.execute("SELECT n, id, manifest, heads, clock FROM logs"):
             digests = {heads[at : at + 32] for at in range(0, len(heads), 32)}
-            self._take(Replica(self, n, parse(block), digests, clock))
+            self.take(Replica(self, n, parse(block), digests, clock))
 
-    def _take(self, replica: Replica) -> Replica:
+    def take(self, replica: Replica) -> Replica:
+        """Take up a log."""
         self.replicas[replica.log_id] = replica
         self.by_number[replica.n] = replica
         return replica
@@ -195,7 +200,7 @@ class Store:
         """Return the local copy of a log, an empty one if there is none."""
         found = self.replicas.get(manifest.log_id)
         if found is None:
-            found = self._take(Replica(self, len(self.by_number) + 1, manifest, set(), NONE))
+            found = self.take(Replica(self, len(self.by_number) + 1, manifest, set(), NONE))
             found.changed = True
             self.lifts.take(found)
         return found
@@ -310,9 +315,15 @@ class Store:
                 request.error = StorageError(f"written, but it cannot be read back: {error}")
         self.flush_if_full()
 
+    async def until_writable(self) -> None:
+        """Wait for an index that is being built, if something has to be written into the view before it can be read."""
+        pending = self.entries.pending() or self.view.pending_rows or self.effects.unsettled
+        while self.is_indexing is not None and (pending or context().transaction is not None):
+            await self.is_indexing.wait()
+
     def flush_if_full(self) -> None:
         """Move what is pending into the view when there is enough of it."""
-        if self.is_full():
+        if self.is_full() and self.is_indexing is None:
             try:
                 self.flush()
             except StorageError as error:  # the writes stand; the view catches up before the next one or query

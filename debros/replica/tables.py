@@ -14,9 +14,9 @@ creation, `_by` the number of the user who created it, `_v` the schema version o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from debros.schema import Codec, FieldSpec, Schema
+from debros.schema import Codec, FieldSpec, IndexSpec, Schema
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -38,6 +38,10 @@ UNLIFTED: Final = 16  # a migration's function failed on it, so it shows as it i
 HIDDEN_BUT_LIVE: Final = f'("_hidden" & {DELETED}) = 0 AND "_hidden" != 0'  # what no other index holds
 
 SYSTEM: Final = ("_doc", "_log", "_hidden", "_flags", "_e", "_t", "_ce", "_ct", "_by", "_v", "_state")
+
+
+MULTIPLE: Final = frozenset({"list", "set", "tuple"})  # kinds whose index holds each element
+PATH_SORTS: Final = ("t", "n")  # what an index on a nested path finds: texts, numbers
 
 
 def quoted(name: str) -> str:
@@ -101,7 +105,7 @@ class Table:
         ]
         hidden = quoted(f"i_{self.schema.name}_hidden")
         statements.append(f'CREATE INDEX {hidden} ON {quoted(self.name)} ("id") WHERE "_hidden" != 0')
-        statements += [self._index(n, columns) for n, columns in enumerate(self.indexed())]
+        statements += [statement for index in self.indexes() for statement in index.create]
         return statements + self._effect_indexes()
 
     def _effect_indexes(self) -> list[str]:
@@ -112,27 +116,79 @@ class Table:
             for key in self.schema.effect_keys()
         ]
 
-    def index_fields(self) -> list[tuple[str, ...]]:
-        """Return the fields of each index as a declaration names them, in the order of `indexed`."""
-        listed = [tuple(f"-{name}" if down else name for name, down in index.fields) for index in self.schema.indexes]
-        return list(dict.fromkeys(listed))
-
-    def indexed(self) -> list[tuple[str, ...]]:
-        """Columns of each index, as SQL terms. In user scope they begin with the log, `index="global"` ones do not."""
+    def indexes(self) -> list[TableIndex]:
+        """Return the indexes that the model declares. In user scope they begin with the log, `index="global"` ones do not."""
         prefix = () if self.schema.scope == "global" else (quoted("_log"),)
-        found: list[tuple[str, ...]] = []
+        found: dict[tuple[object, ...], TableIndex] = {}
         for index in self.schema.indexes:
-            spec = self.schema.by_name.get(index.fields[0][0])
-            start = () if len(index.fields) == 1 and spec is not None and spec.index == "global" else prefix
-            terms = (self.sort_column(name) + (" DESC" if down else "") for name, down in index.fields)
-            columns = (*start, *terms, quoted("id"))
-            if columns not in found:
-                found.append(columns)
-        return found
+            listed = tuple(f"-{name}" if down else name for name, down in index.fields)
+            first = self.schema.by_name.get(index.fields[0][0])
+            if first is not None and len(listed) == 1 and first.codec.kind in MULTIPLE:
+                found.setdefault(listed, self._of_items(f"x_{self.schema.name}_{len(found)}", first))
+                continue
+            start = () if len(listed) == 1 and first is not None and first.index == "global" else prefix
+            name = f"i_{self.schema.name}_{len(found)}"
+            if not any("." in field for field in listed):
+                columns = self._columns(start, index, "")
+                found.setdefault(columns, TableIndex(name, listed, (self._index(name, columns),)))
+                continue
+            statements = tuple(self._index(f"{name}_{s}", self._columns(start, index, s)) for s in PATH_SORTS)
+            found.setdefault(listed, TableIndex(name, listed, statements))
+        return list(found.values())
 
-    def _index(self, number: int, columns: Sequence[str]) -> str:
-        name = quoted(f"i_{self.schema.name}_{number}")
-        return f'CREATE INDEX {name} ON {quoted(self.name)} ({", ".join(columns)}) WHERE "_hidden" = 0'
+    def _columns(self, start: tuple[str, ...], index: IndexSpec, sort: str) -> tuple[str, ...]:
+        terms = (
+            (
+                path_term(quoted(self._path_column(name)), name.partition(".")[2], sort)
+                if "." in name
+                else self.sort_column(name)
+            )
+            + (" DESC" if down else "")
+            for name, down in index.fields
+        )
+        return (*start, *terms, quoted("id"))
+
+    def _path_column(self, name: str) -> str:
+        return f"f_{self.schema.by_name[name.partition('.')[0]].wire}"
+
+    def _index(self, name: str, columns: Sequence[str]) -> str:
+        return f'CREATE INDEX {quoted(name)} ON {quoted(self.name)} ({", ".join(columns)}) WHERE "_hidden" = 0'
+
+    def _of_items(self, name: str, field: FieldSpec) -> TableIndex:
+        """Return the index of what a collection holds: a table of (element, row), kept by a trigger.
+
+        `_doc` stays when a row is replaced, so what stood there goes first.
+        """
+        side, column = quoted(name), self.column(field)
+        every = f'SELECT unhex("item".value), "row"."_doc" FROM {quoted(self.name)} AS "row",'
+        return TableIndex(
+            name,
+            (field.name,),
+            (
+                f'CREATE TABLE {side} ("value" BLOB, "doc" INTEGER, PRIMARY KEY ("value", "doc")) WITHOUT ROWID',
+                f'CREATE INDEX {quoted(name + "_doc")} ON {side} ("doc")',
+                f"CREATE TRIGGER {quoted(name + '_put')} AFTER INSERT ON {quoted(self.name)} BEGIN"
+                f' DELETE FROM {side} WHERE "doc" = NEW."_doc";'
+                f' INSERT OR IGNORE INTO {side} SELECT unhex(value), NEW."_doc" FROM json_each(debros_items(NEW.{column}))'
+                ' WHERE NEW."_hidden" = 0; END',
+            ),
+            f'INSERT OR IGNORE INTO {side} {every} json_each(debros_items("row".{column})) AS "item" WHERE "row"."_hidden" = 0',
+        )
+
+
+class TableIndex(NamedTuple):
+    """An index of a model's table."""
+
+    name: str
+    fields: tuple[str, ...]  # as declared: "-likes", "place.city"
+    create: tuple[str, ...]  # statements that make it
+    fill: str = ""  # statement that takes up the rows that are there, if `create` does not
+
+
+def path_term(column: str, dotted: str, sort: str) -> str:
+    """Return the SQL of a value inside a nested one, written out, as an index on it needs; see `debros.query.paths`."""
+    text = dotted.replace("'", "''")
+    return f"debros_path({column}, '{text}', '{sort}')"
 
 
 def to_column(codec: Codec, wire: Any) -> Any:

@@ -12,6 +12,7 @@ what may never be.
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -103,15 +104,21 @@ class View:
         db.set_busy_timeout(5000)
         return db
 
-    def another(self) -> apsw.Connection:
-        """Return a connection that only reads, and sees what is committed; of a view in memory, a copy of that."""
+    def another(self, *, writing: bool = False) -> apsw.Connection:
+        """Return a connection that only reads, unless it is for `writing`, and sees what is committed.
+
+        Of a view in memory it works on a copy.
+        """
         try:
             db = apsw.Connection(self.name)
             self._prepare(db)
             if self.name == MEMORY:
                 self.hide_provisional()
                 db.deserialize("main", self.db.serialize("main"))
-            db.execute("PRAGMA query_only = 1; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY").fetchall()
+            db.set_busy_timeout(5000)
+            db.execute(
+                f"PRAGMA query_only = {int(not writing)}; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY"
+            ).fetchall()
         except apsw.Error as error:
             raise self.failure(error) from error
         return db
@@ -166,6 +173,9 @@ class View:
         touch = quoted(f"t_{table.schema.name}")
         self.db.execute(f"DROP TABLE IF EXISTS {quoted(table.name)}")
         self.db.execute(f"DROP TABLE IF EXISTS {touch}")
+        for name, of in self.indexes_of(table):
+            if of != table.name:
+                self.db.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
         self.db.execute("DELETE FROM effects WHERE model = ?", (table.schema.name,))
         for statement in table.create():
             self.db.execute(statement)
@@ -174,6 +184,14 @@ class View:
         self.set_meta(f"shard key {table.schema.name}", key_text(table.schema))
         if finished:
             self.finish_table(table)
+
+    def indexes_of(self, table: Table) -> list[tuple[str, str]]:
+        """Return the names of the indexes that a model's table has, and the tables they are on or are."""
+        model = table.schema.name
+        own = re.compile(rf"(i|x)_{re.escape(model)}_\d+(_[a-z])?")
+        every = self.db.execute("SELECT name, tbl_name FROM sqlite_master WHERE type IN ('index', 'table')")
+        found = ((str(name), str(of)) for name, of in every)
+        return [(name, of) for name, of in found if own.fullmatch(name) and of in (table.name, name)]
 
     def finish_table(self, table: Table) -> None:
         """Note that a model's rows are all there, under its present declaration."""

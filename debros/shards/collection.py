@@ -190,6 +190,8 @@ class Collection:
         store = self._store
         store.check_open()
         began = current_time()
+        if store.is_indexing is not None:
+            await store.until_writable()
         transaction = self._inside()
         if transaction is not None:
             transaction.show()
@@ -261,6 +263,10 @@ class Collection:
     def acting_did(self) -> str:
         """Return the DID of the acting identity."""
         return did_of(self.node.device().user)
+
+    def has_index(self, name: str) -> bool:
+        """Whether an index that the model declares is there already."""
+        return not any(build.index.name == name for build in self._store.building)
 
     def user_number(self, did: str) -> int:
         """Return the user's number in `_by`, -1 for one never seen here."""

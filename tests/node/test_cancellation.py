@@ -318,6 +318,7 @@ async def reads(db: Debros) -> dict[str, Work]:
         "RelatedMany.__await__": the_books,
         "Debros.owners": db.owners,
         "Debros.fingerprint": db.fingerprint,
+        "Debros.past": lambda: db.past(2**62),
     }
 
 

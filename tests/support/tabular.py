@@ -154,6 +154,9 @@ class TabularSource:
     def acting_did(self) -> str:
         return self.node.me
 
+    def has_index(self, name: str) -> bool:
+        return True
+
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
         if self.table.schema.scope == "global":
             assert users is None, "a global model has no users to choose"
@@ -196,6 +199,9 @@ class TabularSubject:
     def __init__(self, node: Node, described: Schema) -> None:
         self.node = node
         self.schema = described
+
+    async def ready(self) -> None:
+        """The rows are there."""
 
     def source(self) -> TabularSource:
         return TabularSource(self.node, self.schema.name)

@@ -1,0 +1,144 @@
+"""The logs as they were at a clock: `await Post.as_of(at).where(...)`.
+
+Entries up to the clock, and no others, are folded into a view in memory. A parent's clock is smaller than its child's, so
+that set is whole: it is what a node would show that had never met the rest. Entries that came late, by a peer, with an
+old clock, belong to it. Logs and users have the numbers that they have in the present.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+import trio
+from cachetools import LRUCache
+
+from debros.blocks import cid
+from debros.errors import QueryError
+from debros.log.body import parse_body
+from debros.log.clock import NONE
+from debros.log.entry import parse_header
+from debros.replica.replay import changes_in
+from debros.replica.replica import Replica
+from debros.replica.store import Request, Store
+from debros.replica.tables import Table
+from debros.replica.view import MEMORY, Prepare, View
+from debros.shards.collection import Collection
+
+if TYPE_CHECKING:
+    from debros.identity.keys import Device
+    from debros.node import Debros
+    from debros.schema import Schema
+
+KEPT: Final = 3  # views of the past; each holds all records in memory
+AT_ONCE: Final = 200  # entries folded between two checkpoints
+FLUSHED: Final = 5_000  # entries between two flushes
+
+
+class PastStore(Store):
+    """A store that nobody writes to."""
+
+    async def commit(self, request: Request) -> None:
+        """Refuse."""
+        raise QueryError("a record of the past cannot be saved: get the present one and change that")
+
+
+class PastNode:
+    """A node as it was: what models ask of a node, for reading."""
+
+    def __init__(self, node: Debros, store: PastStore, clock: int) -> None:
+        self.present = node
+        self.as_of: int | None = clock
+        self.env = node.env
+        self.config = node.config
+        self.cache = node.cache.like()
+        self.slow_queries = node.slow_queries
+        self.store = store
+        self._collections: dict[Schema, Collection] = {}
+        for model in store.models.values():
+            self._collections[model.table.schema] = Collection(self, model)  # type: ignore[arg-type]  # it asks no more
+
+    def collection(self, schema: Schema) -> Collection:
+        """Return one model's records, as they were."""
+        return self._collections.get(schema) or self.present.collection(schema)  # which says what is wrong
+
+    def device(self) -> Device:
+        """Return the key that the acting identity writes with: it says whose records are meant."""
+        return self.present.device()
+
+    def replica_of(self, schema: Schema, user: bytes) -> Replica:
+        """Return the log of a model's records, as it was."""
+        return self.store.replica(self.present.replica_of(schema, user).manifest)
+
+    def transaction(self) -> AbstractAsyncContextManager[object]:
+        """Refuse."""
+        raise QueryError("the past cannot be changed")
+
+    async def past(self, at: int) -> PastNode:
+        """Return the node as it was at another clock."""
+        return await self.present.past(at)
+
+    def past_at(self, at: int) -> PastNode:
+        """Return the node as it was at another clock, once `past` made it."""
+        return self.present.past_at(at)
+
+
+class Pasts:
+    """The views of the past that a node keeps, by their entries."""
+
+    def __init__(self, node: Debros, prepare: Prepare) -> None:
+        self._node = node
+        self._prepare = prepare
+        self._kept: LRUCache[tuple[int, int], PastNode] = LRUCache(KEPT)
+        self._by_clock: WeakValueDictionary[int, PastNode] = WeakValueDictionary()
+        self._lock = trio.Lock()
+
+    async def at(self, clock: int) -> PastNode:
+        """Return the node as it was at a clock."""
+        store = self._node.store
+        store.check_open()
+        async with self._lock:
+            store.flush()
+            sql = "SELECT count(*), coalesce(max(t), 0) FROM entries WHERE t <= ?"
+            [(count, newest)] = await store.reader.read(sql, (clock,))
+            found = self._kept.get((count, newest))
+            if found is None:
+                found = self._kept[count, newest] = await self._make(clock)
+            self._by_clock[clock] = found
+            return found
+
+    def ready(self, clock: int) -> PastNode:
+        """Return what `at` has made, as long as somebody holds it."""
+        return self._by_clock[clock]
+
+    async def _make(self, clock: int) -> PastNode:
+        live = self._node.store
+        view = View(MEMORY, self._prepare, self._node.config.row_cache)
+        view.create()
+        store = PastStore(live.env, live.log, view, durable=False, flush_rows=FLUSHED)
+        for n in range(1, live.keys.count + 1):
+            store.keys.number(live.keys.key(n))
+        for replica in live.by_number.values():
+            store.take(Replica(store, replica.n, replica.manifest, set(), NONE))
+        for model in live.models.values():
+            with view.transaction():
+                view.make_table(Table(model.table.schema), finished=True)
+            store.attach(Table(model.table.schema))
+        store.effects.link()
+        last = 0
+        while entries := live.entries.up_to(clock, last, AT_ONCE):
+            for entry in entries:
+                last = entry.e
+                header = parse_header(live.log.read(entry.header))
+                codec, _, block = live.log.read_section(entry.body)
+                body = None if codec == cid.RAW else parse_body(block)  # else encrypted
+                changes, skipped = changes_in(body)
+                admitted = entry._replace(e=store.entries.next_e, void=False)
+                acts = body.acts if body is not None else None
+                store.by_number[entry.log]._admit(admitted, header.parents(), changes, acts, skipped)
+            if store.is_full():
+                store.flush()
+            await trio.lowlevel.checkpoint()
+        store.flush()
+        return PastNode(self._node, store, clock)

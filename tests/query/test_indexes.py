@@ -1,0 +1,303 @@
+"""Indexes are used where they are declared, and are built beside the loop on a table that has its rows already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import debros
+from debros import Debros, Field, Index, Model, ModelError, field, model
+from debros.replica import indexing
+from tests.support.forum import Post, a_forum
+from tests.support.tabular import Node, schema
+
+ROWS = 200
+
+
+def declared(indexed: bool) -> Any:
+    indexes: list[Any] = [Index("place.city"), Index("author", "-n"), Index("author", "place.zip")] if indexed else []
+
+    @model(name="Item", indexes=indexes)
+    class Item(Model):
+        author: Field[str]
+        n: Field[int] = field(default=0)
+        tags: Field[set[str]] = field(default_factory=set, index=indexed)
+        place: Field[dict[str, Any]] = field(default_factory=dict)
+
+    return Item
+
+
+def open_items(home: Path, item: Any, **options: Any) -> Any:
+    return debros.open(str(home), models=[item], app="items", durability="process", **options)
+
+
+async def fill(item: Any) -> None:
+    await item.create_many(
+        [
+            {
+                "id": f"i{n:03}", "author": f"a{n % 10}", "n": n, "tags": {f"t{n % 20}", "all"},
+                "place": {"city": f"c{n % 8}", "zip": n % 5} if n % 3 else {"city": n},
+            }
+            for n in range(ROWS)
+        ]
+    )  # fmt: skip
+
+
+def questions(item: Any) -> list[Any]:
+    return [
+        item.where(item.tags.contains("t3")),
+        item.where(item.tags.contains_any(["t3", "t4", "t3"])),
+        item.where(item.tags.contains_any([])),
+        item.where(item.tags.contains_all(["t3", "all"])),
+        item.where(item.tags.contains_all([])),
+        item.where(~item.tags.contains("t3")),
+        item.where(item.tags.contains("t3") | (item.n == 7)),
+        item.where(item.place.path("city") == "c3"),
+        item.where(item.place.path("city").between(51, 60)),
+        item.where(item.place.path("city").in_(["c1", 6, None])),
+        item.where(~(item.place.path("city") == "c3")),
+        item.where(item.place.path("city").like("c%")).order_by(item.place.path("city").desc()),
+        item.where(item.author == "a1", item.place.path("zip") == 1),
+        item.where(item.author == "a1").order_by(item.n.desc()).limit(3),
+    ]
+
+
+async def answers(item: Any) -> list[list[str]]:
+    return [[row.id for row in await question.all()] for question in questions(item)]
+
+
+async def built(db: Debros) -> None:
+    while db.indexing:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_indexes_are_built_in_the_background_and_change_no_answer(tmp_path: Path) -> None:
+    plain, indexed = declared(False), declared(True)
+    async with open_items(tmp_path, plain) as db:
+        assert db.indexing == []
+        await fill(plain)
+        expected = await answers(plain)
+        assert (await questions(plain)[0].explain()).rows_examined == ROWS
+    async with open_items(tmp_path, indexed) as db:
+        waiting = db.indexing
+        assert [build.index.fields for build in waiting] == [
+            ("tags",), ("place.city",), ("author", "-n"), ("author", "place.zip"),
+        ]  # fmt: skip
+        assert {build.progress for build in waiting} == {0.0}
+        assert await answers(indexed) == expected  # while they are not there
+        await built(db)
+        assert waiting[0].rows == ROWS
+        assert await answers(indexed) == expected
+        plans = [await question.explain() for question in questions(indexed)]
+        used = [plan.index[0] for plan in plans]
+        assert (used[0], used[1], used[3]) == ("x_Item_0", "x_Item_0", "x_Item_0")
+        assert (used[7], used[13]) == ("i_Item_1_t", "i_Item_2")
+        assert used[12] in ("i_Item_2", "i_Item_3_n")
+        assert plans[0].rows_examined == 10
+        assert plans[7].rows_examined == len(expected[7])
+        assert plans[13].rows_examined == 3
+    async with open_items(tmp_path, indexed) as db:
+        assert db.indexing == []  # they stay
+        assert await answers(indexed) == expected
+    async with open_items(tmp_path, plain) as db:
+        left = [name for name, _ in db.store.view.indexes_of(db.store.models["Item"].table)]
+        assert left == []  # what is not declared any more goes
+        assert await answers(plain) == expected
+
+
+async def test_rows_written_while_an_index_is_built_are_found_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, indexed = declared(False), declared(True)
+    async with open_items(tmp_path, plain):
+        await fill(plain)
+    async with open_items(tmp_path, indexed, flush_rows=2) as db:
+        written = 0
+        while db.indexing:
+            await indexed.create(author="new", tags={"fresh"}, place={"city": "fresh"})
+            written += 1
+            await trio.lowlevel.checkpoint()
+        assert written > 0
+        assert await indexed.where(indexed.tags.contains("fresh")).count() == written
+        assert await indexed.where(indexed.place.path("city") == "fresh").count() == written
+        async with db.transaction():
+            await indexed.create(author="new", tags={"fresh"})
+            assert await indexed.where(indexed.tags.contains("fresh")).count() == written + 1
+
+
+async def test_reads_that_need_what_waits_wait_for_the_index(tmp_path: Path) -> None:
+    plain, indexed = declared(False), declared(True)
+    async with open_items(tmp_path, plain):
+        await fill(plain)
+    async with open_items(tmp_path, indexed) as db:
+        await indexed.create(author="new", tags={"fresh"})
+        counts: list[int] = []
+
+        async def count() -> None:
+            counts.append(await indexed.query().count())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(count)
+        assert counts == [ROWS + 1] * 3
+        async with db.transaction():
+            await indexed.create(author="inside")
+            assert await indexed.query().count() == ROWS + 2
+        await built(db)
+
+
+async def test_an_index_that_cannot_be_built_is_told_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import apsw
+
+    plain, indexed = declared(False), declared(True)
+    async with open_items(tmp_path, plain):
+        await fill(plain)
+        expected = await answers(plain)
+
+    def full(*_: object) -> None:
+        raise apsw.FullError("disk full")
+
+    monkeypatch.setattr(indexing, "_build", full)
+    async with open_items(tmp_path, indexed) as db:
+        with trio.fail_after(10):
+            while not db.indexing[0].failure:
+                await trio.lowlevel.checkpoint()
+        assert "disk full" in db.indexing[0].failure
+        assert await answers(indexed) == expected
+    monkeypatch.undo()
+    async with open_items(tmp_path, indexed) as db:
+        await built(db)
+        assert await answers(indexed) == expected
+
+
+async def test_a_node_that_is_closed_meanwhile_begins_anew(tmp_path: Path) -> None:
+    plain, indexed = declared(False), declared(True)
+    async with open_items(tmp_path, plain):
+        await fill(plain)
+        expected = await answers(plain)
+    for _ in range(3):
+        async with open_items(tmp_path, indexed):
+            pass
+    async with open_items(tmp_path, indexed) as db:
+        await built(db)
+        assert await answers(indexed) == expected
+
+
+async def test_the_index_of_elements_follows_every_change() -> None:
+    async with a_forum() as db:
+
+        async def by_index(tag: str) -> set[str]:
+            found = {post.id for post in await Post.where(Post.tags.contains(tag)).all()}
+            assert found == {post.id for post in await Post.all() if tag in post.tags}
+            return found
+
+        assert await by_index("t1") == {"p01", "p05", "p09"}
+        post = await Post.get("p01")
+        post.tags = {"t2", "other"}
+        await post.save()
+        assert await by_index("t1") == {"p05", "p09"}
+        assert await by_index("other") == {"p01"}
+        await post.delete()
+        assert await by_index("other") == set()
+        await post.restore()
+        assert await by_index("other") == {"p01"}
+        await (await Post.get("p05")).author
+        from tests.support.forum import User
+
+        await (await User.get("u2")).delete()  # hides p05 and others, by an effect
+        assert await by_index("t1") == {"p09"}
+        await (await User.get("u2", deleted=True)).restore()
+        assert await by_index("t1") == {"p05", "p09"}
+        with pytest.raises(RuntimeError):  # noqa: PT012 - the error leaves the block
+            async with db.transaction():
+                await Post.query().update(tags={"inside"})
+                assert len(await by_index("inside")) == 12
+                raise RuntimeError
+        assert await by_index("inside") == set()
+
+
+WORDS = st.sampled_from(["", "a", "b", "ab", "é", "\0"])
+DOC = schema(
+    "Doc", {"tags": list[str], "numbers": set[int], "maybe": list[str] | None, "data": dict[str, Any]},
+    indexes=["tags", "numbers", "maybe", "data.a", "data.b.0"],
+)  # fmt: skip
+ANY = st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-2, 2) | WORDS | st.binary(max_size=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "tags": st.lists(WORDS, max_size=3), "numbers": st.sets(st.integers(-2, 2), max_size=3),
+                "maybe": st.none() | st.lists(WORDS, max_size=2), "data": st.fixed_dictionaries({"a": ANY, "b": st.lists(ANY, max_size=1)}),
+            }
+        ),
+        max_size=8,
+    ),
+    st.lists(WORDS, max_size=3), st.integers(-2, 2), WORDS,
+)  # fmt: skip
+def test_an_index_finds_what_the_same_model_without_it_finds(
+    rows: list[dict[str, Any]], words: list[str], n: int, word: str
+) -> None:
+    bare = schema("Doc", {"tags": list[str], "numbers": set[int], "maybe": list[str] | None, "data": dict[str, Any]})
+
+    async def run() -> None:
+        found = []
+        for described in (DOC, bare):
+            node = Node(described)
+            node.add("Doc", *({"id": f"d{at}", **row} for at, row in enumerate(rows)))
+            column = {name: node.column(f"Doc.{name}") for name in ("tags", "numbers", "maybe", "data")}
+            a, b = column["data"].path("a"), column["data"].path("b.0")
+            conditions = [
+                column["tags"].contains(word), column["tags"].contains_any(words), column["tags"].contains_all(words),
+                column["numbers"].contains(n), column["maybe"].contains(word), column["maybe"].contains_any(words),
+                a == word, a > n, a.in_([n, word]), b == n, b < word, a == True, a.is_null(), b.startswith(word),  # noqa: E712 - a value
+            ]  # fmt: skip
+            conditions += [~condition for condition in conditions]
+            found.append([[row.id for row in await node.query("Doc").where(c).all()] for c in conditions])
+        assert found[0] == found[1]
+
+    trio.run(run)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Index("author.city"), lambda: Index("place."), lambda: Index("nothing.city"), lambda: Index("place.a..b"),
+        lambda: Index("place.city", unique=True), lambda: Index("place." + "x" * 300),
+    ],
+)  # fmt: skip
+def test_paths_that_are_none_cannot_be_indexed(wrong: Any) -> None:
+    with pytest.raises(ModelError):
+
+        @model(indexes=[wrong()])
+        class Wrong(Model):
+            author: Field[str]
+            place: Field[dict[str, Any]]
+
+
+async def test_an_index_may_be_named_and_an_unknown_one_is_refused() -> None:
+    async with a_forum():
+        plan = await Post.query().use_index("author_id", "-created_at").where("likes", 3).explain()
+        assert plan.index == ("i_Post_2",)
+        by_name = await Post.query().use_index("i_Post_4").where("likes", 3).count()
+        assert by_name == await Post.where(Post.likes == 3).count()
+        with pytest.raises(debros.QueryError, match="author_id, -created_at"):
+            Post.query().use_index("author_id")
+
+
+async def test_a_quote_in_a_path_stays_a_quote() -> None:
+    node = Node(schema("Doc", {"data": dict[str, Any]}, indexes=["data.it's", 'data.say "x"']))
+    node.add("Doc", {"id": "a", "data": {"it's": 1, 'say "x"': "y"}}, {"id": "b", "data": {}})
+    data = node.column("Doc.data")
+    assert [row.id for row in await node.query("Doc").where(data.path("it's") == 1).all()] == ["a"]
+    assert [row.id for row in await node.query("Doc").where(data.path('say "x"') == "y").all()] == ["a"]
