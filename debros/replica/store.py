@@ -397,6 +397,8 @@ class Store:
             model.rows.revision += 1
         self.effects.forget()
         lifted = self.lifts.forget() if self.lifts.changed else []
+        for name in lifted:
+            self.models[name].rows.revision += 1
         self.layouts.relaid = set()
         for model in self.models.values():
             if model.twins is not None:

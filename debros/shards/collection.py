@@ -214,7 +214,9 @@ class Collection:
         store.check_open()
         if context().transaction is not None and self._inside() is not None:
             return None
-        if store.effects.unsettled or store.cut:  # rows of other models may be about to turn
+        if (
+            store.effects.unsettled or store.cut or store.lifts.changed or store.layouts.relaid
+        ):  # rows are about to turn
             store.flush()
         opened = store.models
         return tuple([opened[name].rows.revision for name in models])

@@ -8,7 +8,7 @@ old clock, belong to it. Logs and users have the numbers that they have in the p
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 from weakref import WeakValueDictionary
 
 import trio
@@ -19,6 +19,7 @@ from debros.errors import QueryError
 from debros.log.body import parse_body
 from debros.log.clock import NONE
 from debros.log.entry import parse_header
+from debros.replica.layouts import LAYOUTS
 from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
 from debros.replica.store import Request, Store
@@ -28,6 +29,7 @@ from debros.shards.collection import Collection
 
 if TYPE_CHECKING:
     from debros.identity.keys import Device
+    from debros.log.manifest import Manifest
     from debros.node import Debros
     from debros.schema import Schema
 
@@ -70,6 +72,24 @@ class PastNode:
     def replica_of(self, schema: Schema, user: bytes) -> Replica:
         """Return the log of a model's records, as it was."""
         return self.store.replica(self.present.replica_of(schema, user).manifest)
+
+    def manifest_of(self, schema: Schema, part: str) -> Manifest:
+        """Return what the log of a shard is."""
+        return self.present.manifest_of(schema, part)
+
+    def shard_of(self, schema: Schema, part: str) -> Replica:
+        """Return a shard's log, as it was."""
+        return self.store.replica(self.manifest_of(schema, part))
+
+    @property
+    def watchers(self) -> NoReturn:
+        """Refuse: nothing changes."""
+        raise QueryError("the past does not change: `live()` is for the present")
+
+    @property
+    def met(self) -> NoReturn:
+        """Refuse: what others hold is of the present."""
+        raise QueryError("a record of the past has no receipts: get the present one")
 
     def transaction(self) -> AbstractAsyncContextManager[object]:
         """Refuse."""
@@ -125,7 +145,10 @@ class Pasts:
             with view.transaction():
                 view.make_table(Table(model.table.schema), finished=True)
             store.attach(Table(model.table.schema))
+        if LAYOUTS in store.models:
+            store.layouts.load()
         store.effects.link()
+        store.lifts.begin(live.lifts.plans, ())
         last = 0
         while entries := live.entries.up_to(clock, last, AT_ONCE):
             for entry in entries:

@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debros import Debros, Identity, QueryError
+from debros import Debros, Field, Identity, Model, QueryError, field, hash_shards, model
 from tests.support.forum import MODELS, Comment, Note, Post, User, a_forum
 from tests.support.nodes import a_node
 
@@ -143,3 +143,22 @@ async def test_a_fold_of_the_past_can_be_cancelled() -> None:
             await db.past(clock)
         assert scope.cancelled_caught
         assert await Note.as_of(clock).count() == 300
+
+
+@model(sharding=hash_shards("author", 3))
+class Sharded(Model):
+    author: Field[str]
+    n: Field[int] = field(default=0)
+
+
+async def test_sharded_models_have_a_past_and_live_queries_have_none() -> None:
+    async with a_node(Sharded, durability="process"):
+        for n in range(9):
+            last = await Sharded.create(author=f"a{n}", n=n)
+        await Sharded.query().update(n=100)
+        assert sorted(row.n for row in await Sharded.as_of(last.meta.clock).where(Sharded.n < 100).all()) != []
+        now = datetime.now(UTC)
+        assert await Sharded.as_of(now.replace(year=now.year + 1)).where(Sharded.author == "a3").sum("n") == 100
+        with pytest.raises(QueryError, match="past"):
+            async with Sharded.as_of(last.meta.clock).live():
+                pass
