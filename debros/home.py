@@ -84,7 +84,10 @@ class Devices:
             raw = _read(path)
         whole = len(raw) >= SALT_SIZE and (len(raw) - SALT_SIZE) % KEY_SIZE == 0
         self.salt = raw[:SALT_SIZE] if whole else env.random_bytes(SALT_SIZE)  # of a damaged file the keys still count
-        self._keys = [raw[at : at + KEY_SIZE] for at in range(SALT_SIZE, len(raw) - KEY_SIZE + 1, KEY_SIZE)]
+        self._saved = whole
+        self._keys = dict.fromkeys(
+            raw[at : at + KEY_SIZE] for at in range(SALT_SIZE, len(raw) - KEY_SIZE + 1, KEY_SIZE)
+        )
 
     @property
     def keys(self) -> frozenset[bytes]:
@@ -99,16 +102,30 @@ class Devices:
     def note(self, key: bytes) -> None:
         """Remember a key before it writes for the first time."""
         if key not in self._keys:
-            self._keys.append(key)
-            self._save()
+            self._append(key) if self._saved else self._save(key)
+            self._keys[key] = None
 
-    def _save(self) -> None:
+    def _append(self, key: bytes) -> None:
+        """Add a key to the file: a home may write for thousands of users. Torn, it counts as damaged: new keys follow."""
+        if self._path is None:
+            return
+        self._saved = False  # a part of it may be in the file from now on
+        try:
+            with open(os.open(self._path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            self._saved = True
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error}") from error
+
+    def _save(self, *more: bytes) -> None:
         if self._path is None:
             return
         new = self._path.with_name("device.new")
         try:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(self.salt + b"".join(self._keys))
+                file.write(self.salt + b"".join((*self._keys, *more)))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, self._path)
@@ -117,6 +134,7 @@ class Devices:
                 os.fsync(directory)
             finally:
                 os.close(directory)
+            self._saved = True
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error}") from error
 

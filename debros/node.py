@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
+from cachetools import LRUCache
 
 from debros import current
 from debros.blocks import cid, dagcbor
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from debros.sync.status import LogStatus, Peer
 
 MEMORY = ":memory:"
+_USERS_KEPT = 1024  # whose keys and logs are at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,8 @@ class Debros:
         self._pasts = Pasts(self, register)
         self._devices = devices
         self._map = map
-        self._device_of: dict[bytes, Device] = {}
-        self._replicas: dict[tuple[str, bytes], Replica] = {}
+        self._device_of: LRUCache[bytes, Device] = LRUCache(_USERS_KEPT)
+        self._replicas: LRUCache[tuple[str, bytes], Replica] = LRUCache(_USERS_KEPT)
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
         self.watchers = Watchers(self.store)
         self.shards = ShardsOf(self)
@@ -148,6 +150,8 @@ class Debros:
             for model in self.store.models.values()
             if not model.table.schema.is_internal
         }
+        self._choose_shards()
+        self.store.layouts.on_changed.append(self._choose_shards)
         self.pins = pins
         self.store.on_admitted.append(pins.tracker.on_admitted)
         if pins.has_work:
@@ -199,6 +203,13 @@ class Debros:
         if found is None:
             found = self._replicas[place] = self.store.replica(self._map.manifest(schema, user))
         return found
+
+    def log_of(self, schema: Schema, user: bytes) -> int:
+        """Return the number of the log that holds a model's records, for this user; 0 if there is none here."""
+        if (found := self._replicas.get((schema.scope, user))) is not None:
+            return found.n
+        known = self.store.by_number.find(self._map.manifest(schema, user).log_id)
+        return 0 if known is None else known.n
 
     def manifest_of(self, schema: Schema, part: str) -> Manifest:
         """Return what the log of a shard is."""
@@ -298,11 +309,7 @@ class Debros:
         self.refuse_inside("revoke")
         self.store.check_open()
         self.store.flush()
-        held = [
-            replica
-            for replica in list(self.store.by_number.values())
-            if self.store.entries.of_author(replica.n, key) or self.store.entries.of_user(replica.n, key)
-        ]
+        held = [self.store.by_number[n] for n in self.store.entries.logs_of(key)]
         refused: PermissionDeniedError | None = None
         done = False
         if self.shared.manifest.is_admin(self._acting().user):  # nor may it write where it has not yet
@@ -387,22 +394,30 @@ class Debros:
         """
         self.store.check_open()
         self.met.change(self._meant(what, shards), follow=True)
+        self._choose_shards()
         await trio.lowlevel.checkpoint()
 
     async def unfollow(self, what: str | type[Model], /, *, shards: Iterable[int] | None = None) -> None:
         """Replicate these logs no more; what is here stays. Arguments and errors are those of `follow`."""
         self.store.check_open()
         self.met.change(self._meant(what, shards), follow=False)
+        self._choose_shards()
         await trio.lowlevel.checkpoint()
+
+    def _choose_shards(self, model: str | None = None) -> None:
+        for home in self._collections.values():
+            if home.shards is not None and model in (None, home.schema.name):
+                home.shards.choose()
 
     def _meant(self, what: str | type[Model], shards: Iterable[int] | None) -> list[str]:
         if not isinstance(what, str):
-            schema = self.collection(schema_of(what)).schema
-            return parts_meant(schema.name, [r.manifest for r in self.store.by_number.values()], shards)
+            home = self.collection(schema_of(what))
+            parts = () if home.shards is None else home.shards.parts
+            return parts_meant(home.schema.name, parts, shards)
         if what.startswith("did:"):
             self.keep_logs_of(_key(what))
             return [what]
-        for replica in self.store.by_number.values():
+        for replica in self.store.by_number.values():  # rare, and a home may be new to the user's log
             if replica.manifest.address == what and replica.manifest.scope == "user":
                 return [did_of(replica.manifest.admins[0])]
         raise ConfigError(f"{what!r} is no DID and no address of a user's log here; `follow` a DID or a sharded model")
@@ -420,8 +435,7 @@ class Debros:
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""
         self.store.check_open()
-        logs = self.store.by_number.values()
-        return sorted(did_of(r.manifest.admins[0]) for r in logs if r.manifest.scope == "user" and r.heads)
+        return sorted(map(did_of, self.store.by_number.owners()))
 
     async def fingerprint(self) -> str:
         """Return a digest of what the node shows: equal for nodes that show the same records."""
@@ -458,13 +472,13 @@ class Debros:
             did=self.identity.did,
             durability=self.config.durability,
             models=tuple(sorted(name for name, model in store.models.items() if not model.table.schema.is_internal)),
-            logs=sum(bool(replica.heads) for replica in store.by_number.values()),
+            logs=store.by_number.count(),
             entries=store.entries.next_e - 1,
             log_bytes=store.log.end & 0xFFFFFFFF,
             findings=tuple(str(finding) for finding in opened.report),
             rebuilt=opened.rebuilt,
             rejected=opened.rejected,
-            skipped=sum(replica.skipped for replica in store.by_number.values()),
+            skipped=store.skipped,
             last_failure=str(store.flush_failure or ""),
         )
 
@@ -559,7 +573,7 @@ async def open_node(
             _open_store, env, files, place, chosen, schemas, devices.keys, manifests, renew, plans
         )
         try:
-            _check_home(home, map, [replica.manifest for replica in opened.store.by_number.values() if replica.heads])
+            _check_home(home, map, opened.store.by_number.samples())
             if opened.orphaned and who.root is not None:
                 devices.renew(env)
             pins = _pins(env, files, place, chosen, opened)

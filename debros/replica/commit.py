@@ -112,7 +112,7 @@ class Commit:
         table = model.table
         if not may_write(draft.id, self._device.user, replica.manifest):
             raise refuse_foreign(table.schema.name, draft.id)
-        fresh = draft.fresh and draft.id > model.rows.greatest.get(replica.n, "")
+        fresh = draft.fresh and draft.id > model.rows.greatest[replica.n]
         before = None if fresh else self._store.view.row(model.rows, replica.n, draft.id)
         value = change_of(draft, before, table, model.states)
         if value is None:

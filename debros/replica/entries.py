@@ -16,6 +16,7 @@ from debros.log.entry import Header
 from debros.replica.view import View
 
 RECENT: Final = 8192  # entries kept in memory
+KEYS_KEPT: Final = 16_384  # likewise keys
 PROVISIONAL: Final = b"\xff" * 32  # the digest that an entry of a running transaction goes by: after all others
 
 
@@ -44,29 +45,27 @@ class Keys:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._numbers: dict[bytes, int] = {}
+        self._numbers: dict[bytes, int] = {}  # those used last, and the new ones
         self._keys: dict[int, bytes] = {}
-        self._tags: dict[str, bytes] = {}
-        for n, key in view.db.execute("SELECT n, key FROM keys"):
-            self._numbers[key], self._keys[n] = n, key
-            self._tags[tag(key)] = key
-        self._next = max(self._keys, default=0) + 1
-        self._new: list[tuple[int, bytes, str]] = []
+        self._next: int = 1 + (view.db.execute("SELECT max(n) FROM keys").get or 0)
+        self._new: dict[bytes, int] = {}
 
     def number(self, key: bytes) -> int:
         """Return the number of a key, a new one if it was never seen here."""
-        n = self._numbers.get(key)
+        n = self.find(key)
         if n is None:
-            n = self._next
+            n = self._new[key] = self._next
             self._next += 1
-            self._numbers[key], self._keys[n] = n, key
-            self._tags[tag(key)] = key
-            self._new.append((n, key, tag(key)))
+            self._remember(n, key)
         return n
 
     def find(self, key: bytes) -> int | None:
         """Return the number of a key, `None` if it was never seen here."""
-        return self._numbers.get(key)
+        n = self._numbers.get(key)
+        if n is None:
+            for (n,) in self._view.read("SELECT n FROM keys WHERE key = ?", (key,)):
+                self._remember(n, key)
+        return n
 
     @property
     def count(self) -> int:
@@ -75,21 +74,33 @@ class Keys:
 
     def key(self, n: int) -> bytes:
         """Return the key that has this number."""
-        return self._keys[n]
+        key = self._keys.get(n)
+        if key is None:
+            [(key,)] = self._view.read("SELECT key FROM keys WHERE n = ?", (n,))
+            self._remember(n, key)
+        return key
+
+    def _remember(self, n: int, key: bytes) -> None:
+        if len(self._keys) >= KEYS_KEPT:
+            self._numbers, self._keys = dict(self._new), {new: key for key, new in self._new.items()}
+        self._numbers[key], self._keys[n] = n, key
 
     def did_of_tag(self, owner: str) -> str | None:
         """Return the DID of the user with this owner tag, `None` if no such user was seen here."""
-        key = self._tags.get(owner)
-        return None if key is None else did_of(key)
+        for (key,) in self._view.read("SELECT key FROM keys WHERE tag = ?", (owner,)):
+            return did_of(key)
+        return next((did_of(key) for key in self._new if tag(key) == owner), None)
 
     def drain(self) -> None:
         """Write the new numbers, within the view's running transaction."""
         if self._new:
-            self._view.db.executemany("INSERT INTO keys VALUES (?, ?, ?)", self._new)
+            self._view.db.executemany(
+                "INSERT INTO keys VALUES (?, ?, ?)", [(n, key, tag(key)) for key, n in self._new.items()]
+            )
 
     def settle(self) -> None:
         """Forget what was written: it is committed."""
-        self._new = []
+        self._new = {}
 
 
 class Entries:
@@ -167,6 +178,12 @@ class Entries:
     def up_to(self, clock: int, after: int, most: int) -> list[EntryRow]:
         """Return entries in the order of admission whose clock is not greater, behind a number; the view is flushed."""
         return list(self._rows("t <= ? AND e > ? ORDER BY e LIMIT ?", (clock, after, most)))
+
+    def logs_of(self, key: bytes) -> list[int]:
+        """Return the numbers of the logs with entries of a key, as author or as user; the view has been flushed."""
+        n = self._keys.find(key)
+        found = self._view.read("SELECT DISTINCT log FROM entries WHERE author = ?1 OR user = ?1 ORDER BY log", (n,))
+        return [log for (log,) in found]
 
     def tip(self, log: int, author: bytes) -> EntryRow | None:
         """Return the newest entry of one key in one log, by its own count."""

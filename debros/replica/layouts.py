@@ -57,6 +57,7 @@ class Layouts:
         self._newest: dict[str, tuple[int, Layout]] = {}
         self._announced: dict[str, int] = {}
         self._in_place: dict[tuple[str, int], Callable[[str, Any], bool]] = {}
+        self.on_changed: list[Callable[[str], None]] = []  # told of a model whose layouts changed
         self.relaid: set[tuple[str, int]] = set()  # (model, log): rows to be looked at again, for now it can be told
 
     def add(self, schema: Schema) -> None:
@@ -107,11 +108,13 @@ class Layouts:
         self._newest[model] = known[-1] if known else (0, first)
         if self._layouts[model] != before:
             self._relay(model, {part for layout in before for part in layout.parts})
+            for tell in self.on_changed:
+                tell(model)
 
     def _relay(self, model: str, known: set[str]) -> None:
         """Have rows looked at again whose shard could not be told before."""
         self._in_place = {place: found for place, found in self._in_place.items() if place[0] != model}
-        for replica in self._store.by_number.values():
+        for replica in self._store.by_number.of_shards():
             part = replica.manifest.part
             if part is not None and part[0] == model and part[1] not in known and replica.heads:
                 self.relaid.add((model, replica.n))
@@ -139,7 +142,7 @@ class Layouts:
         Raises:
             ModelError: naming the model, and what to do.
         """
-        for replica in self._store.by_number.values():
+        for replica in self._store.by_number.of_shards():
             part = replica.manifest.part
             if part is None or part[0] not in self._store.models or not replica.heads:
                 continue

@@ -90,7 +90,6 @@ def open_store(
                 stack.callback(view.close)
                 applied = 0
             store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
-            store.load_replicas()
             store.applied = applied
             stale = _attach(store, schemas)
             if LAYOUTS in store.models:

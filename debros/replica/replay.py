@@ -120,7 +120,7 @@ class Replay:
         for parent in header.parents() if self._hidden else ():
             if parent in self._hidden:  # nobody builds on what was never acknowledged
                 self._admit(self._hidden.pop(parent))
-        replica = store.replicas.get(header.log)
+        replica = store.by_number.find(header.log)
         if replica is None and header.log in self._manifests:  # its block is damaged
             replica = store.replica(self._manifests[header.log])
         if replica is None:

@@ -83,7 +83,6 @@ class Replica:
         self.log_id = manifest.log_id
         self.heads = heads
         self.clock = clock  # the greatest admitted
-        self.changed = False  # heads or clock differ from what the view holds
         self.skipped = 0  # changes that the fold left out since the node opened
         self._store = store
         self._tips: dict[bytes, tuple[bytes, int] | None] = {}
@@ -178,14 +177,14 @@ class Replica:
         `skipped` is how many other changes it has, of bad form.
         """
         store, rights = self._store, self._rights or self.rights
-        self.skipped += skipped
+        self._skip(skipped)
         if rights.has_cuts and rights.is_void(entry):
             entry = entry._replace(void=True)
         store.entries.add(entry)
         self.heads.difference_update(parents)
         self.heads.add(entry.digest)
         self.clock = max(self.clock, entry.clock)
-        self.changed = True
+        store.by_number.changed(self)
         if entry.author in self._tips:
             own = self._tips[entry.author]
             if own is None or entry.seq > own[1]:  # a fork of the key may come late: the longer branch goes on
@@ -204,7 +203,7 @@ class Replica:
             if model is not None and change.row is not None and not entry.void:
                 self.show(model, change.row, None, checked=True)
             elif not may_write(change.id, entry.user, self.manifest):
-                self.skipped += 1
+                self._skip(1)
             elif change.model == MIGRATIONS:
                 self._store.lifts.note(self, change, entry)
             elif model is None:
@@ -212,12 +211,16 @@ class Replica:
             elif model.belongs_in(self.manifest):
                 self.fold(model, change, entry)
             else:
-                self.skipped += 1  # another log's model: who may write here says nothing about who may write there
+                self._skip(1)  # another log's model: who may write here says nothing about who may write there
+
+    def _skip(self, changes: int) -> None:
+        self.skipped += changes
+        self._store.skipped += changes
 
     def fold(self, model: Model, change: Change, entry: EntryRow) -> Row:
         """Merge one change into its document and show the row that comes of it."""
         rows, view = model.rows, self._store.view
-        greatest = rows.greatest.get(self.n, "")
+        greatest = rows.greatest[self.n]
         before = view.row(rows, self.n, change.id) if change.id <= greatest else None
         row = self.merged(model, before, change, entry)
         self.show(model, row, before)
@@ -255,7 +258,7 @@ class Replica:
         if before is None:
             if row[model.table.doc_at] >= rows.next_doc:
                 rows.next_doc = row[model.table.doc_at] + 1
-            if id > rows.greatest.get(self.n, ""):
+            if id > rows.greatest[self.n]:
                 rows.greatest[self.n] = id
         self._store.view.put(rows, self.n, id, row)
         if rows.watch is not None:

@@ -21,13 +21,14 @@ from debros.errors import ClosedError, CorruptionError, StorageError
 from debros.log.body import SALT_SIZE, parse_body
 from debros.log.changes import good_changes
 from debros.log.clock import NONE
-from debros.log.manifest import Manifest, parse
+from debros.log.manifest import Manifest
 from debros.replica import writer as writers
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.indexing import IndexBuild
 from debros.replica.layouts import LAYOUTS, Layouts
 from debros.replica.lifting import Lifts
+from debros.replica.logs import Logs
 from debros.replica.projection import Projection
 from debros.replica.reading import Reader
 from debros.replica.refold import refold
@@ -131,9 +132,9 @@ class Store:
         self.keys = Keys(view)
         self.entries = Entries(view, self.keys)
         self.models: dict[str, Model] = {}
-        self.replicas: dict[bytes, Replica] = {}
-        self.by_number: dict[int, Replica] = {}
         self.applied = 0  # position up to which the log is admitted
+        self.by_number = Logs(self)
+        self.skipped = 0  # changes that the fold left out since the node opened
         self.effects = Effects(self)
         self.lifts = Lifts(self)
         self.layouts = Layouts(self)
@@ -184,26 +185,9 @@ class Store:
 
     # -- logs ------------------------------------------------------------------------------------------------
 
-    def load_replicas(self) -> None:
-        """Take up the logs that the view knows."""
-        for n, _, block, heads, clock in self.view.db.execute("SELECT n, id, manifest, heads, clock FROM logs"):
-            digests = {heads[at : at + 32] for at in range(0, len(heads), 32)}
-            self.take(Replica(self, n, parse(block), digests, clock))
-
-    def take(self, replica: Replica) -> Replica:
-        """Take up a log."""
-        self.replicas[replica.log_id] = replica
-        self.by_number[replica.n] = replica
-        return replica
-
     def replica(self, manifest: Manifest) -> Replica:
         """Return the local copy of a log, an empty one if there is none."""
-        found = self.replicas.get(manifest.log_id)
-        if found is None:
-            found = self.take(Replica(self, len(self.by_number) + 1, manifest, set(), NONE))
-            found.changed = True
-            self.lifts.take(found)
-        return found
+        return self.by_number.make(manifest)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -360,18 +344,7 @@ class Store:
                 view.drain()
             if self.layouts.relaid:
                 self._lay_again()
-            for replica in self.by_number.values():
-                if replica.changed:
-                    view.db.execute(
-                        "REPLACE INTO logs VALUES (?, ?, ?, ?, ?)",
-                        (
-                            replica.n,
-                            replica.log_id,
-                            replica.manifest.block,
-                            b"".join(sorted(replica.heads)),
-                            replica.clock,
-                        ),
-                    )
+            self.by_number.drain()
             if self._new_acts:
                 view.db.executemany("INSERT OR IGNORE INTO acts VALUES (?, ?)", self._new_acts)
             for name in sorted(self._new_unknown):
@@ -410,8 +383,7 @@ class Store:
         for replica in self.cut:
             replica.rights.settle()
         self.cut = set()
-        for replica in self.by_number.values():
-            replica.changed = False
+        self.by_number.settle()
         self.flush_failure = None
         if view.wal_pages > WAL_PAGES:
             view.checkpoint()

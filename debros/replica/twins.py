@@ -24,6 +24,7 @@ class Twins:
     def __init__(self, view: View, rows: Rows, claims: Claims, digest_of: Callable[[int], bytes]) -> None:
         self._view, self._rows, self._claims, self._digest_of = view, rows, claims, digest_of
         self._dirty: set[str] = set()
+        self.logs: set[int] = set()  # of which rows may be in memory
 
     @property
     def unsettled(self) -> bool:
@@ -32,6 +33,7 @@ class Twins:
 
     def note(self, row: Row, _: Row | None, checked: bool) -> None:
         """Take notice of a new state of a row; `checked`: nobody else has its id."""
+        self.logs.add(row[self._rows.table.log_at])
         if not checked:
             self._dirty.add(row[0])
 
@@ -46,7 +48,7 @@ class Twins:
     def all_of(self, id: str) -> list[Row]:
         """Return the rows with an id in all shards, from memory where it has newer ones."""
         pending, log_at = self._rows.pending, self._rows.table.log_at
-        found = {log: row for log in self._rows.greatest if (row := pending.get((log, id))) is not None}
+        found = {log: row for log in self.logs if (row := pending.get((log, id))) is not None}
         for row in self._view.rows_of(self._rows, id):
             found.setdefault(row[log_at], row)
         return [found[log] for log in sorted(found)]

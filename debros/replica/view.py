@@ -25,13 +25,15 @@ from debros.replica.tables import Row, Table, quoted
 from debros.schema import key_text
 
 MEMORY: Final = ":memory:"
-FORMAT: Final = 2  # of the view's own tables; another number means: rebuild
+FORMAT: Final = 3  # of the view's own tables; another number means: rebuild
 Prepare = Callable[[apsw.Connection], None]  # puts the SQL functions on a connection that queries use
 
 _SYSTEM: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    "CREATE TABLE logs (n INTEGER PRIMARY KEY, id BLOB UNIQUE, manifest BLOB, heads BLOB, clock INTEGER)",
+    "CREATE TABLE logs (n INTEGER PRIMARY KEY, id BLOB UNIQUE, manifest BLOB, heads BLOB, clock INTEGER,"
+    " owner BLOB, model TEXT)",  # of a user's log its owner, of a shard its model
     "CREATE TABLE keys (n INTEGER PRIMARY KEY, key BLOB UNIQUE, tag TEXT)",
+    "CREATE INDEX keys_tag ON keys (tag)",
     "CREATE TABLE models (name TEXT PRIMARY KEY, fingerprint TEXT) WITHOUT ROWID",
     # k: the first 8 bytes of the digest as a signed integer; the whole digest is compared on reading
     "CREATE TABLE entries (e INTEGER PRIMARY KEY, k INTEGER, digest BLOB, log INTEGER, author INTEGER, user INTEGER,"
@@ -48,16 +50,29 @@ _SYSTEM: Final = (
 )
 
 
+class Greatest(dict[int, str]):
+    """An id for each log that none of its ids exceeds. Of logs that were there before it is the table's greatest."""
+
+    def __init__(self, logs: int, greatest: str) -> None:
+        super().__init__()
+        self._logs = logs
+        self._greatest = greatest
+
+    def __missing__(self, log: int) -> str:
+        found = self[log] = self._greatest if log <= self._logs else ""
+        return found
+
+
 class Rows:
     """The rows of one table: those not yet in the file, those kept in memory, and the file."""
 
-    def __init__(self, table: Table, next_doc: int, greatest: dict[int, str]) -> None:
+    def __init__(self, table: Table, next_doc: int, greatest: Greatest) -> None:
         self.table = table
         self.pending: dict[tuple[int, str], Row] = {}  # (log, id) -> row
         self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
         self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
         self.next_doc = next_doc
-        self.greatest = greatest  # log -> greatest id ever: a greater one, as UUIDv7 gives, cannot exist yet
+        self.greatest = greatest  # of each log: a greater id, as UUIDv7 gives, cannot exist yet
         self.watch: Callable[[Row, Row | None, bool], None] | None = None  # told of each new state of a row
         self.linked = False  # whether its rows have `on_delete` effects, on others or from others
         self.revision = 0  # changes whenever a row that anybody but a transaction sees may have changed
@@ -160,8 +175,9 @@ class View:
             raise ModelError(f"two opened models are called {table.schema.name!r} but for upper and lower case")
         name = quoted(table.name)
         next_doc: int = 1 + (self.db.execute(f'SELECT max("_doc") FROM {name}').get or 0)
-        greatest = self.db.execute(f'SELECT n, (SELECT max("id") FROM {name} WHERE "_log" = n) FROM logs')
-        rows = Rows(table, next_doc, {int(log): str(id) for log, id in greatest if id is not None})
+        greatest = self.db.execute(f'SELECT max("id") FROM {name}').get or ""
+        logs = self.db.execute("SELECT max(n) FROM logs").get or 0
+        rows = Rows(table, next_doc, Greatest(logs, greatest))
         self.tables[table.schema.name] = rows
         return rows
 

@@ -104,7 +104,7 @@ class Collection:
         if transaction is not None and rows.linked:
             transaction.show()
         if is_plain:
-            for log in rows.greatest:
+            for log in twins.logs:
                 row = rows.pending.get((log, id)) or rows.cache.get((log, id))
                 if row is not None and not row[self.table.hidden_at]:  # of one id at most one shows
                     return row
@@ -113,6 +113,7 @@ class Collection:
         best = twins.best(list(found.values()))
         if best is not None and is_plain and (place := (best[self.table.log_at], id)) not in rows.pending:
             store.view.remember(rows, place, best)
+            twins.logs.add(place[0])
         return best
 
     def _settle(self) -> None:
@@ -260,7 +261,7 @@ class Collection:
             return None
         if users is None:
             return (self._replica().n,)
-        return tuple(self.node.replica_of(self.schema, key_of(did)).n for did in users)
+        return tuple(self.node.log_of(self.schema, key_of(did)) for did in users)
 
     def acting_did(self) -> str:
         """Return the DID of the acting identity."""
@@ -295,9 +296,10 @@ class Collection:
         elif self.shards is not None:
             replicas = [self.shards.replica(n) for n in reach.shards]
         elif (logs := self.logs(users)) is not None:
-            replicas = [self._store.by_number[log] for log in logs]
+            replicas = [self._store.by_number[log] for log in logs if log]
         else:
-            replicas = [r for r in self._store.by_number.values() if r.manifest.scope == "user" and r.heads]
+            self._store.flush()
+            return self._store.by_number.heads_of_users()
         return {r.manifest.address: tuple(cid.to_text(head) for head in sorted(r.heads)) for r in replicas}
 
     # -- history -----------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from cachetools import LRUCache
 from debros.blocks import cid
 from debros.errors import QueryError
 from debros.log.body import parse_body
-from debros.log.clock import NONE
 from debros.log.entry import parse_header
 from debros.replica.layouts import LAYOUTS
 from debros.replica.replay import changes_in
@@ -140,7 +139,7 @@ class Pasts:
         for n in range(1, live.keys.count + 1):
             store.keys.number(live.keys.key(n))
         for replica in live.by_number.values():
-            store.take(Replica(store, replica.n, replica.manifest, set(), NONE))
+            store.by_number.adopt(replica.n, replica.manifest)
         for model in live.models.values():
             with view.transaction():
                 view.make_table(Table(model.table.schema), finished=True)

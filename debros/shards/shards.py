@@ -32,7 +32,7 @@ class Shards:
         key = self.schema.by_name.get(spec.key)
         self.key_wire = None if key is None else key.wire
         self.key_at = None if key is None else model.table.names.index(spec.key)
-        self.held: frozenset[int] | None = node.config.held(self.schema.name)  # `None`: all
+        self.held: frozenset[int] | None = None  # numbers; `None`: all
         self._layouts: tuple[Layout, ...] = ()
         self._newest: Layout | None = None
         self._parts: tuple[str, ...] = ()
@@ -72,6 +72,20 @@ class Shards:
         start, find = self._place
         found = find(id, value)
         return None if found is None else start + found
+
+    def choose(self) -> None:
+        """Settle which shards this node holds, by its settings and by what it follows, and have their logs."""
+        chosen = self._node.config.held(self.schema.name)
+        follows = self._node.met.following.keeps_part
+        parts = self.parts
+        held = {
+            n
+            for n, part in enumerate(parts)
+            if (chosen is None or n in chosen) and follows(self._node.manifest_of(self.schema, part))
+        }
+        self.held = None if len(held) == len(parts) else frozenset(held)
+        self._reach = {}
+        self.replicas()
 
     def is_held(self, number: int) -> bool:
         """Whether this node holds a shard."""

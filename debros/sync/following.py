@@ -6,7 +6,7 @@ here already. A node learns of logs from its own models and from `follow`, never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from debros.errors import ConfigError
 from debros.identity.did import did_of
@@ -35,10 +35,11 @@ class Following:
             if owner in self._remembered.unfollow:
                 return False
             of_owner = owner in self._remembered.follow or manifest.admins[0] in self._own_users()
-            return (of_owner or bool(replica.heads)) and self._keeps_part(manifest)
-        return self._keeps_part(manifest)
+            return of_owner or bool(replica.heads)
+        return self.keeps_part(manifest)
 
-    def _keeps_part(self, manifest: Manifest) -> bool:
+    def keeps_part(self, manifest: Manifest) -> bool:
+        """Whether the log of a shard is kept; one that is not sharded is."""
         if manifest.part is None:
             return True
         model, shard = manifest.part
@@ -59,19 +60,18 @@ class Following:
         self._remembered.save()
 
 
-def parts_meant(model: str, manifests: Iterable[Manifest], shards: Iterable[int] | None) -> list[str]:
+def parts_meant(model: str, parts: Sequence[str], shards: Iterable[int] | None) -> list[str]:
     """Return what to remember for some shards of a model, or for all of them.
 
     Args:
         model: its name.
-        manifests: of the model's logs, in the order of their numbers.
+        parts: the names of its shards, in the order of their numbers.
         shards: numbers.
 
     Raises:
         ConfigError: the model is not sharded, or has no such shard.
     """
-    known = [manifest for manifest in manifests if manifest.part is not None and manifest.part[0] == model]
-    if not known:
+    if not parts:
         raise ConfigError(
             f"{model} is not sharded: its records lie in one log with those of other models, and a node keeps that log "
             "whole or, for a user's, not at all: follow the owner's DID"
@@ -80,9 +80,7 @@ def parts_meant(model: str, manifests: Iterable[Manifest], shards: Iterable[int]
         return [model]
     chosen: list[str] = []
     for number in shards:
-        if not 0 <= number < len(known):
-            raise ConfigError(f"{model} has no shard {number}; they are numbered from 0 to {len(known) - 1}")
-        part = known[number].part
-        assert part is not None
-        chosen.append(f"{part[0]} {part[1]}")
+        if not 0 <= number < len(parts):
+            raise ConfigError(f"{model} has no shard {number}; they are numbered from 0 to {len(parts) - 1}")
+        chosen.append(f"{model} {parts[number]}")
     return chosen

@@ -228,13 +228,13 @@ class Sync:
 
     def _version(self) -> int:
         """Return what changes whenever the logs that this node keeps do."""
-        return len(self._store.replicas) + (self._follows << 32)
+        return len(self._store.by_number) + (self._follows << 32)
 
     def _kept_replicas(self) -> list[Replica]:
         return [replica for replica in self._store.by_number.values() if self._keeps(replica)]
 
     def _kept(self, log_id: bytes) -> Replica | None:
-        replica = self._store.replicas.get(log_id)
+        replica = self._store.by_number.find(log_id)
         return replica if replica is not None and self._keeps(replica) else None
 
     async def _greet(self, link: Link, asker: Asker) -> None:
