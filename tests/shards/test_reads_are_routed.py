@@ -168,3 +168,19 @@ async def test_a_wrong_setting_of_what_is_held_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="shards"):
         async with a_node(Hashed, shards=wrong):
             pass
+
+
+async def test_following_shards_decides_which_are_held() -> None:
+    async with a_node(Hashed) as db:
+        assert db.shards[Hashed].held == (0, 1, 2, 3)
+        await db.follow(Hashed, shards=[ANA, CYRA])
+        assert db.shards[Hashed].held == (ANA, CYRA)
+        with pytest.raises(PartialResultError):
+            await Hashed.count()
+        await db.shards[Hashed].resize(5)
+        assert db.shards[Hashed].held == (ANA, CYRA), "new shards are not followed by themselves"
+        await db.follow(Hashed, shards=range(9))
+        assert db.shards[Hashed].held == tuple(range(9))
+        assert await Hashed.count() == 0
+        with pytest.raises(ConfigError, match="no shard 9"):
+            await db.follow(Hashed, shards=[9])
