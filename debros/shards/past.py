@@ -72,6 +72,10 @@ class PastNode:
         """Return the log of a model's records, as it was."""
         return self.store.replica(self.present.replica_of(schema, user).manifest)
 
+    def log_of(self, schema: Schema, user: bytes) -> int:
+        """Return the number of the log of a user's records; 0 if there is none here."""
+        return self.present.log_of(schema, user)
+
     def manifest_of(self, schema: Schema, part: str) -> Manifest:
         """Return what the log of a shard is."""
         return self.present.manifest_of(schema, part)
