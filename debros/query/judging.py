@@ -85,6 +85,11 @@ class Judge:
         found = self._source.read_alone(text, (*row, *bound))
         return self._made(row, found[0]) if found else None
 
+    def takes(self, row: Row) -> bool:
+        """Whether a row fulfils the condition, wherever it comes from; the condition is about the record alone."""
+        text, bound = self._asked or self._write()
+        return bool(self._source.read_alone(text, (*row, *bound)))
+
     def _sorts_by_id(self) -> bool:
         return len(self.sorts) == 1 and self.sorts[0].sql == self._question.columns.id.sql and not self._descending[0]
 
