@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     # the node
     from debros.config import Config as Config
     from debros.current import current_node as current_node
+    from debros.events.event import Event as Event
+    from debros.events.subscription import Subscription as Subscription
     from debros.identity.keys import Identity as Identity
     from debros.migrations.builder import Migration as Migration
     from debros.migrations.builder import migration as migration
@@ -129,6 +131,8 @@ if TYPE_CHECKING:
     from debros.values.file import File as File
 
 _HOMES = {
+    "debros.events.event": "Event",
+    "debros.events.subscription": "Subscription",
     "debros.migrations.builder": "Migration migration",
     "debros.models.constraints": "Ge Gt Le Lt MaxLen MinLen Pattern",
     "debros.models.declare": "model schema_of",

@@ -21,6 +21,7 @@ from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import load
 from debros.env import SYSTEM, Env
 from debros.errors import ConfigError, IdentityError, ModelError, PermissionDeniedError, TransactionError
+from debros.events.events import Events
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
@@ -144,6 +145,7 @@ class Debros:
         self._replicas: LRUCache[tuple[str, bytes], Replica] = LRUCache(_USERS_KEPT)
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
         self.watchers = Watchers(self.store)
+        self.events = Events(self, devices.salt, lambda: devices.keys)
         self.shards = ShardsOf(self)
         self._collections = {
             model.table.schema: Collection(self, model)
@@ -598,6 +600,7 @@ async def open_node(
                     finally:
                         current.open_nodes.remove(node)
                         node.watchers.close()
+                        node.events.close()
             finally:
                 await pins.aclose()
         finally:

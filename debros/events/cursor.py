@@ -28,7 +28,7 @@ class Place(NamedTuple):
     """A place between two events."""
 
     e: int  # number of the entry
-    index: int  # events of it up to this one are told; -1: none
+    nth: int  # events of it up to this one are told; -1: none
 
 
 def mark_of(salt: bytes) -> bytes:

@@ -87,7 +87,7 @@ class Event(Generic[R]):
     @property
     def cursor(self) -> str:
         """Where to go on: `since=event.cursor` begins with the event behind this one. Also a name for the event."""
-        return cursor.write(self._mark, self._entry, self._happening.index)
+        return cursor.write(self._mark, self._entry, self._happening.nth)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.model} {self.id} ({self.origin})>"

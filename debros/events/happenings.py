@@ -38,7 +38,7 @@ class Happening(NamedTuple):
     model: str
     log: int
     id: str
-    index: int  # of the event in its entry: the same each time
+    nth: int  # of the event in its entry: the same each time
     before: Row | None  # the record, as far as it showed
     after: Row | None
     values: dict[str, tuple[Any, Any]]  # by attribute, as in columns: before and after; `conflict`: the lost, the shown

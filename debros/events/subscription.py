@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 import trio
 
@@ -89,13 +89,16 @@ class Feed:
 class Subscription(Generic[R]):
     """An async iterator over events. `db.events.subscribe(Model)` makes it."""
 
-    def __init__(self, feed: Feed, home: Collection, hydrate: Callable[..., list[R]], wanted: Wanted, start: Place) -> None:
+    def __init__(
+        self, feed: Feed, home: Collection, hydrate: Callable[..., list[R]], wanted: Wanted, start: Place
+    ) -> None:
         self._feed = feed
         self._name = home.schema.name
         self._home = home
         self._hydrate = hydrate
         self._wanted = wanted
-        self._e, self._told = start  # the next entry to look at, and which of its events are told
+        self._e, self._told = start.e, -1  # the next entry to look at, and which of its events are told
+        self._resumed = start  # events of this entry up to its index were told in another session
         self._ready: deque[tuple[Any, EntryRow]] = deque()
         self._closed = False
         self._past: Happenings | None = None  # while it reads what others have read long ago
@@ -105,7 +108,9 @@ class Subscription(Generic[R]):
     def lag(self) -> int:
         """Entries of this node's log that the subscriber has not been told of yet; not all may concern it."""
         following = self._feed.following(self._name, self._e)
-        return 0 if following is None and not self._ready else self._feed.store.entries.next_e - self._e + len(self._ready)
+        return (
+            0 if following is None and not self._ready else self._feed.store.entries.next_e - self._e + len(self._ready)
+        )
 
     @property
     def cursor(self) -> str:
@@ -132,7 +137,7 @@ class Subscription(Generic[R]):
             self._check()
             while self._ready:
                 happening, entry = self._ready.popleft()
-                self._told = happening.index
+                self._told = happening.nth
                 event = self._event(happening, entry)
                 if self._wanted.takes_event(event):
                     self.counts.delivered(entry.clock)
@@ -166,24 +171,17 @@ class Subscription(Generic[R]):
                 return False
             happenings = self._reader(e)
             happenings.skip(self._name, self._e, e)
-            self._e = e
-            if self._take(e, happenings, -1):
+            self._e = e  # a failure to read it leaves it the next to look at
+            if self._take(e, happenings, self._resumed.nth if e == self._resumed.e else -1):
                 return True
             self._e += 1
         return True
-
-    def resume(self, place: Place) -> None:
-        """Go on behind an event of an entry."""
-        self._e, self._told = place
-        if self._take(place.e, self._reader(place.e), place.index):
-            return
-        self._e, self._told = place.e + 1, -1
 
     def _take(self, e: int, happenings: Happenings, told: int) -> bool:
         entry = self._feed.store.entries.by_number(e)
         if self._wanted.logs is not None and entry.log not in self._wanted.logs:
             return False
-        found = [one for one in happenings.of(entry, self._name) if one.index > told and self._wanted.takes(one)]
+        found = [one for one in happenings.of(entry, self._name) if one.nth > told and self._wanted.takes(one)]
         self._ready.extend((one, entry) for one in found)
         return bool(found)
 
@@ -197,5 +195,5 @@ class Subscription(Generic[R]):
 
     def _event(self, happening: Any, entry: EntryRow) -> Event[R]:
         feed = self._feed
-        origin = "local" if entry.author in feed.own_keys() else "remote"
+        origin: Literal["local", "remote"] = "local" if entry.author in feed.own_keys() else "remote"
         return Event(happening, entry, self._home, self._hydrate, origin, feed.mark)

@@ -36,7 +36,9 @@ class Wanted:
         self._fields = _fields(query, fields)
         self._function = None if where is None or isinstance(where, Expr) else where
         if where is not None and not isinstance(where, Expr) and not callable(where):
-            raise QueryError(f"where= takes a condition, such as Post.likes > 3, or a function of the event, not {where!r}")
+            raise QueryError(
+                f"where= takes a condition, such as Post.likes > 3, or a function of the event, not {where!r}"
+            )
         self._judge: Judge | None = None
         if isinstance(where, Expr):
             asked = query.where(where)
@@ -68,7 +70,9 @@ def _kinds(on: Collection[str] | None) -> frozenset[str]:
         return KINDS
     kinds = frozenset({on} if isinstance(on, str) else on)
     for kind in sorted(map(str, kinds - KINDS)):
-        raise QueryError(f"{kind!r} is no kind of event{did_you_mean(kind, KINDS)}; there are {', '.join(sorted(KINDS))}")
+        raise QueryError(
+            f"{kind!r} is no kind of event{did_you_mean(kind, KINDS)}; there are {', '.join(sorted(KINDS))}"
+        )
     return kinds
 
 

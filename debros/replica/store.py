@@ -331,6 +331,7 @@ class Store:
         view, entries = self.view, self.entries
         if not (entries.pending() or view.pending_rows or self.effects.unsettled or self.lifts.changed):
             return
+        relaid = self.layouts.relaid
         recast: list[Place] = []  # documents folded anew, because entries are void now or count again
         with view.transaction():
             entries.drain()  # numbers new keys, so it comes first
@@ -389,6 +390,7 @@ class Store:
             view.checkpoint()
         if self.on_moved and not self.is_closing:
             turned: list[Place] = [*recast, *((model.table.schema.name, *place) for model, place in moved)]
+            lifted += sorted({name for name, _ in relaid})
             turned += [(claims.model, *place) for claims, places in stale for place in places]
             for tell in self.on_moved if turned or lifted else ():
                 tell(turned, lifted)

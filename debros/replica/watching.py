@@ -242,7 +242,8 @@ class Watchers:
         store = self._store
         if store.effects.unsettled and any(store.models[name].rows.linked for name in self._models):
             return True
-        return any(store.models[name].claims.unsettled for name in self._models)
+        models = [store.models[name] for name in self._models]
+        return any(m.claims.unsettled or (m.twins is not None and m.twins.unsettled) for m in models)
 
     def _wake_one(self) -> None:
         """Let one sleeping reader settle; where none sleeps, the next that wants to does."""

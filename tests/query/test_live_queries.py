@@ -279,4 +279,4 @@ async def test_a_view_ends_with_its_block_and_with_its_node() -> None:
         async with a_node(User, Note):
             await nursery.start(follow)
             await wait_all_tasks_blocked()
-    assert failures == ["the node is closed; open it again to read or write"]
+    assert [message.split(";")[0] for message in failures] == ["the node is closed"]
