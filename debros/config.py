@@ -64,8 +64,11 @@ class Config(BaseModel):
     models: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][\w.]*$")] | None = None
     """The module that the `debros` command takes models from."""
 
-    migrations: str | None = None
-    """The folder or package that the `debros` command takes migrations from, and writes them to."""
+    migrations: str = "migrations"
+    """The folder that the `debros` command takes migrations from, and writes them to."""
+
+    home: str = "data"
+    """The home that the `debros` command opens where none is given."""
 
     max_segment_bytes: Annotated[Count, pydantic.Field(ge=4096)] = 256 * 1024 * 1024
     """Size at which a file of the log is closed and the next one begun."""

@@ -1,20 +1,44 @@
-"""The verbs of the `debros` command, and how each run ends."""
+"""The verbs of the `debros` command, and how each run ends.
+
+A verb is a module of its own with a function `command`, which is imported when the verb is used: so help is quick, and
+a verb is added by one line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated
+from typing import Final
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.validators import Number
+from cyclopts import App, CycloptsError
 
 from debros.cli.exits import CommandError, Exit, exit_of
 from debros.cli.screen import Screen
 from debros.errors import DebrosError
 
-Json = Annotated[bool, Parameter(name="--json", negative="")]
+VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
+    "backup": (
+        "debros.cli.backup",
+        "Write a consistent, verified copy of a database into one file, while it is open or not.",
+    ),
+    "check": ("debros.cli.check", "Check models, migrations and settings, for people and for CI."),
+    "completion": ("debros.cli.completion", "Print the completion script of a shell."),
+    "demo": ("debros.cli.demo", "Import a git history and put debros through its paces."),
+    "doctor": ("debros.cli.doctor", "Say what is wrong with a project or a database, and what to do about it."),
+    "export": ("debros.cli.export", "Write the records that a database shows as NDJSON."),
+    "history": ("debros.cli.history", "Show everything that became of one record."),
+    "import": ("debros.cli.importing", "Create records from NDJSON."),
+    "init": ("debros.cli.init", "Make the folder you stand in a debros project."),
+    "key": ("debros.cli.key", "Show, make or protect the key that a home writes with."),
+    "makemigrations": ("debros.cli.makemigrations", "Write a migration from what changed in the models."),
+    "migrate": ("debros.cli.migrate", "Apply pending migrations."),
+    "new": ("debros.cli.new", "Make a new project that runs."),
+    "restore": ("debros.cli.restore", "Make a home from a backup."),
+    "rollback": ("debros.cli.rollback", "Take applied migrations back."),
+    "shell": ("debros.cli.shell", "Talk to a database in Python, with `await`."),
+    "showmigrations": ("debros.cli.showmigrations", "List migrations and what became of them."),
+    "verify": ("debros.cli.verify", "Check every content address, signature, clock and link of a database, offline."),
+}
 
 app = App(
     name="debros",
@@ -23,46 +47,8 @@ app = App(
     version=lambda: version("debros"),
     suppress_keyboard_interrupt=False,  # `run` tells of it
 )
-
-
-@app.command
-def verify(home: Path = Path("data"), /, *, json: Json = False) -> Exit:
-    """Check every content address, signature, clock and link of a whole database, offline.
-
-    Reads only, and needs no network: whoever holds the files can check them.
-
-    Args:
-        home: The folder that `debros.open` was given.
-        json: Print one JSON object instead of a report.
-    """
-    from debros.cli.verify import verify as run_verify
-
-    return run_verify(home, Screen(json))
-
-
-@app.command
-async def demo(
-    repository: Path | None = None,
-    /,
-    *,
-    home: Path | None = None,
-    keep: Annotated[bool, Parameter(negative="")] = False,
-    commits: Annotated[int, Parameter(validator=Number(gte=1))] = 5_000,
-    json: Json = False,
-) -> Exit:
-    """Import a git history and put debros through its paces: queries, edits, history, verification, a restart.
-
-    Args:
-        repository: A git repository, or a `.jsonl` file of commits. Without it, the repository you stand in; where there
-            is none, a generated history.
-        home: Keep the database in this new folder. Without it, a temporary one is used and removed.
-        keep: Keep the temporary folder.
-        commits: Import at most this many of the newest commits.
-        json: Print one JSON object instead of the show.
-    """
-    from debros.cli.demo import demo as run_demo
-
-    return await run_demo(repository, home, Screen(json), keep=keep, commits=commits)
+for verb, (module, told) in VERBS.items():
+    app.command(f"{module}:command", name=verb, help=told)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
 
 from debros.cli.exits import CommandError
@@ -33,10 +34,39 @@ class Screen:
         """Print one line of a report."""
         self.console.print(Text.assemble((f"{head}  " if head else "", style), shown(text)), soft_wrap=True)
 
+    def ask(self, question: str) -> str:
+        """Ask a person, and return the answer; the end of the input is no answer."""
+        try:
+            return self.console.input(Text(question))
+        except EOFError:
+            return ""
+
+    def confirm(self, what: str, next: str, *, yes: bool) -> None:
+        """Ask a person before something is destroyed.
+
+        Raises:
+            CommandError: the answer is not yes, or nobody can be asked.
+        """
+        if yes:
+            return
+        if self.as_json or not sys.stdin.isatty():
+            raise CommandError(f"{what}; nobody can be asked here", next=next)
+        if self.ask(f"{what}. Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise CommandError(f"{what}: not done", next=next)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table; columns that would be cut are folded."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(shown(str(cell)) for cell in row))
+        self.console.print(table)
+
     def result(self, facts: Mapping[str, Any]) -> None:
         """Print the facts as JSON, if that was asked for."""
         if self.as_json:
-            print(json.dumps(facts, ensure_ascii=False))
+            print(json.dumps(facts, ensure_ascii=False, default=str))
 
     def error(self, error: DebrosError) -> None:
         """Say what went wrong, and the command to type next."""

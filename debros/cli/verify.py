@@ -7,12 +7,26 @@ from pathlib import Path
 from debros.blocks.car import split
 from debros.blocks.segments import segment_path
 from debros.cli.exits import CommandError, Exit
+from debros.cli.options import Json
+from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted, duration
 from debros.env import SYSTEM
 from debros.replica.verify import Finding, Progress, verify_home
 
 SHOWN = 50  # findings that a report lists; with --json all are
+
+
+def command(home: Path | None = None, /, *, json: Json = False) -> Exit:
+    """Check every content address, signature, clock and link of a whole database, offline.
+
+    Reads only, and needs no network: whoever holds the files can check them.
+
+    Args:
+        home: The folder that `debros.open` was given.
+        json: Print one JSON object instead of a report.
+    """
+    return verify(Project.here().home(home), Screen(json))
 
 
 def verify(home: Path, screen: Screen) -> Exit:

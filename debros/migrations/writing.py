@@ -119,7 +119,7 @@ async def _copy_one(node: Debros, operation: CopyTo, record: Any, target: Any) -
     row = here.row(record.id)
     if row is not None and not row[here.table.hidden_at] & DELETED:
         return  # it is there already
-    own = record.__dict__
+    own = type(record).__shape__.decoded(record)
     if operation.mapping:
         values = {name: own[wanted] for name, wanted in operation.mapping.items()}
     else:

@@ -5,16 +5,38 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from debros.cli.demo.generated import generate
 from debros.cli.demo.git import read_git
 from debros.cli.demo.jsonl import read_jsonl
 from debros.cli.demo.past import Past
 from debros.cli.exits import CommandError, Exit
+from debros.cli.options import Flag, Json
 from debros.cli.screen import Screen
 from debros.env import SYSTEM
 
 GENERATED_COMMITS = 1_500
+
+
+async def command(
+    repository: Path | None = None, /, *, home: Path | None = None, keep: Flag = False,
+    commits: Annotated[int, Parameter(validator=Number(gte=1))] = 5_000, json: Json = False,
+) -> Exit:  # fmt: skip
+    """Import a git history and put debros through its paces: queries, edits, history, verification, a restart.
+
+    Args:
+        repository: A git repository, or a `.jsonl` file of commits. Without it, the repository you stand in; where there
+            is none, a generated history.
+        home: Keep the database in this new folder. Without it, a temporary one is used and removed.
+        keep: Keep the temporary folder.
+        commits: Import at most this many of the newest commits.
+        json: Print one JSON object instead of the show.
+    """
+    return await demo(repository, home, Screen(json), keep=keep, commits=commits)
 
 
 async def demo(repository: Path | None, home: Path | None, screen: Screen, *, keep: bool, commits: int) -> Exit:

@@ -1,0 +1,58 @@
+"""`debros init`: makes a folder a debros project."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Final
+
+from debros.cli.exits import CommandError, Exit
+from debros.cli.options import Json
+from debros.cli.screen import Screen
+from debros.env import SYSTEM
+
+LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+def command(name: str = "", /, *, models: str = "app.models", json: Json = False) -> Exit:
+    """Write `[tool.debros]` into pyproject.toml, with a name that no other application has, and make `migrations/`.
+
+    Nodes share logs only under the same name: keep it, and give it to all installations of this application.
+
+    Args:
+        name: Of the application; by default the folder's.
+        models: The module that defines its models.
+        json: Print one JSON object.
+    """
+    screen, root = Screen(json), Path.cwd()
+    path = root / "pyproject.toml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if "debros" in tomllib.loads(text).get("tool", {}):
+        raise CommandError(f"{path} has a [tool.debros] already", next="debros check")
+    app = unique_name(name or root.name)
+    section = settings(app, models)
+    path.write_text(f"{text.rstrip()}\n\n{section}".lstrip(), encoding="utf-8")
+    (root / "migrations").mkdir(exist_ok=True)
+    screen.say("wrote", f"{path.name}: app = {app!r}, models = {models!r}", style="bold green")
+    screen.say("next", f"define models in {models}, then: debros makemigrations")
+    screen.result({"path": str(path), "app": app, "models": models})
+    return Exit.DONE
+
+
+def settings(app: str, models: str) -> str:
+    """Return the settings of a project as TOML."""
+    return f'[tool.debros]\napp = "{app}"\nmodels = "{models}"\nmigrations = "migrations"\nhome = "data"\n'
+
+
+def unique_name(name: str) -> str:
+    """Return a name for an application: `blog-k3x9q7`; two of one name would share their logs.
+
+    Raises:
+        CommandError: nothing of the name can be used.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50]
+    if not plain:
+        raise CommandError(f"{name!r} has no letters and digits for a name", next="debros init NAME")
+    suffix = "".join(LETTERS[byte % len(LETTERS)] for byte in SYSTEM.random_bytes(6))
+    return f"{plain}-{suffix}"

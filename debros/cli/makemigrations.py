@@ -1,0 +1,124 @@
+"""`debros makemigrations`: writes a migration from what changed in the models since the last snapshot."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from debros.cli.exits import CommandError, Exit
+from debros.cli.options import Flag, Json
+from debros.cli.project import Project
+from debros.cli.screen import Screen
+from debros.env import SYSTEM
+
+
+def command(
+    *, name: str = "", check: Flag = False, empty: Flag = False, rename: list[str] | None = None, no_rename: Flag = False,
+    default: Annotated[list[str] | None, Parameter(negative="")] = None, json: Json = False,
+) -> Exit:  # fmt: skip
+    """Write a migration from what changed in the models since the last snapshot of them.
+
+    A new field with a default, one that may be null, an index and a new model need none. Answer questions beforehand
+    with --rename, --no-rename and --default, where nobody can be asked.
+
+    Args:
+        name: What it is called, behind its number.
+        check: Write nothing; exit with 1 where something changed.
+        empty: Write a migration without operations, to be filled in.
+        rename: `Post.body=text`: the field body of Post is called text now; `Post=Article` for a model.
+        no_rename: Nothing was renamed.
+        default: `Post.lang='"en"'`: what old records get of a new required field, as Python.
+        json: Print one JSON object.
+    """
+    from debros.migrations import snapshot as snapshots
+    from debros.migrations.diff import Question, diff
+    from debros.migrations.plans import rename_models
+    from debros.migrations.render import next_number, render, slug
+    from debros.models.declare import schema_of
+    from debros.models.linking import check_models
+
+    screen, project = Screen(json), Project.here()
+    models, folder, present = project.models(), project.folder, project.migrations()
+    check_models(models)
+    after = snapshots.snapshot(schema_of(model) for model in models)
+    before = snapshots.read(folder)
+    wanted = dict(_pair(one, "--rename Post.body=text") for one in rename or ())
+    defaults = dict(_pair(one, "--default Post.lang='\"en\"'") for one in default or ())
+
+    def ask(question: Question) -> bool:
+        place = f"{question.model}.{question.old}" if question.model else question.old
+        if place in wanted:
+            return wanted[place] == question.new
+        if no_rename:
+            return False
+        if not sys.stdin.isatty() or json:
+            raise CommandError(question.text, next=f"debros makemigrations {question.answer}, or --no-rename")
+        return screen.ask(f"{question.text} [y/N] ").strip().lower() in ("y", "yes")
+
+    def value(model: str, field: str, type_: str) -> str:
+        place = f"{model}.{field}"
+        if place in defaults:
+            return defaults[place]
+        if not sys.stdin.isatty() or json:
+            raise CommandError(
+                f"{place} is new, required and has no default: what do old records get?",
+                next=f"debros makemigrations --default {place}=VALUE, or declare a default",
+            )
+        return screen.ask(f"{place} is new and required. What do old records get ({type_}, as Python)? ").strip()
+
+    changes = diff(before or {}, after, ask, value)
+    if empty:
+        version = max((model["version"] for model in after.values()), key=lambda v: tuple(map(int, v.split("."))))
+        changes.lines, changes.names = {version: []}, {version: ["empty"]}
+    is_changed = bool(changes.lines) or before != after
+    for note in changes.notes if before is not None else ():
+        screen.say("", note)
+    written: list[str] = []
+    if not check:
+        _make(folder)
+        today = datetime.fromtimestamp(SYSTEM.now_us() / 1e6, UTC).date().isoformat()
+        for version in sorted(changes.lines, key=lambda v: tuple(map(int, v.split(".")))):
+            full = f"{next_number(folder):04d}_{slug(changes.names[version], name)}"
+            text = render(full, version, changes.lines[version], present, today)
+            (folder / f"{full}.py").write_text(text, encoding="utf-8")
+            written.append(full)
+            for line in changes.lines[version]:
+                screen.say("", f"  {line.removeprefix('.')}")
+            screen.say("wrote", str(_told(folder / f"{full}.py")), style="bold green")
+            present = project.migrations()
+        if before != after:
+            snapshots.write(folder, after)
+            if before is None:
+                screen.say("wrote", f"{_told(folder / snapshots.FILE)}, the first snapshot of {len(after)} models")
+        rename_models(models, present)  # so that a file that does not fit is told of now
+    if not is_changed:
+        screen.say("", "no changes")
+    elif check:
+        screen.say("changed", "the models differ from the last snapshot; next: debros makemigrations", style="bold red")
+    elif written:
+        screen.say("next", "debros migrate --dry-run, then: debros migrate")
+    lines = [line for version in changes.lines for line in changes.lines[version]]
+    screen.result({"changed": is_changed, "written": written, "operations": lines, "notes": changes.notes})
+    return Exit.FAILED if check and is_changed else Exit.DONE
+
+
+def _pair(text: str, example: str) -> tuple[str, str]:
+    place, sign, value = text.partition("=")
+    if not sign or not place or not value:
+        raise CommandError(f"{text!r} is not of the form {example}", next="debros makemigrations --help")
+    return place, value
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be made: {error.strerror}", exit=Exit.FAILED) from error
+
+
+def _told(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

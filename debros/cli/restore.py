@@ -1,0 +1,74 @@
+"""`debros restore`: a home from a backup."""
+
+from __future__ import annotations
+
+import json as json_text
+import shutil
+from pathlib import Path
+
+from debros.cli.backup import FILE, FORMAT, digest_of
+from debros.cli.exits import CommandError, Exit
+from debros.cli.options import HomePath, Json
+from debros.cli.project import Project
+from debros.cli.screen import Screen
+from debros.cli.units import counted
+from debros.cli.verify import check
+
+
+def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Exit:
+    """Make a home from a backup, and verify it. The home gets keys of its own, so it forks nothing.
+
+    Args:
+        backup: The folder that `debros backup` made.
+        home: A new folder; by default the project's home, which must not be there.
+        json: Print one JSON object.
+    """
+    screen = Screen(json)
+    place = Project.here().home(home)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise CommandError(f"{place} is there already and not empty", next=f"debros restore {backup} --home PATH")
+    files = _checked(backup)
+    partial = place.with_name(place.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    (partial / "log").mkdir(mode=0o700)
+    for name in files:
+        shutil.copyfile(backup / "log" / name, partial / "log" / name)
+    has_key = (backup / "identity").is_file()
+    if has_key:
+        shutil.copyfile(backup / "identity", partial / "identity")
+        (partial / "identity").chmod(0o600)
+    checked, findings = check(partial, screen)
+    if findings:
+        shutil.rmtree(partial)
+        raise CommandError(f"{backup} is damaged: {findings[0].what}", next=f"debros verify {backup}", exit=Exit.FAILED)
+    if place.exists():
+        place.rmdir()
+    partial.rename(place)
+    screen.say("restored", f"{place}: {counted(checked.entries, 'entry', 'entries')}, verified", style="bold green")
+    if not has_key:
+        screen.say("note", "the backup holds no key: open it with `identity=`, or a new user writes here")
+    screen.result({"home": str(place), "entries": checked.entries, "with_key": has_key})
+    return Exit.DONE
+
+
+def _checked(backup: Path) -> dict[str, str]:
+    """Return the files of a backup, all of which are as they were written.
+
+    Raises:
+        CommandError: it is no backup, of a newer format, or damaged.
+    """
+    try:
+        told = json_text.loads((backup / FILE).read_text(encoding="utf-8"))
+        number, files = told["format"], dict(told["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"{backup} is no backup: {error}", next="debros backup PATH") from error
+    if number != FORMAT:
+        raise CommandError(
+            f"{backup} was made by a newer debros", next="pip install --upgrade debros", exit=Exit.FAILED
+        )
+    for name, digest in files.items():
+        path = backup / "log" / name
+        if Path(name).name != name or not path.is_file() or digest_of(path) != digest:
+            raise CommandError(f"{path} is missing or damaged", next=f"debros verify {backup}", exit=Exit.FAILED)
+    return files
