@@ -6,11 +6,10 @@ import json as json_text
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
 from debros.cli.exits import CommandError, Exit
-from debros.cli.options import HomePath, Json, Yes
+from debros.cli.options import FileOrDash, HomePath, Json, Yes
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import counted
@@ -20,7 +19,7 @@ BATCH = 500
 
 
 async def command(
-    file: Path, /, *, model: list[str] | None = None, home: HomePath = None, yes: Yes = False, json: Json = False
+    file: FileOrDash, /, *, model: list[str] | None = None, home: HomePath = None, yes: Yes = False, json: Json = False
 ) -> Exit:
     """Write records as NDJSON: `{"model", "id", "owner", "values"}` on each line, by model and id.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from debros.cli.exits import CommandError, Exit
-from debros.cli.options import Flag, HomePath, Json
+from debros.cli.options import FileOrDash, Flag, HomePath, Json
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import counted
@@ -19,7 +19,7 @@ BATCH = 500
 
 
 async def command(
-    file: Path, /, *, model: str = "", home: HomePath = None, skip_existing: Flag = False, dry_run: Flag = False,
+    file: FileOrDash, /, *, model: str = "", home: HomePath = None, skip_existing: Flag = False, dry_run: Flag = False,
     json: Json = False,
 ) -> Exit:  # fmt: skip
     """Create records from NDJSON, as `debros export` writes it, or plain objects of one model's fields.

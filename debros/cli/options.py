@@ -10,4 +10,5 @@ from cyclopts import Parameter
 Flag: TypeAlias = Annotated[bool, Parameter(negative="")]
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="")]
 Yes: TypeAlias = Annotated[bool, Parameter(name=("--yes", "-y"), negative="")]
+FileOrDash: TypeAlias = Annotated[Path, Parameter(allow_leading_hyphen=True)]  # `-` is a stream
 HomePath: TypeAlias = Annotated[Path | None, Parameter(name="--home")]

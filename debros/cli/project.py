@@ -85,9 +85,8 @@ class Project:
             )
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
-        before = {id(model) for model in defined_models()} if name not in sys.modules else set()
         try:
-            import_module(name)
+            module = import_module(name)
         except DebrosError:
             raise
         except Exception as error:  # whatever the program's module raises
@@ -95,7 +94,10 @@ class Project:
                 f"the models in {name} cannot be imported: {type(error).__name__}: {error}; correct the module",
                 exit=Exit.FAILED,
             ) from error
-        found = tuple(model for model in defined_models() if id(model) not in before)
+        package, seen = name.partition(".")[0], {id(value) for value in vars(module).values()}
+        found = tuple(
+            model for model in defined_models() if model.__module__.partition(".")[0] == package or id(model) in seen
+        )
         if not found:
             raise CommandError(f"{name} defines no model: put `@model(...)` above a subclass of debros.Model")
         return found

@@ -40,9 +40,9 @@ async def command(*, command: str = "", home: HomePath = None, json: Json = Fals
         names |= {"db": node, "debros": debros, "trio": trio, "__name__": "__console__"}
         console = _Console(names, quiet=json)
         if command:
-            await console.run(command, "exec")
+            await console.run(command)
         elif not sys.stdin.isatty():
-            await console.run(sys.stdin.read(), "exec")
+            await console.run(sys.stdin.read())
         else:
             screen.say("debros", f"{', '.join(cls.__name__ for cls in project.models())}; db is the node; await works")
             await console.talk()
@@ -88,11 +88,11 @@ class _Console(code.InteractiveConsole):
                 lines = []
                 await self._evaluate(compiled)
 
-    async def run(self, source: str, mode: str) -> None:
+    async def run(self, source: str) -> None:
         """Run a whole program; the value of a last expression is printed."""
         try:
-            tree = ast.parse(source, "<shell>", mode)
-            last = tree.body.pop() if isinstance(tree, ast.Module) and tree.body and isinstance(tree.body[-1], ast.Expr) else None  # fmt: skip
+            tree = ast.parse(source, "<shell>")
+            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
             await self._evaluate(compile(tree, "<shell>", "exec", flags=AWAITING))
             if isinstance(last, ast.Expr) and not self.failure:
                 value = eval(compile(ast.Expression(last.value), "<shell>", "eval", flags=AWAITING), self.locals)  # noqa: S307 - a shell runs what its user types  # fmt: skip

@@ -1,0 +1,145 @@
+"""makemigrations, migrate, rollback, showmigrations and check, in a project."""
+
+from __future__ import annotations
+
+from tests.support.projects import Project
+
+REQUIRED = "    lang: Field[str] = field()"
+
+
+def changed(project: Project, version: str = "1.1.0", more: str = REQUIRED) -> None:
+    """A project with a snapshot and a record, whose model then changed."""
+    project.run("makemigrations")
+    project.fill()
+    project.write_models(version, more)
+
+
+def test_the_first_makemigrations_takes_a_snapshot_and_the_second_finds_no_changes(project: Project) -> None:
+    first = project.json("makemigrations")
+    assert (first["changed"], first["written"]) == (True, [])
+    assert (project.root / "migrations" / "snapshot.json").is_file()
+    assert project.json("makemigrations") == {"changed": False, "written": [], "operations": [], "notes": []}
+
+
+def test_check_fails_in_ci_while_a_change_has_no_migration(project: Project) -> None:
+    project.run("makemigrations")
+    assert project.json("makemigrations", "--check")["changed"] is False
+    project.write_models("1.1.0", REQUIRED)
+    told = project.json("makemigrations", "--check", "--default", 'Note.lang="en"', code=1)
+    assert told["changed"] is True
+    assert [path.name for path in (project.root / "migrations").iterdir()] == ["snapshot.json"]
+    out, _ = project.run("check", code=1)
+    assert "Note changed since the last snapshot" in out
+    assert "next: debros makemigrations" in out
+
+
+def test_a_change_is_made_a_migration_applied_listed_and_rolled_back(project: Project) -> None:
+    changed(project)
+    told = project.json("makemigrations", "--default", 'Note.lang="en"')
+    assert told["written"] == ["0001_add_lang"]
+    assert told["operations"] == ['.add_field("Note", "lang", default="en")']
+    [planned] = project.json("migrate", "--plan")["steps"]
+    assert (planned["name"], planned["records"], planned["state"]) == ("0001_add_lang", 2, "pending")
+    [dry] = project.json("migrate", "--dry-run")["steps"]
+    assert {sample["id"]: sample["after"] for sample in dry["samples"]} == {"a": {"lang": "en"}, "b": {"lang": "en"}}
+    out, _ = project.run("migrate")
+    assert "applied  0001_add_lang 1.1.0, 2 records" in out
+    assert project.json("migrate")["steps"] == []
+    assert [step["state"] for step in project.json("showmigrations")["migrations"]] == ["applied"]
+    assert "0001_add_lang" in project.run("showmigrations", "--history")[0]
+    out, _ = project.run("rollback", "--yes")
+    assert "rolled back  0001_add_lang" in out
+    assert [event["state"] for event in project.json("showmigrations")["history"]] == ["applied", "rolled back"]
+    assert project.json("check")["good"] is True
+
+
+def test_a_second_migration_depends_on_the_first(project: Project) -> None:
+    changed(project)
+    project.run("makemigrations", "--default", 'Note.lang="en"')
+    project.run("makemigrations", "--empty", "--name", "By hand")
+    text = (project.root / "migrations" / "0002_by_hand.py").read_text(encoding="utf-8")
+    assert '.depends_on("0001_add_lang")' in text
+    assert [step["name"] for step in project.json("migrate")["steps"]] == ["0001_add_lang", "0002_by_hand"]
+
+
+def test_what_nobody_can_be_asked_about_is_told_with_the_answer_to_type(project: Project) -> None:
+    changed(project)
+    _, err = project.run("makemigrations", code=2)
+    assert "Note.lang is new, required and has no default" in err
+    assert "next: debros makemigrations --default Note.lang=VALUE" in err
+    project.write_models("1.1.0", '    body: Field[str] = field(default="")')
+    models = project.root / project.package / "models.py"
+    models.write_text(models.read_text().replace('    text: Field[str] = field(default="")\n', ""))
+    _, err = project.run("makemigrations", code=2)
+    assert "was Note.text renamed to Note.body?" in err
+    assert "--rename Note.text=body, or --no-rename" in err
+    assert project.json("makemigrations", "--rename", "Note.text=body")["operations"] == [
+        '.rename_field("Note", "text", "body")'
+    ]
+
+
+def test_a_field_that_went_and_one_that_came_are_two_when_they_are_said_to_be(project: Project) -> None:
+    changed(project, more='    body: Field[str] = field(default="")')
+    models = project.root / project.package / "models.py"
+    models.write_text(models.read_text().replace('    text: Field[str] = field(default="")\n', ""))
+    told = project.json("makemigrations", "--no-rename")
+    assert told["operations"] == ['.remove_field("Note", "text", type=str)']
+    assert told["notes"] == ["Note.body is new and has a default: no migration needed"]
+
+
+def test_a_version_that_was_not_raised_is_refused_with_the_line_to_write(project: Project) -> None:
+    changed(project, version="1.0.0")
+    _, err = project.run("makemigrations", "--default", 'Note.lang="en"', code=1)
+    assert "still declares version '1.0.0'; next: @model(..., version=\"1.1.0\")" in err
+
+
+def test_a_default_that_is_no_python_is_told_with_the_file_it_made(project: Project) -> None:
+    changed(project)
+    _, err = project.run("makemigrations", "--default", "Note.lang=en en", code=1)
+    assert "0001_add_lang.py cannot be used: SyntaxError" in err
+
+
+def test_a_broken_migration_file_is_named_and_nothing_is_done(project: Project) -> None:
+    changed(project)
+    (project.root / "migrations" / "0001_broken.py").write_text("1 / 0\n")
+    for verb in (["migrate"], ["showmigrations"], ["makemigrations"]):
+        _, err = project.run(*verb, code=1)
+        assert "0001_broken.py cannot be used: ZeroDivisionError" in err
+
+
+def test_rolling_back_without_yes_where_nobody_can_be_asked_is_refused(project: Project) -> None:
+    changed(project)
+    project.run("makemigrations", "--default", 'Note.lang="en"')
+    project.run("migrate")
+    _, err = project.run("rollback", code=2)
+    assert "next: debros rollback --yes" in err
+    _, err = project.run("rollback", "nothing", "--yes", code=1)
+    assert "there is no migration or version 'nothing'" in err
+
+
+def test_a_folder_that_cannot_be_written_is_told(project: Project) -> None:
+    (project.root / "migrations").write_text("a file where the folder should be")
+    _, err = project.run("makemigrations", code=1)
+    assert "cannot be made" in err
+
+
+def test_laws_are_tried_and_what_breaks_them_is_shown(project: Project) -> None:
+    changed(project)
+    (project.root / "migrations" / "0001_bad.py").write_text(
+        "from debros import migration\n"
+        "m = (migration('0001_bad', '1.1.0').add_field('Note', 'lang', default='en')\n"
+        "     .transform('Note', up=lambda r: {**r, 'text': r['text'].upper()}, down=lambda r: {**r, 'text': r['text'].lower()}))\n"
+    )
+    told = project.json("check", "--laws", code=1)
+    assert any("0001_bad: down does not undo up: text was" in remark["text"] for remark in told["remarks"])
+
+
+def test_a_database_that_a_newer_program_migrated_still_opens_with_the_older_one(project: Project) -> None:
+    changed(project)
+    project.run("makemigrations", "--default", 'Note.lang="en"')
+    project.run("migrate")
+    (project.root / "migrations" / "0001_add_lang.py").unlink()
+    project.write_models("1.0.0")
+    [step] = project.json("showmigrations")["migrations"]
+    assert (step["name"], step["state"]) == ("0001_add_lang", "unknown")
+    assert "'Bob'" in project.run("shell", "--command", "(await Note.get('b')).text")[0]
