@@ -81,13 +81,23 @@ class ModelMeta(type):
             ValidationError: as the constructor.
             UniqueError, PermissionDeniedError: as `save`.
         """
-        from debros.models import saving
+        found: Callable[P, Coroutine[Any, Any, R]] | None = vars(cls).get("__create__")
+        if found is None:
+            found = _creator(cls)
+            type.__setattr__(cls, "__create__", found)
+        return found
 
-        async def create(*args: P.args, **kwargs: P.kwargs) -> R:
-            made: R = await saving.create(cls(*args, **kwargs), checked=True)
-            return made
 
-        return create
+def _creator(cls: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    from debros.models import saving  # it needs the query room, which declarations do not
+
+    save = saving.create
+
+    async def create(*args: P.args, **kwargs: P.kwargs) -> R:
+        made: R = await save(cls(*args, **kwargs), checked=True)
+        return made
+
+    return create
 
 
 def model(
