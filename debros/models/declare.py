@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, dataclass_transform
 
 from debros.errors import ModelError
 from debros.models import hooks, registry
@@ -84,7 +84,7 @@ class ModelMeta(type):
         found: Callable[P, Coroutine[Any, Any, R]] | None = vars(cls).get("__create__")
         if found is None:
             found = _creator(cls)
-            type.__setattr__(cls, "__create__", found)
+            type.__setattr__(cast(Any, cls), "__create__", found)
         return found
 
 
