@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from bench.measure import Line
-from bench.paths import bulk, create, durable, get, importing, newest, rebuild, receive, reopen
+from bench.paths import bulk, create, durable, get, importing, newest, queries, rebuild, receive, reopen
 from bench.setting import Setting
 
 Path: TypeAlias = Callable[[Setting], Awaitable[list[Line]]]
@@ -17,6 +17,7 @@ PATHS: Final[dict[str, Path]] = {
     "durable": durable.measure,
     "get": get.measure,
     "newest": newest.measure,
+    "queries": queries.measure,
     "reopen": reopen.measure,
     "receive": receive.measure,
     "rebuild": rebuild.measure,

@@ -33,6 +33,9 @@ class Peer(Protocol):
     def newest_of(self, authors: list[str]) -> None:
         """Get the 20 newest objects of each author."""
 
+    def matching(self, least: float) -> int:
+        """Get the objects rated above this, which no index finds; return how many."""
+
     def close(self) -> None:
         """Close the file."""
 

@@ -77,5 +77,8 @@ class Django:
         for author in authors:
             assert len(self._posts.filter(author_id=author).order_by("-created_at")[:20]) == 20
 
+    def matching(self, least: float) -> int:
+        return len(self._posts.filter(rating__gt=least))
+
     def close(self) -> None:
         connections[self._alias].close()

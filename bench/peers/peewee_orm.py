@@ -72,5 +72,9 @@ class Peewee:
                 question = Post.select().where(Post.author_id == author).order_by(Post.created_at.desc()).limit(20)
                 assert len(list(question)) == 20
 
+    def matching(self, least: float) -> int:
+        with self._db.bind_ctx([Post]):
+            return len(list(Post.select().where(Post.rating > least)))
+
     def close(self) -> None:
         self._db.close()

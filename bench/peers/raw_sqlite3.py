@@ -65,5 +65,9 @@ class Sqlite3:
         for author in authors:
             assert len([_document(row) for row in self._db.execute(question, (author,))]) == 20
 
+    def matching(self, least: float) -> int:
+        question = f"SELECT {_LISTED} FROM posts WHERE rating > ?"
+        return len([_document(row) for row in self._db.execute(question, (least,))])
+
     def close(self) -> None:
         self._db.close()

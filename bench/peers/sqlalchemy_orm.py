@@ -77,5 +77,9 @@ class SqlAlchemy:
                 question = select(Post).where(Post.author_id == author).order_by(Post.created_at.desc()).limit(20)
                 assert len(session.scalars(question).all()) == 20
 
+    def matching(self, least: float) -> int:
+        with Session(self._engine) as session:
+            return len(session.scalars(select(Post).where(Post.rating > least)).all())
+
     def close(self) -> None:
         self._engine.dispose()

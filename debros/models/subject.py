@@ -22,6 +22,7 @@ class ModelSubject:
     """The subject of one model class."""
 
     schema: Schema
+    is_ready = True
 
     def __init__(self, cls: Any) -> None:
         self._cls = cls
@@ -108,6 +109,8 @@ class ModelSubject:
 
 class PastSubject(ModelSubject):
     """A model as it was at a clock, and what its relations lead to likewise."""
+
+    is_ready = False
 
     def __init__(self, cls: Any, clock: int) -> None:
         super().__init__(cls)

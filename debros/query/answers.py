@@ -9,6 +9,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 
 from debros.errors import DeadlineError, DebrosError, MultipleFoundError, NotFoundError, QueryError
 from debros.query import compile as sql
+from debros.query.cache import Entry
 from debros.query.loading import Loaded, count, load
 from debros.query.named import Named
 from debros.query.ports import Source
@@ -23,18 +24,42 @@ class Answers(Named[R]):
     async def _source(self) -> Source:
         """Return where the rows come from; a terminal's first step, at which it can be cancelled."""
         await checkpoint_if_cancelled()
-        await self.subject.ready()
+        if not self.subject.is_ready:
+            await self.subject.ready()
         return self.subject.source()
 
     async def _fetch(self, source: Source, statement: sql.Sql) -> list[tuple[Any, ...]]:
         """Return what a statement gives. All that a query reads, but for relations, it reads here."""
-        caching = self.caching
-        if caching is not None:
-            return await source.cache.queries.fetch(source, statement, caching, self.models(), self._labels)
+        if self.caching is not None:
+            return (await self._entry(source, statement)).rows
         return await source.fetch(*statement)
 
+    async def _entry(self, source: Source, statement: sql.Sql) -> Entry:
+        assert self.caching is not None, "asked of queries that are kept"
+        return await source.cache.queries.fetch(source, statement, self.caching, self.models(), self._labels)
+
     async def _read(self, source: Source) -> list[Any]:
+        if self.caching is not None and self.columns.schema.scope == "global" and len(self.models()) == 1:
+            return await self._made(await self._kept(source), source)
         return await self._made(await self._fetch(source, sql.rows(self, source)), source)
+
+    async def _kept(self, source: Source) -> list[tuple[Any, ...]]:
+        """Return the rows from the cache, where this very query found them before by a look; else by its statement.
+
+        Of one global model: whose records are meant is no question then, so the statement is the same until something is
+        written. An order by chance makes another one each time.
+        """
+        assert self.caching is not None, "asked of queries that are kept"
+        if not self.caching.is_fresh:
+            last = getattr(self, "_last", None)
+            if last is not None and last[0] is source:
+                rows: list[tuple[Any, ...]] | None = source.cache.queries.again(last[1], source)
+                if rows is not None:
+                    return rows
+        entry = await self._entry(source, sql.rows(self, source))
+        if not any(order.is_random for order in self.orders):
+            self._last = (source, entry)
+        return entry.rows
 
     async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
         """Return what the rows are to the program, with their relations."""

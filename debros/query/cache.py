@@ -70,6 +70,14 @@ class Labels:
 
 
 @dataclass(slots=True)
+class Use:
+    """How often a model's queries asked, and found."""
+
+    requests: int = 0
+    hits: int = 0
+
+
+@dataclass(slots=True)
 class Entry:
     """One kept result."""
 
@@ -78,6 +86,10 @@ class Entry:
     expires: float  # by the node's monotonic clock
     size: int  # bytes, estimated
     labels: Labels
+    use: Use
+    key: Key
+    version: int | None = None  # of the source when it was last found to be good
+    is_kept: bool = True  # whether it is in the cache still
     hits: int = 0
 
 
@@ -112,14 +124,8 @@ class Popular:
     bytes: int
 
 
-@dataclass
-class _Use:
-    requests: int = 0
-    hits: int = 0
-
-
 class _Kept(TLRUCache[Key, Entry]):
-    """Least recently used first, by bytes and by number, and counts who had to go."""
+    """Least recently used first, by bytes and by number; counts who had to go, and tells entries that they went."""
 
     def __init__(self, entries: int, max_bytes: int, timer: Callable[[], float]) -> None:
         super().__init__(max_bytes, lambda _key, entry, _now: entry.expires, timer, lambda entry: entry.size)
@@ -129,6 +135,12 @@ class _Kept(TLRUCache[Key, Entry]):
     def popitem(self) -> tuple[Key, Entry]:
         self.evictions += 1
         return super().popitem()
+
+    def __delitem__(self, key: Key) -> None:
+        entry = self.get(key)
+        if entry is not None:
+            entry.is_kept = False
+        super().__delitem__(key)
 
 
 class ResultCache:
@@ -140,18 +152,18 @@ class ResultCache:
         self._timer = timer
         self._most, self._max_bytes = entries, max_bytes
         self._kept = _Kept(entries, max_bytes, timer)
-        self._uses: dict[str, _Use] = {}
+        self._uses: dict[str, Use] = {}
 
     async def fetch(
         self, source: Source, key: Key, caching: Caching, models: tuple[str, ...], labels: Callable[[], Labels]
-    ) -> Found:
+    ) -> Entry:
         """Return what the statement gives, from here if it is here; `models` are all that it reads, its own first."""
         revision = source.revision(models)
-        if revision is None:  # inside a transaction
-            return await source.fetch(*key)
         use = self._uses.get(models[0])
         if use is None:
-            use = self._uses[models[0]] = _Use()
+            use = self._uses[models[0]] = Use()
+        if revision is None:  # inside a transaction
+            return Entry(await source.fetch(*key), (), 0, 0, Labels(models), use, key, is_kept=False)
         use.requests += 1
         if not caching.is_fresh:
             try:
@@ -161,19 +173,35 @@ class ResultCache:
             if entry is not None and entry.revision == revision:
                 use.hits += 1
                 entry.hits += 1
-                return entry.rows
+                entry.version = source.version()
+                return entry
         rows = await source.fetch(*key)
+        ttl_s = self.ttl_s if caching.ttl_s is None else caching.ttl_s
+        size = ENTRY_BYTES + len(key[0]) + _size(key[1]) + sum(map(_size, rows))
+        entry = Entry(rows, revision, self._timer() + ttl_s, size, labels(), use, key)
         if self._most:
-            ttl_s = self.ttl_s if caching.ttl_s is None else caching.ttl_s
-            size = ENTRY_BYTES + len(key[0]) + _size(key[1]) + sum(map(_size, rows))
-            self._keep(key, Entry(rows, revision, self._timer() + ttl_s, size, labels()))
-        return rows
+            self._keep(entry)
+        return entry
 
-    def _keep(self, key: Key, entry: Entry) -> None:
-        self._kept.pop(key, None)
+    def again(self, entry: Entry, source: Source) -> Found | None:
+        """Return the rows of an entry that was found before, if it is as good as then: the short way to a hit."""
+        if not entry.is_kept or entry.version is None or entry.version != source.version():
+            return None
+        if self._timer() >= entry.expires:
+            return None
+        entry.use.requests += 1
+        entry.use.hits += 1
+        entry.hits += 1
+        if not entry.hits & 15:  # now and then it is told to the order of use
+            self._kept.get(entry.key)
+        return entry.rows
+
+    def _keep(self, entry: Entry) -> None:
+        self._kept.pop(entry.key, None)
         if entry.size > self._max_bytes:
+            entry.is_kept = False
             return
-        self._kept[key] = entry
+        self._kept[entry.key] = entry
         while len(self._kept) > self._most:
             self._kept.popitem()
 
@@ -190,7 +218,8 @@ class ResultCache:
 
     def clear(self) -> None:
         """Drop everything; what was counted goes on."""
-        self._kept.clear()
+        for key in list(self._kept):
+            self._kept.pop(key, None)
 
     def stats(self) -> CacheStats:
         """Return how it does."""

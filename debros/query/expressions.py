@@ -37,7 +37,7 @@ class Statement:
     Without a source it is written for its fingerprint only: the same on every node, whatever its logs are.
     """
 
-    __slots__ = ("bound", "models", "partial", "parts", "source", "users")
+    __slots__ = ("bound", "is_alone", "models", "partial", "parts", "source", "users")
 
     def __init__(self, source: Source | None, users: Users, partial: bool = False) -> None:
         self.parts: list[str] = []
@@ -46,6 +46,7 @@ class Statement:
         self.users: Users = users  # whose records it reads
         self.partial = partial  # whether shards may be missing
         self.models: list[str] = []  # whose rows inner queries read
+        self.is_alone = False  # whether it is asked of one row that is in no table
 
     def add(self, text: str, bindings: Sequence[object] = ()) -> None:
         """Append text, and what its marks stand for."""
@@ -164,10 +165,16 @@ class Joined(Expr):
     def _write(self, out: Statement, start: int, end: int) -> None:
         out.parts.append("(")
         if end - start <= _RUN:
+            said: set[tuple[str, tuple[object, ...]]] = set()
             for n in range(start, end):
+                part = self.parts[n]
+                if type(part) is Leaf:
+                    if (part.text, part.bindings) in said:  # once is enough
+                        continue
+                    said.add((part.text, part.bindings))
                 if n > start:
                     out.parts.append(self.operator)
-                self.parts[n].write(out)
+                part.write(out)
         else:
             middle = (start + end) // 2
             self._write(out, start, middle)

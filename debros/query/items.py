@@ -73,5 +73,5 @@ class HasItem(Expr):
         self.owners = plain.owners
 
     def write(self, out: Statement) -> None:
-        there = out.source is not None and out.source.has_index(self._side)
+        there = out.source is not None and not out.is_alone and out.source.has_index(self._side)
         (self._indexed if there else self._plain).write(out)

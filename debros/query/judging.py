@@ -13,6 +13,7 @@ from typing import Any, Final
 from debros.query import compile as sql
 from debros.query.compile import Question, Sort
 from debros.query.expressions import Expr, Leaf, Statement, top_level
+from debros.query.items import HasItem
 from debros.query.meta import OfUsers
 from debros.query.ports import Source
 from debros.query.window import Held, key_of
@@ -122,6 +123,7 @@ class Judge:
         names = ", ".join(map(quoted, columns.table.columns))
         marks = ", ".join("?" * self._width)
         out = Statement(self._source, self._question.users, self._question.is_partial)
+        out.is_alone = True
         out.add(f"WITH {columns.sql_name} ({names}) AS (VALUES ({marks})) SELECT ")
         for n, term in enumerate(self.sorts):
             out.add((", " if n else "") + term.sql, term.bindings)
@@ -139,4 +141,4 @@ def _leaves(condition: Expr | None) -> list[Expr]:
 
 def speaks_of_one_row(condition: Expr | None) -> bool:
     """Whether a condition can be decided from the record alone."""
-    return all(type(leaf) in (Leaf, OfUsers) for leaf in _leaves(condition))
+    return all(type(leaf) in (Leaf, OfUsers, HasItem) for leaf in _leaves(condition))

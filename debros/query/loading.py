@@ -151,7 +151,7 @@ class _Load:
         def labels() -> Labels:
             return Labels(models, b"", caching.tags, caching.key, owners, name, spec.kind, frozenset(self.parents))
 
-        return await self.source.cache.relations.fetch(self.source, statement, caching, models, labels)
+        return (await self.source.cache.relations.fetch(self.source, statement, caching, models, labels)).rows
 
     async def _by_key(self, records: Sequence[Any]) -> list[Any]:
         """belongs_to: the key names the target."""
@@ -188,7 +188,11 @@ class _Load:
         self._write_order(out)
         rows = await self._fetch(out)
         table = self.its.table
-        first: dict[str, Row] = {}
+        first: dict[str, Row] = {row[0]: row for row in rows}
+        if len(first) == len(rows):
+            rows = []
+        else:
+            first = {}
         for row in rows:  # of one id in several logs, the record made first is meant
             other = first.get(row[0])
             if other is None or (row[table.ct_at], row[table.log_at]) < (other[table.ct_at], other[table.log_at]):
@@ -276,6 +280,8 @@ class _Load:
 
     def _stored(self, column: Column[Any], value: Any) -> str | None:
         """Return the id that a key's Python value names."""
+        if type(value) is str and column.codec.kind == "text":
+            return value
         return None if value is None else column.operand(value)
 
 

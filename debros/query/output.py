@@ -56,7 +56,7 @@ def json_text(question: Question | None, rows: Sequence[Any]) -> str:
         else row.to_json()
         for row in rows
     ]
-    return f"[{','.join(parts)}]"
+    return f"[{', '.join(parts)}]"
 
 
 def html(question: Question | None, rows: Sequence[Any]) -> str:

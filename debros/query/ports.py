@@ -40,6 +40,10 @@ class Source(Protocol):
         """Return what changes whenever rows of these models may have changed; `None` inside a transaction."""
         ...
 
+    def version(self) -> int | None:
+        """Return what changes with whatever is written to any model; `None` inside a transaction."""
+        ...
+
     @property
     def cache(self) -> Caches:
         """Where results are kept."""
@@ -112,6 +116,7 @@ class Subject(Protocol[R]):
     """What a query is about and what it returns."""
 
     schema: Schema
+    is_ready: bool  # whether `ready` has nothing to do
 
     async def ready(self) -> None:
         """Make sure that `source` gives what is asked for; a terminal's first step."""

@@ -40,7 +40,7 @@ F = TypeVar("F")
 class Steps(Question, Listable, Generic[R]):
     """The steps of a query; `Named` adds more names for them, `Query` the answers."""
 
-    __slots__ = ("__dict__", "__weakref__", "_models")
+    __slots__ = ("__dict__", "__weakref__", "_last", "_models")
 
     # what few queries say; `_but` sets it on the instance
     caching: Caching | None = None

@@ -43,27 +43,24 @@ class Reader:
         return self._until is not None and trio.current_time() >= self._until
 
     async def read(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
-        """Run a query that may take long.
-
-        Raises:
-            StorageError: the view is damaged.
-        """
-        found = self._quick(sql, bindings, trio.current_time() + QUICK_S)
-        if found is not None:
-            return found
-        self.long_ones += 1
-        return await self._beside(sql, tuple(bindings))
+        """Run a query that may take long: `quick`, then `beside`."""
+        found = self.quick(sql, bindings, trio.current_time() + QUICK_S)
+        return await self.beside(sql, bindings) if found is None else found
 
     async def read_inside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
         """Run a query on what a transaction shows, to the deadline of the scope it runs in."""
-        found = self._quick(sql, bindings, trio.current_effective_deadline())
+        found = self.quick(sql, bindings, trio.current_effective_deadline())
         if found is None:
             await trio.lowlevel.checkpoint()  # raises what the deadline means
             return self._view.read(sql, bindings)
         return found
 
-    def _quick(self, sql: str, bindings: Sequence[Any], until: float) -> list[Row] | None:
-        """Run a query on the loop; `None` when its time is up."""
+    def quick(self, sql: str, bindings: Sequence[Any], until: float) -> list[Row] | None:
+        """Run a query on the loop; `None` when its time is up, by trio's clock.
+
+        Raises:
+            StorageError: the view is damaged.
+        """
         self._until = until
         try:
             return self._view.db.execute(sql, bindings).fetchall()
@@ -79,11 +76,17 @@ class Reader:
             return QueryError(f"the query fails on its values: {error}")
         return self._view.failure(error)
 
-    async def _beside(self, sql: str, bindings: tuple[Any, ...]) -> list[Row]:
+    async def beside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
+        """Run a query in a thread, on a connection of its own; cancelled, it is interrupted.
+
+        Raises:
+            StorageError: the view is damaged.
+        """
+        self.long_ones += 1
         db = self._idle.pop() if self._idle else self._view.another()
         done = False
         try:
-            found = await self._env.offload_until_cancelled(_rows, db, sql, bindings, stop=db.interrupt)
+            found = await self._env.offload_until_cancelled(_rows, db, sql, tuple(bindings), stop=db.interrupt)
             done = True
         except (apsw.Error, UnicodeDecodeError) as error:
             done = True

@@ -18,6 +18,7 @@ from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
+from debros.replica.reading import QUICK_S
 from debros.replica.replica import Replica
 from debros.replica.store import Model
 from debros.replica.tables import Row, to_column
@@ -193,7 +194,7 @@ class Collection:
         began = current_time()
         if store.is_indexing is not None:
             await store.until_writable()
-        transaction = self._inside()
+        transaction = None if context().transaction is None else self._inside()
         if transaction is not None:
             transaction.show()
             rows = await store.reader.read_inside(sql, bindings)
@@ -201,7 +202,8 @@ class Collection:
             if store.view.is_showing:
                 store.view.hide_provisional()
             store.flush()
-            rows = await store.reader.read(sql, bindings)
+            found = store.reader.quick(sql, bindings, began + QUICK_S)
+            rows = await store.reader.beside(sql, bindings) if found is None else found
         self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
         return rows
 
@@ -221,6 +223,14 @@ class Collection:
             store.flush()
         opened = store.models
         return tuple([opened[name].rows.revision for name in models])
+
+    def version(self) -> int | None:
+        """Return what changes with whatever is written to any model: entries are numbered. `None` inside a transaction."""
+        store = self._store
+        store.check_open()
+        if context().transaction is not None and self._inside() is not None:
+            return None
+        return store.entries.next_e
 
     @property
     def cache(self) -> Caches:

@@ -218,21 +218,24 @@ class Counted:
     """A source that counts what it is asked."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self.written = 0
         self.asked = 0
 
     async def fetch(self, sql: str, bindings: tuple[object, ...]) -> list[tuple[Any, ...]]:
         self.asked += 1
-        return [(sql, self.version, "x" * 1000)]
+        return [(sql, self.written, "x" * 1000)]
 
     def revision(self, models: tuple[str, ...]) -> tuple[int, ...]:
-        return (self.version,)
+        return (self.written,)
+
+    def version(self) -> int:
+        return self.written
 
 
 async def ask(cache: ResultCache, source: Any, sql: str, ttl_s: float | None = None) -> Any:
     from debros.query.cache import Caching, Labels
 
-    return await cache.fetch(source, (sql, ()), Caching(ttl_s), ("M",), lambda: Labels(("M",)))
+    return (await cache.fetch(source, (sql, ()), Caching(ttl_s), ("M",), lambda: Labels(("M",)))).rows
 
 
 async def test_the_least_recently_used_entry_goes_first_by_number_and_by_bytes() -> None:
@@ -269,14 +272,66 @@ def test_an_answer_is_never_older_than_the_last_write(steps: list[tuple[str, str
         cache = ResultCache(lambda: now[0], entries=2, max_bytes=10_000, ttl_s=5)
         for sql, step in steps:
             if step == "write":
-                source.version += 1
+                source.written += 1
             elif step == "wait":
                 now[0] += 3
             else:
                 [(text, version, _)] = await ask(cache, source, sql, 1.0 if step == "short" else None)
-                assert (text, version) == (sql, source.version)
+                assert (text, version) == (sql, source.written)
         stats = cache.stats()
         assert stats.requests == stats.hits + stats.misses
         assert stats.misses == source.asked
 
     trio.run(run)
+
+
+async def test_what_one_user_found_in_a_nested_query_is_not_served_to_another() -> None:
+    async with a_forum() as db:
+        await Note.create(id="p00", text="mine")
+        noted = Post.where(Post.id.in_(Note.query().select(Note.id))).cache()
+        for _ in range(2):
+            assert [post.id for post in await noted.all()] == ["p00"]
+        async with db.acting_as(Identity.generate()):
+            for _ in range(2):
+                assert await noted.all() == []
+        assert [post.id for post in await noted.all()] == ["p00"]
+
+
+async def test_an_order_by_chance_is_made_anew_though_results_are_kept() -> None:
+    async with a_forum():
+        query = Post.query().order_by_random().cache()
+        assert len({tuple(post.id for post in await query.all()) for _ in range(5)}) > 1
+
+
+async def test_the_same_query_object_finds_its_result_again_only_while_it_is_good() -> None:
+    node = blog()
+    query = node.query("Post").where("author_id", "ana").cache(60)
+    await query.all()
+    node.reads.clear()
+    for _ in range(40):
+        await query.all()
+    assert node.reads == []
+    assert node.cache.stats().hits == 40
+    node.add("Comment", {"id": "c99", "post_id": "p0", "user_id": "bo", "text": "x", "at": 9})  # another model
+    await query.all()
+    assert node.reads == []
+    node.cache.invalidate("nothing")
+    node.cache.clear()
+    await query.all()
+    assert len(node.reads) == 1
+    node.time = 61
+    await query.all()
+    assert len(node.reads) == 2
+    node.add(
+        "Post",
+        {
+            "id": "p77",
+            "author_id": "ana",
+            "title": "new",
+            "likes": 1,
+            "created_at": DAY,
+            "tag_ids": [],
+            "liker_ids": set(),
+        },
+    )
+    assert "p77" in [row.id for row in await query.all()]

@@ -52,3 +52,35 @@ async def test_tuples_and_conditions_with_bound_paths_are_explained_too() -> Non
     path = node.column("Doc.data").path("n")
     plan = await node.query("Doc").where(path == 2).select(path).order_by(path.desc()).explain()
     assert plan.rows_examined == 2
+
+
+async def test_a_condition_said_twice_is_asked_once() -> None:
+    query = posts().query("Post").where("likes", ">", 90).where("text", "x")
+    again = query.where("likes", ">", 90).where("likes", ">", 91).where("text", "x")
+    assert again.to_sql().count("?") == 3
+    assert [row.id for row in await again.all()] == [f"p{n:03}" for n in range(92, 100)]
+    either = posts().query("Post").where("likes", 3).or_where("likes", 3).or_where("likes", 4)
+    assert either.to_sql().count("?") == 2
+    assert await either.count() == 2
+
+
+async def test_a_plan_says_what_would_help() -> None:
+    node = posts()
+    node.add("Post", *({"id": f"q{n:04}", "author_id": "b", "likes": -n, "text": "y"} for n in range(1_500)))
+    plan = await node.query("Post").where("text", "x").hint("front page").explain()
+    assert plan.strategy == "index"
+    assert plan.rows == 100
+    assert plan.text.startswith("front page\n")
+    assert plan.warnings == (
+        "reads every row of Post; an index on what it filters by would help",
+        "looked at 1,600 rows to find 100",
+    )
+    assert (await node.query("Post").explain()).advice == (
+        "limit(n), page() or stream(): all rows are in memory at once",
+    )
+    either = await node.query("Post").where("text", "x").or_where("likes", 3).explain()
+    assert "an OR of different fields" in either.advice[0]
+    assert either.operations[0].startswith("SCAN m_Post")
+    private = Node(schema("Diary", {"text": str}, scope="user"))
+    everybody = await private.query("Diary").all_users().where("text", "like", "%9").order_by("text").explain()
+    assert everybody.advice == ("where_user(did) reads one user's records instead of everybody's",)

@@ -143,6 +143,9 @@ class TabularSource:
     def revision(self, models: Sequence[str]) -> tuple[int, ...]:
         return tuple(self.node.revisions.get(name, 0) for name in models)
 
+    def version(self) -> int | None:
+        return sum(self.node.revisions.values())
+
     @property
     def cache(self) -> Caches:
         return self.node.cache
@@ -195,6 +198,8 @@ class Record(SimpleNamespace):
 
 class TabularSubject:
     """One model as the query engine sees it."""
+
+    is_ready = True
 
     def __init__(self, node: Node, described: Schema) -> None:
         self.node = node

@@ -31,3 +31,16 @@ async def bad() -> None:
 @model(scope="everyone")  # 18 wrong option
 class Wrong(Model):
     text: Field[str] = field(default=3)  # 19 default of another type
+
+
+async def bad_questions() -> None:
+    Post.where(Post.title.contains("x") > 3)  # 20 a condition does not compare
+    await Post.query().min(Post.titel)  # 21 misspelt field
+    Post.query().cache("long")  # 22 seconds are a number
+    async for rows in Post.query().batches(5):
+        _ = rows.title  # 23 a list has no title
+    Post.as_of("yesterday")  # 24 no clock
+    Post.where(Post.likes.in_(["a"]))  # 25 wrong operands
+    Post.where(Post.likes.between("a", "b"))  # 26 wrong bounds
+    await Post.query().chunk(5)  # 27 missing argument
+    _ = (await Post.query().first()).title  # 28 there may be none

@@ -1,0 +1,189 @@
+"""Queries at growing sizes and in different shapes, beside sqlite3 with dicts and other libraries in the same rounds.
+
+Indexed equality with order and limit at each size; `include` of a `belongs_to` for 100 rows beside two raw queries with
+dict building; a count over an index; a filter that no index helps, over all documents, beside SQLAlchemy's ORM; a kept
+result; 10,000 parents with children.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+import debros
+from bench.document import Documents, Post
+from bench.homes import opened
+from bench.measure import Action, Line, against, in_turns, sync
+from bench.peers import filled
+from bench.peers.django_orm import Django
+from bench.peers.peewee_orm import Peewee
+from bench.peers.sqlalchemy_orm import SqlAlchemy
+from bench.setting import Setting
+from debros import Field, Many, Model, One, belongs_to, field, has_many, model
+
+QUERIES: Final = 50
+ROWS: Final = 100  # whose relation is included
+PARENTS: Final = 10_000
+GROWTH: Final = 1.5
+"""What a query by an index may cost at the largest size, by what it costs at the smallest."""
+
+
+@model(name="bench_author")
+class Author(Model):
+    name: Field[str]
+    books: Many[Book] = has_many("author_id")
+
+
+@model(name="bench_book")
+class Book(Model):
+    author_id: Field[str] = field(index=True)
+    title: Field[str]
+    written_at: Field[datetime]
+    author: One[Author] = belongs_to("author_id")
+
+
+async def measure(setting: Setting) -> list[Line]:
+    """Return the lines: growth, include, count, scan, what is kept, many parents."""
+    return [*await _relations(setting), *await _documents(setting), *await _growth(setting)]
+
+
+async def _newest(authors: list[str]) -> None:
+    for author in authors:
+        await Post.where(Post.author_id == author).order_by(Post.created_at.desc()).limit(20).all()
+
+
+async def _growth(setting: Setting) -> list[Line]:
+    """Return what the newest 20 of an author cost at the largest size, beside the smallest."""
+    costs = {}
+    for size in (setting.sizes[0], setting.largest):
+        authors, random = Documents(size).authors, Random(5)
+        async with opened(await setting.homes.of(size)):
+            action = Action(
+                "newest", QUERIES, _newest, lambda random=random, authors=authors: random.choices(authors, k=QUERIES)
+            )
+            costs[size] = (await in_turns([action], setting.rounds))["newest"]
+    small, large = costs[setting.sizes[0]], costs[setting.largest]
+    return [
+        against(f"top 20 of an index, {setting.largest:,} documents", large, f"{setting.sizes[0]:,}", small, GROWTH)
+    ]
+
+
+async def _documents(setting: Setting) -> list[Line]:
+    size = setting.size
+    home, table = await setting.homes.of(size), setting.homes.raw(size)
+    peers = [filled(kind, setting.homes.place(), size)[0] for kind in (SqlAlchemy, Peewee, Django)]
+    authors, random = Documents(size).authors, Random(6)
+
+    def some() -> list[str]:
+        return random.choices(authors, k=QUERIES)
+
+    async def count(given: list[str]) -> None:
+        for author in given:
+            await Post.where(Post.author_id == author).count()
+
+    def raw_count(given: list[str]) -> None:
+        for author in given:
+            table.db.execute("SELECT count(*) FROM posts WHERE author_id = ?", (author,)).fetchone()
+
+    async def matching(_: object) -> None:
+        assert len(await Post.where(Post.rating > 4.0).all()) > size // 10
+
+    async with opened(home):
+        one = Post.where(Post.author_id == authors[0]).order_by(Post.created_at.desc()).limit(1).cache(3600)
+        many = Post.where(Post.author_id == authors[0]).order_by(Post.created_at.desc()).limit(51).cache(3600)
+        wide = len(await many.all())
+        await one.all()
+
+        async def hit_one(_: object) -> None:
+            for _ in range(1000):
+                await one.all()
+
+        async def hit_many(_: object) -> None:
+            for _ in range(200):
+                await many.all()
+
+        costs = await in_turns(
+            [
+                Action("count", QUERIES, count, some), Action("raw count", QUERIES, sync(raw_count), some),
+                Action("hit one", 1000, hit_one), Action("hit many", 200, hit_many),
+            ],
+            setting.rounds,
+        )  # fmt: skip
+        scans = await in_turns(
+            [
+                Action("scan", 1, matching),
+                *(Action(peer.name, 1, sync(lambda _, peer=peer: peer.matching(4.0))) for peer in peers),
+            ],
+            max(3, setting.rounds // 4),
+        )
+    table.close()
+    for peer in peers:
+        peer.close()
+    kept, further = costs["hit one"], (costs["hit many"].us - costs["hit one"].us) / (wide - 1)
+    mine = scans["scan"].us
+    return [
+        against("count over an index", costs["count"], "apsw", costs["raw count"], 1.5),
+        Line("a kept result of one row", kept.us, "us", "", None, "<= 5 us", kept.us <= 5),
+        Line("each further row of a kept result", further, "us", "", None, "<= 1 us", further <= 1),
+        *(
+            Line(
+                f"filter over {size:,} documents, times faster", scans[peer.name].us / mine, "times", peer.name, None,
+                ">= 5" if isinstance(peer, SqlAlchemy) else "", scans[peer.name].us / mine >= 5 if isinstance(peer, SqlAlchemy) else None,
+            )
+            for peer in peers
+        ),
+    ]  # fmt: skip
+
+
+async def _relations(setting: Setting) -> list[Line]:
+    home = setting.homes.place()
+    async with debros.open(home, app="bench", models=[Author, Book], durability="process") as db:
+        start = datetime(2025, 1, 1, tzinfo=UTC)
+        authors = [{"id": f"a{n:05}", "name": f"author {n}"} for n in range(PARENTS)]
+        await Author.create_many(authors)
+        books = [
+            {"id": f"b{n:05}", "author_id": f"a{n % PARENTS:05}", "title": f"title {n}", "written_at": start}
+            for n in range(2 * PARENTS)
+        ]
+        await Book.create_many(books)
+        read = db.store.view.db
+
+        async def included(_: object) -> None:
+            for n in range(10):
+                rows = (
+                    await Book.where(Book.id >= f"b{n:05}")
+                    .order_by(Book.id.asc())
+                    .limit(ROWS)
+                    .include(Book.author)
+                    .all()
+                )
+                assert len(rows) == ROWS
+
+        def raw(_: object) -> None:
+            for n in range(10):
+                names = ("id", "author_id", "title", "written_at")
+                found = read.execute(
+                    "SELECT id, f_author_id, f_title, f_written_at FROM m_bench_book WHERE _hidden = 0 AND id >= ? ORDER BY id LIMIT ?",
+                    (f"b{n:05}", ROWS),
+                ).fetchall()
+                made: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in found]
+                ids = [one["author_id"] for one in made]
+                marks = ",".join("?" * len(ids))
+                others = read.execute(
+                    f"SELECT id, f_name FROM m_bench_author WHERE _hidden = 0 AND id IN ({marks})", ids
+                )
+                by_id = {id: {"id": id, "name": name} for id, name in others}
+                for one in made:
+                    one["author"] = by_id[one["author_id"]]
+
+        async def many(_: object) -> None:
+            assert len(await Author.query().include(Author.books).all()) == PARENTS
+
+        await db.fingerprint()
+        costs = await in_turns([Action("include", 10, included), Action("raw", 10, sync(raw))], setting.rounds)
+        parents = (await in_turns([Action("parents", PARENTS, many)], max(3, setting.rounds // 4)))["parents"]
+    return [
+        against("include a belongs_to, 100 rows", costs["include"], "two of apsw, dicts", costs["raw"], 2.0),
+        Line("10,000 parents with children, each parent", parents.us, "us"),
+    ]
