@@ -115,6 +115,8 @@ if TYPE_CHECKING:
     from debros.query.aggregates import sum as sum
     from debros.query.columns import Column as Column
     from debros.query.expressions import Expr as Expr
+    from debros.query.groups import all_of as all_of
+    from debros.query.groups import any_of as any_of
     from debros.query.live import Change as Change
     from debros.query.live import Live as Live
     from debros.query.query import Query as Query
@@ -151,6 +153,7 @@ _HOMES = {
     "debros.query.aggregates": "avg count max min sum",
     "debros.query.columns": "Column",
     "debros.query.expressions": "Expr",
+    "debros.query.groups": "all_of any_of",
     "debros.query.live": "Change Live",
     "debros.query.query": "Query",
     "debros.query.relations": "Relation",

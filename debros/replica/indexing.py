@@ -16,11 +16,13 @@ import trio
 
 from debros.errors import StorageError
 from debros.replica.tables import Table, TableIndex, quoted
+from debros.replica.view import BUSY_MS
 
 if TYPE_CHECKING:
     from debros.replica.store import Store
     from debros.replica.view import View
 
+LONGEST_MS: Final = 600_000  # that an index may take
 STEPS: Final = 100_000  # of SQLite's virtual machine between two reports
 STEPS_PER_ROW: Final = 12  # about, for what is there: scanning, and moving into order
 
@@ -70,9 +72,11 @@ async def build_indexes(store: Store) -> None:
             store.flush()
             db = store.view.another(writing=True)
             store.is_indexing = trio.Event()
+            store.view.db.set_busy_timeout(LONGEST_MS)  # whoever cannot wait otherwise waits in SQLite
             try:
                 await store.env.offload_until_cancelled(_build, db, build, stop=db.interrupt)
             finally:
+                store.view.db.set_busy_timeout(BUSY_MS)
                 store.is_indexing.set()
                 store.is_indexing = None
         except (StorageError, apsw.Error) as error:  # queries do without it, and the next opening tries again

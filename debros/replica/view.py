@@ -25,6 +25,7 @@ from debros.replica.tables import Row, Table, quoted
 from debros.schema import key_text
 
 MEMORY: Final = ":memory:"
+BUSY_MS: Final = 5000  # that a connection waits for another one's lock
 FORMAT: Final = 3  # of the view's own tables; another number means: rebuild
 Prepare = Callable[[apsw.Connection], None]  # puts the SQL functions on a connection that queries use
 
@@ -116,7 +117,7 @@ class View:
             "temp_store = MEMORY",
         ):
             db.execute(f"PRAGMA {pragma}").fetchall()
-        db.set_busy_timeout(5000)
+        db.set_busy_timeout(BUSY_MS)
         return db
 
     def another(self, *, writing: bool = False) -> apsw.Connection:
@@ -130,7 +131,7 @@ class View:
             if self.name == MEMORY:
                 self.hide_provisional()
                 db.deserialize("main", self.db.serialize("main"))
-            db.set_busy_timeout(5000)
+            db.set_busy_timeout(BUSY_MS)
             db.execute(
                 f"PRAGMA query_only = {int(not writing)}; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY"
             ).fetchall()
