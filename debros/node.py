@@ -593,6 +593,8 @@ async def open_node(
                     try:
                         if chosen.auto_migrate:
                             await node.migrations.apply()
+                        if transport is not None:
+                            pins.meet(transport, device)
                         async with met.meeting(
                             opened.store, transport, tasks, device, peers, members_only=members_only
                         ):

@@ -29,17 +29,17 @@ _TABLES: Final = (
     # k: the first 8 bytes of the digest as a signed integer; the whole digest is compared on reading
     "CREATE TABLE items (n INTEGER PRIMARY KEY, k INTEGER, digest BLOB, codec INTEGER, model INTEGER, state INTEGER,"
     " hand INTEGER, size INTEGER, added INTEGER, used INTEGER, uses INTEGER, score REAL, tries INTEGER, due INTEGER,"
-    " note TEXT)",
+    " promised INTEGER, note TEXT)",
     "CREATE INDEX items_k ON items (k)",
     f"CREATE INDEX items_due ON items (due) WHERE state IN ({PENDING}, {FAILED}, {UNPINNING})",
     # documents that refer to content
     "CREATE TABLE refs (model INTEGER, log INTEGER, id TEXT, item INTEGER, PRIMARY KEY (model, log, id, item)) WITHOUT ROWID",
     "CREATE INDEX refs_item ON refs (item)",
     # receipts of peers that hold content, and what they asked for
-    "CREATE TABLE copies (item INTEGER, by INTEGER, at INTEGER, raw BLOB, PRIMARY KEY (item, by)) WITHOUT ROWID",
+    "CREATE TABLE copies (item INTEGER, by INTEGER, at INTEGER, until INTEGER, raw BLOB, PRIMARY KEY (item, by)) WITHOUT ROWID",
     "CREATE TABLE asked (item INTEGER, by INTEGER, times INTEGER, PRIMARY KEY (item, by)) WITHOUT ROWID",
 )
-_COLUMNS: Final = "n, digest, codec, model, state, hand, size, added, used, uses, score, tries, due, note"
+_COLUMNS: Final = "n, digest, codec, model, state, hand, size, added, used, uses, score, tries, due, promised, note"
 
 
 class Item(NamedTuple):
@@ -58,6 +58,7 @@ class Item(NamedTuple):
     score: float  # decayed accesses, as of `used`
     tries: int
     due: int
+    promised: int  # to others, that it stays here until then
     note: str | None
 
     @property
@@ -154,8 +155,8 @@ class Ledger:
     def add(self, link: Link, state: int, now: int, *, size: int = -1, model: int = 0, hand: int = 0) -> Item:
         """Begin to know a piece of content."""
         self.db.execute(
-            "INSERT INTO items (k, digest, codec, model, state, hand, size, added, used, uses, score, tries, due)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?)",
+            "INSERT INTO items (k, digest, codec, model, state, hand, size, added, used, uses, score, tries, due,"
+            " promised) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, 0)",
             (k_of(link.digest), link.digest, link.codec, model, state, hand, size, now, now, now),
         )
         found = self.find(link)
@@ -213,9 +214,13 @@ class Ledger:
 
     # -- copies ------------------------------------------------------------------------------------------------
 
-    def note_copy(self, n: int, by: bytes, at: int, raw: bytes) -> None:
-        """Note that a peer said, signed, that it holds an item."""
-        self.db.execute("REPLACE INTO copies VALUES (?, ?, ?, ?)", (n, self.number(by), at, raw))
+    def note_copy(self, n: int, by: bytes, at: int, until: int, raw: bytes) -> None:
+        """Note that a peer said, signed, that it holds an item, and until when it promised to keep it."""
+        self.db.execute(
+            "INSERT INTO copies VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at, raw = excluded.raw,"
+            " until = max(until, excluded.until)",
+            (n, self.number(by), at, until, raw),
+        )
 
     def drop_copy(self, n: int, by: bytes) -> None:
         """Note that a peer holds an item no more."""
@@ -230,17 +235,20 @@ class Ledger:
         """Return, by item, how many said since then that they hold it."""
         return dict(self.db.execute("SELECT item, count(*) FROM copies WHERE at >= ? GROUP BY item", (since,)))
 
-    def note_asked(self, n: int, by: bytes) -> None:
+    def promised_of_all(self, now: int) -> dict[int, int]:
+        """Return, by item, how many promised to hold it beyond now."""
+        return dict(self.db.execute("SELECT item, count(*) FROM copies WHERE until > ? GROUP BY item", (now,)))
+
+    def note_asked(self, n: int, by: str) -> None:
         """Count that a peer asked for an item."""
         self.db.execute(
             "INSERT INTO asked VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1", (n, self.number(by))
         )
 
-    def asked(self, n: int) -> dict[bytes, int]:
+    def asked(self, n: int) -> dict[str, int]:
         """Return how often each peer asked for an item."""
-        return {
-            self.name(by): times for by, times in self.db.execute("SELECT by, times FROM asked WHERE item = ?", (n,))
-        }
+        rows = self.db.execute("SELECT by, times FROM asked WHERE item = ?", (n,))
+        return {self.name(by).decode(): times for by, times in rows}
 
     def count(self, state: int) -> int:
         """Return how many items are in a state."""

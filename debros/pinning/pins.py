@@ -8,7 +8,7 @@ where the ledger says they were.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -19,8 +19,9 @@ from debros.blocks.unixfs import parse, reading
 from debros.blocks.unixfs.adding import Path
 from debros.config import Config
 from debros.env import Env
-from debros.errors import CeilingError, ClosedError, ContentMissingError, DebrosError, StorageError
-from debros.identity.did import did_of
+from debros.errors import CeilingError, ClosedError, ContentError, ContentMissingError, DebrosError, StorageError
+from debros.identity.keys import Device
+from debros.net.transport import Transport
 from debros.pinning import ledger as states
 from debros.pinning.contents import Contents, Source
 from debros.pinning.deciding import Candidate, Room, Verdict, decayed, decide
@@ -36,6 +37,8 @@ TRUST_S: Final = DAY_S  # that a receipt counts
 WORKERS: Final = 3
 TRIES: Final = 5  # after which content counts as failed; it is tried once a day from then on
 FIRST_RETRY_S: Final = 30.0
+THOROUGH: Final = 10  # every so many sweeps blocks are looked for that nothing reaches, even if nothing was let go
+LEAST_FETCHED: Final = 8 << 20  # bytes that may come of content that says it is small
 _MS: Final = 1000
 _STEP: Final = 1000
 _ROWS: Final = 10_000  # reads of rows that are remembered until the next sweep
@@ -69,7 +72,7 @@ class Pins:
         self._last: Swept | None = None
         self._is_closed = False
         self.source: Source | None = None  # of missing blocks; set once there are peers
-        self.after_sweep: Callable[[], object] | None = None
+        self.tend: Callable[[], Awaitable[bool]] | None = None  # learns of copies; whether something may go now
 
     # -- opening -----------------------------------------------------------------------------------------------
 
@@ -87,6 +90,14 @@ class Pins:
     def counted(self) -> frozenset[str]:
         """The models whose reads count as accesses of their content."""
         return frozenset(self._rules) & self._tracker.models
+
+    def meet(self, transport: Transport, device: Callable[[], Device]) -> None:
+        """Give and take content over a transport from now on."""
+        from debros.pinning.exchange import Exchange
+
+        exchange = Exchange(self, transport, device, self._now)
+        self.source, self.tend = exchange, exchange.tend
+        transport.on_peer.append(lambda peer, came: self._woken.set())
 
     async def ready(self) -> tuple[Ledger, Contents]:
         """Open what is not open yet, and return it."""
@@ -126,6 +137,7 @@ class Pins:
     async def run(self) -> None:
         """Sweep and bring what is wanted, as long as the node is open."""
         due = trio.current_time()
+        rounds = 0
         while True:
             now = trio.current_time()
             wait_s = self._period_s
@@ -133,7 +145,10 @@ class Pins:
             try:
                 if now >= due:
                     due = now + self._period_s
-                    await self.sweep()
+                    await self._sweep(thorough=rounds % THOROUGH == 0)
+                    rounds += 1
+                    if self.tend is not None and await self.tend():
+                        await self._sweep(thorough=False)
                 await self.bring_due()
                 wait_s = await self._until_due()
             except StorageError as error:  # told by `stats`; the next round tries again
@@ -164,8 +179,10 @@ class Pins:
                 ledger.change(item.n, state=states.PINNED, size=total, added=now, used=max(now, item.used), note=None)
         return link, size
 
-    async def open(self, link: Link, start: int = 0, length: int | None = None) -> reading.Content:
+    async def open(self, link: Link, start: int = 0, length: int | None = None, *, size: int = -1) -> reading.Content:
         """Return a file's content, brought by peers where it is not here: all of it, or the blocks of a range.
+
+        `size` is what the content is said to have; much more is not fetched.
 
         Raises:
             ContentMissingError: it is not here, and no connected peer has it.
@@ -178,7 +195,7 @@ class Pins:
             self._hits += 1
         elif start == 0 and length is None and not await contents.is_whole(link):
             self._misses += 1
-            await self._bring(item or ledger.add(link, states.UNPINNED, self._now()))
+            await self._bring(item or ledger.add(link, states.UNPINNED, self._now(), size=size))
         return reading.Content(contents, link, start, length)
 
     async def is_held(self, link: Link) -> bool:
@@ -250,15 +267,14 @@ class Pins:
         ledger, _ = await self._told()
         item = self._known(ledger, cid)
         facts, rule = self._facts(ledger, item), self._rule(ledger, item)
-        held = {by for by, _ in ledger.copies(item.n, self._trusted())}
-        asked = sorted(ledger.asked(item.n).items(), key=lambda entry: -entry[1])
+        asked = sorted(ledger.asked(item.n).items(), key=lambda entry: (-entry[1], entry[0]))
         waits = item.state in (states.PENDING, states.FAILED)
         return PinStatus(
             cid=cid, state=states.STATES[item.state], is_here=item.state in (states.PINNED, states.UNPINNING),
             size=item.size, model=facts.model, strategy="none" if rule is None else rule.strategy,
             by_hand=item.hand == states.BY_HAND, accesses=facts.accesses, score=facts.score, age_s=facts.age_s,
-            idle_s=facts.idle_s, copies=len(held), wanted_copies=(0, 0) if rule is None else rule.copies,
-            recommended_peers=tuple(did_of(by) for by, _ in asked if by not in held), tries=item.tries,
+            idle_s=facts.idle_s, copies=facts.copies, wanted_copies=(0, 0) if rule is None else rule.copies,
+            optimal_copies=_optimal(rule, len(asked)), recommended_peers=tuple(peer for peer, _ in asked), tries=item.tries,
             next_try_s=max(0, item.due - self._now()) / _MS if waits else None, note=item.note or "",
         )  # fmt: skip
 
@@ -277,7 +293,7 @@ class Pins:
         if status.model:
             told += f"; rule {status.strategy} of {status.model}, used {status.accesses} times"
         if item.state == states.UNPINNING:
-            told += f"; held by {status.copies} others, {max(1, status.wanted_copies[0])} are needed before it goes"
+            told += f"; held by {status.copies} others"
         return told + (f"; {item.note}" if item.note else "")
 
     async def stats(self) -> Stats:
@@ -338,6 +354,9 @@ class Pins:
             CeilingError: what may not go takes more than `content_bytes`. What could go is gone.
             StorageError: the disk refused.
         """
+        return await self._sweep(force=force, thorough=True)
+
+    async def _sweep(self, *, force: bool = False, thorough: bool) -> Swept:
         ledger, contents = await self.ready()
         async with self._sweeping:
             now = self._now()
@@ -345,10 +364,8 @@ class Pins:
             self._write_uses(ledger)
             verdicts = await self._decided(ledger, force=force)
             pinned, evicted, waiting = await self._carry_out(ledger, verdicts, force=force)
-            freed = await self._collect(ledger, contents)
+            freed = await self._collect(ledger, contents) if evicted or thorough else 0
             self._last = Swept(pinned, evicted, waiting, freed, contents.used)
-        if self.after_sweep is not None:
-            self.after_sweep()
         if contents.used > self._room.max_bytes:
             raise CeilingError(
                 contents.used, self._room.max_bytes,
@@ -384,6 +401,8 @@ class Pins:
             rule = self._rule_of(ledger, models.get(item.n, set()))
             is_here = item.state in (states.PINNED, states.UNPINNING)
             by_hand = item.hand == states.BY_HAND
+            if is_here and item.promised > now and item.hand != states.AGAINST:
+                by_hand = True  # others rely on it
             if item.hand == states.AGAINST or (not by_hand and item.n not in models):
                 loose += max(0, item.size) if is_here else 0
                 continue  # nobody wants it, or no record refers to it: `_carry_out` sees to it
@@ -396,8 +415,8 @@ class Pins:
 
     async def _carry_out(self, ledger: Ledger, verdicts: dict[int, Verdict], *, force: bool) -> tuple[int, int, int]:
         pinned = evicted = waiting = 0
-        now, since = self._now(), self._trusted()
-        copies = ledger.copies_of_all(since)
+        now = self._now()
+        promises = ledger.promised_of_all(now)
         referred = ledger.models_of()
         for number, item in enumerate(list(ledger.items())):
             if number % _STEP == 0:
@@ -426,12 +445,15 @@ class Pins:
             rule = self._rule_of(ledger, referred.get(item.n, set()))
             asked = 1 if rule is None else min(1, rule.copies[0]) if force else rule.copies[0]
             needed = asked if item.n in referred else 0
-            held = copies.get(item.n, 0)
-            if held >= needed:
+            held = promises.get(item.n, 0)
+            if item.promised > now and item.n in referred:
+                ledger.change(item.n, state=states.UNPINNING, note="is to go, and stays until a promise to others ends")
+                waiting += 1
+            elif held >= needed:
                 ledger.change(item.n, state=states.UNPINNED, note=verdict.why if verdict else "unpinned by hand")
                 evicted += 1
             else:
-                note = f"is to go, and {held} others hold it; {needed} are needed"
+                note = f"is to go, and {held} others promised to hold it; {needed} are needed"
                 if item.state != states.UNPINNING:
                     ledger.change(item.n, state=states.UNPINNING, note=note)
                 waiting += 1
@@ -489,14 +511,79 @@ class Pins:
         """Bring the blocks of a piece of content that are not here. What has come stays, so it goes on where it was."""
         ledger, contents = await self.ready()
         link = item.link
+        most = LEAST_FETCHED + 2 * item.size if item.size >= 0 else self._room.max_bytes
         async with contents.session() as session:
             while missing := await contents.missing_of(link):
                 if contents.source is None:
                     raise ContentMissingError(tuple(map(str, missing)))
                 await contents.source.bring(missing, session.put)
+                if session.new_bytes > most:
+                    raise ContentError(
+                        f"{link} has more than {session.new_bytes} bytes, and its record says {item.size}"
+                    )
             await session.put([], durable=True)
             state = states.UNPINNED if item.hand == states.AGAINST else states.PINNED
             ledger.change(item.n, state=state, tries=0, note=None, size=await contents.size_of(link))
+
+    # -- copies ----------------------------------------------------------------------------------------------------
+
+    async def concerns(self) -> tuple[list[Link], list[Link]]:
+        """Return what is here and whose copies count, and what is to go once others promise to hold it."""
+        ledger, _ = await self.ready()
+        counted: list[Link] = []
+        leaving: list[Link] = []
+        models, now = ledger.models_of(), self._now()
+        for item in ledger.items(states.PINNED, states.UNPINNING):
+            rule = self._rule_of(ledger, models.get(item.n, set()))
+            if item.state == states.UNPINNING and item.promised <= now:
+                leaving.append(item.link)
+            if item.state == states.PINNED and (item.hand == states.BY_HAND or (rule is not None and rule.copies[1])):
+                counted.append(item.link)
+        return counted, leaving
+
+    async def stay(self, link: Link) -> None:
+        """Keep what was to go: others rely on it."""
+        ledger, _ = await self.ready()
+        item = ledger.find(link)
+        if item is not None and item.state == states.UNPINNING:
+            ledger.change(item.n, note="is to go, and stays until a promise to others ends")
+
+    async def accept(self, link: Link) -> bool:
+        """Say whether this node will keep a copy for a peer: of what its records refer to, where it has room."""
+        ledger, contents = await self.ready()
+        await self._learn(ledger, contents, self._now())
+        item = ledger.find(link)
+        if item is None or item.hand == states.AGAINST or not ledger.referred(item.n):
+            return False
+        if item.state in (states.PINNED, states.UNPINNING):
+            return True
+        if contents.used + max(0, item.size) > self._room.max_bytes:
+            return False
+        promised = self._now() + int(TRUST_S * _MS)
+        ledger.change(item.n, state=states.PENDING, tries=0, due=self._now(), promised=promised)
+        self._woken.set()
+        return True
+
+    async def short_of_copies(
+        self, links: Sequence[Link], peers: Sequence[str], keys: Mapping[str, bytes]
+    ) -> dict[str, list[Link]]:
+        """Return, by connected peer, of what it should be asked to keep a copy: those who used it most come first."""
+        ledger, _ = await self.ready()
+        found: dict[str, list[Link]] = {}
+        for link in links:
+            item = ledger.find(link)
+            if item is None:
+                continue
+            rule = self._rule(ledger, item)
+            least = 1 if rule is None else rule.copies[0]
+            least -= 1  # one is here
+            holders = {by for by, _ in ledger.copies(item.n, self._trusted())}
+            connected = [peer for peer in peers if keys.get(peer) in holders]
+            asked = ledger.asked(item.n)
+            others = sorted((peer for peer in peers if peer not in connected), key=lambda p: (-asked.get(p, 0), p))
+            for peer in others[: max(0, least - len(connected))]:
+                found.setdefault(peer, []).append(link)
+        return found
 
     async def _is_whole(self, link: Link) -> bool:
         _, contents = await self.ready()
@@ -561,3 +648,9 @@ class Pins:
 
     def _trusted(self) -> int:
         return self._now() - int(TRUST_S * _MS)
+
+
+def _optimal(rule: Rule | None, users: int) -> int:
+    """Return how many copies there had better be: one here, and one with each peer that uses the content, within bounds."""
+    least, most = (1, 1) if rule is None else rule.copies
+    return min(most, max(least, 1 + users))

@@ -47,7 +47,7 @@ class Rule:
     max_bytes: int | None = None  # of content of the model
     min_accesses: int = 0  # below which content goes once it is a day old
     max_age: float | None = None  # seconds after which content goes
-    copies: tuple[int, int] = (1, 3)  # held by others: at least, and at most wanted
+    copies: tuple[int, int] = (1, 3)  # that there should be in all: at least, at most
 
     strategy: ClassVar[str] = "fixed"
 
@@ -138,7 +138,7 @@ class Options(TypedDict, total=False):
 
     `factor` decides between models, 1 or more. `max_pins` and `max_bytes` bound the model's content on this node.
     Content with fewer than `min_accesses` goes once it is a day old, and any after `max_age` seconds. `copies`: how many
-    others must hold content before it may go from here, and how many are wanted.
+    there should be on all nodes, at least and at most; content goes from here only when as many others promised to hold it.
     """
 
     factor: float

@@ -23,8 +23,9 @@ class PinStatus:
     age_s: float
     idle_s: float
     copies: int  # that others hold, by their receipts
-    wanted_copies: tuple[int, int]
-    recommended_peers: tuple[str, ...]  # DIDs of those who used it most, and do not hold it yet
+    wanted_copies: tuple[int, int]  # at least and at most, this node's own included
+    optimal_copies: int  # from how many use it, within the rule's bounds
+    recommended_peers: tuple[str, ...]  # ids of those who asked for it, the most eager first
     tries: int  # that failed
     next_try_s: float | None  # from now
     note: str

@@ -68,7 +68,7 @@ class File:
             ContentMissingError: it is not here, and no connected peer has it.
             ContentError: it is a directory, damaged, or not of the size that this value says.
         """
-        content = await current_node().content.open(self.link)
+        content = await current_node().content.open(self.link, size=self.size)
         data = await content
         if len(data) != self.size:
             raise ContentError(f"{self.cid} has {len(data)} bytes, and the record says {self.size}")
@@ -101,7 +101,8 @@ class _Chunks:
 
     async def __anext__(self) -> bytes:
         if self._inside is None:
-            content = await current_node().content.open(self._file.link, self._start, self._length)
+            file = self._file
+            content = await current_node().content.open(file.link, self._start, self._length, size=file.size)
             self._inside = aiter(content)
         return await anext(self._inside)
 

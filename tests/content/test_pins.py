@@ -81,7 +81,8 @@ async def held(db: Debros, file: File, *peers: int) -> None:
     item = ledger.find(file.link)
     assert item is not None
     for peer in peers:
-        ledger.note_copy(item.n, bytes([peer]) * 32, db.env.now_us() // 1000, b"receipt")
+        now = db.env.now_us() // 1000
+        ledger.note_copy(item.n, bytes([peer]) * 32, now, now + int(DAY_S * 1000), b"receipt")
 
 
 # -- table: methods ----------------------------------------------------------------------------------------------
