@@ -135,6 +135,29 @@ PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
 }
 
 
+TUNABLE: Final = frozenset({
+    "auto_migrate", "flush_rows", "query_cache", "query_cache_bytes", "query_cache_ttl_s", "relation_cache",
+    "relation_cache_ttl_s", "row_cache", "slow_query_s",
+})  # fmt: skip
+"""Settings that may be changed while a node is open."""
+
+
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return a configuration with other values of some settings.
+
+    Raises:
+        ConfigError: a setting is unknown, has a wrong value, or is read only when a node is opened.
+    """
+    made = Config(**{**config.model_dump(), **settings})
+    for name in settings:
+        if name not in TUNABLE:
+            raise ConfigError(
+                f"{name} is read when a node is opened: close it, and open it with {name}={settings[name]!r}; "
+                f"while it is open, {', '.join(sorted(TUNABLE))} can be changed"
+            )
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One source of settings."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +20,16 @@ from debros import current
 from debros.blocks import cid, dagcbor
 from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
-from debros.config import load
+from debros.config import changed, load
 from debros.env import SYSTEM, Env
 from debros.errors import ConfigError, IdentityError, ModelError, PermissionDeniedError, TransactionError
 from debros.events.events import Events
+from debros.health import Health, look
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
 from debros.log.manifest import Manifest, manifest_of_user
+from debros.metrics import Meter, Metrics
 from debros.migrations.files import Source
 from debros.migrations.files import load as load_migrations
 from debros.migrations.plans import ProgramPlans, rename_models
@@ -80,6 +84,8 @@ class Status:
     rejected: int  # entries read behind damage that did not pass the gate again
     skipped: int  # changes left out since the node opened: no right, or not of good form
     last_failure: str  # of a background flush of the view; empty when there is none
+    version: str  # of debros
+    uptime_s: float
 
 
 class ShardsOf:
@@ -137,7 +143,9 @@ class Debros:
                 ttl_s=config.relation_cache_ttl_s,
             ),
         )
-        self.slow_queries = SlowQueries(config.slow_query_s)
+        self.meter = Meter(env.monotonic_s())
+        self.store.on_admitted.append(self.meter.on_admitted)
+        self.slow_queries = SlowQueries(config.slow_query_s, self.meter.queries.observe)
         self._pasts = Pasts(self, register)
         self._devices = devices
         self._map = map
@@ -278,12 +286,22 @@ class Debros:
             with current.choosing(node=self, transaction=transaction):
                 try:
                     yield transaction
-                    await transaction.commit()
+                    await self.measured(transaction.commit())
                 except BaseException:
                     transaction.abandon()
                     raise
         for hook in transaction.after_commit:
             await hook()
+
+    async def measured(self, commit: Coroutine[Any, Any, None]) -> None:
+        """Await a commit, and count it with its time, or its failure."""
+        begun_s = self.env.monotonic_s()
+        try:
+            await commit
+        except Exception as error:
+            self.meter.failed(error)
+            raise
+        self.meter.commits.observe(self.env.monotonic_s() - begun_s)
 
     async def grant(self, did: str) -> None:
         """Give a user the right to write to the global log where it is not open; lifts a `revoke` of the user.
@@ -482,7 +500,63 @@ class Debros:
             rejected=opened.rejected,
             skipped=store.skipped,
             last_failure=str(store.flush_failure or ""),
+            version=version("debros"),
+            uptime_s=self.env.monotonic_s() - self.meter.begun_s,
         )
+
+    async def health(self) -> Health:
+        """Return whether the node is well: each part with its state, its last error, and the cure."""
+        await trio.lowlevel.checkpoint()
+        return look(self, [] if self.store.closed else self.migrations.pending_names())
+
+    def metrics(self) -> Metrics:
+        """Return what the node has counted since it opened; `.prometheus()` is its text for a scraper."""
+        store, meter, cache = self.store, self.meter, self.cache.stats()
+        sharded = [home.shards for home in self._collections.values() if home.shards is not None]
+        return Metrics(
+            uptime_s=self.env.monotonic_s() - meter.begun_s,
+            models=len(self._collections),
+            logs=store.by_number.count(),
+            shards=sum(len(shards.parts) for shards in sharded),
+            peers=sum(peer.connected for peer in self.peers),
+            entries=store.entries.next_e - 1,
+            entries_admitted=dict(meter.entries),
+            changes_admitted=dict(meter.changes),
+            log_bytes=store.log.end & 0xFFFFFFFF,
+            pending_rows=store.view.pending_rows,
+            queries=meter.queries.count,
+            query_mean_s=meter.queries.mean_s,
+            slow_queries=self.slow_queries.count,
+            commits=meter.commits.count,
+            commit_mean_s=meter.commits.mean_s,
+            failed_operations=dict(meter.failures),
+            migrations_applied=self.migrations.applied_count,
+            migrations_pending=len(self.migrations.pending_names()),
+            cache_hits=cache.hits,
+            cache_requests=cache.requests,
+            cache_bytes={"queries": self.cache.queries.stats().bytes, "relations": self.cache.relations.stats().bytes},
+            row_cache_rows=sum(len(model.rows.cache) for model in store.models.values()),
+            query_times=copy(meter.queries),
+            commit_times=copy(meter.commits),
+        )
+
+    def configure(self, **settings: Any) -> Config:
+        """Change settings while the node is open, and return all of them; they hold until it is closed.
+
+        Raises:
+            ConfigError: a setting is unknown, has a wrong value, or is read only when a node is opened.
+        """
+        self.config = changed(self.config, settings)
+        chosen = self.config
+        self.store.tune(flush_rows=chosen.flush_rows, row_cache=chosen.row_cache)
+        self.cache.queries.tune(
+            entries=chosen.query_cache, max_bytes=chosen.query_cache_bytes, ttl_s=chosen.query_cache_ttl_s
+        )
+        self.cache.relations.tune(
+            entries=chosen.relation_cache, max_bytes=chosen.query_cache_bytes, ttl_s=chosen.relation_cache_ttl_s
+        )
+        self.slow_queries.threshold_s = chosen.slow_query_s
+        return chosen
 
     async def close(self) -> None:
         """Flush and close; leaving the `async with` does it."""

@@ -62,6 +62,10 @@ class Migrations:
         self._node.store.flush()
         return [await self._step(each, "pending") for each in self.all if self._homes(each)]
 
+    def pending_names(self) -> list[str]:
+        """Return the names of what is pending, without counting records."""
+        return [each.name for each in self.all if self._homes(each)]
+
     async def plan(self, to: str | None = None) -> list[Step]:
         """Return what `apply(to)` would do.
 
@@ -225,10 +229,7 @@ class Migrations:
 
     def _logs(self, model: Model, home: Replica) -> list[int]:
         """Return the logs with rows of a model for which a log's migrations count."""
-        store = self._node.store
-        scope = model.table.schema.scope
-        replicas = [replica for replica in list(store.by_number.values()) if replica.manifest.scope == scope]
-        return [replica.n for replica in replicas if store.lifts.home_of(replica) == home.n]
+        return self._node.store.lifts.logs_under(model, home.n)
 
     def _records(self, migration: Migration) -> list[Any]:
         found = [self._node.store.lifts.records(home.n).get(migration.name) for home in self._scopes(migration)]
@@ -244,7 +245,7 @@ class Migrations:
         return found
 
     def _known_logs(self) -> list[int]:
-        return sorted(self._node.store.by_number)
+        return self._node.store.lifts.homes()
 
     def _check_dependencies(self, migration: Migration) -> None:
         for name in migration.depends:

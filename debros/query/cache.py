@@ -216,6 +216,13 @@ class ResultCache:
         """Drop what is too old; return how many entries that were."""
         return len(self._kept.expire())
 
+    def tune(self, *, entries: int, max_bytes: int, ttl_s: float) -> None:
+        """Change the settings; what is kept is dropped, for it may not fit them."""
+        self.ttl_s, self._most, self._max_bytes = ttl_s, entries, max_bytes
+        evictions = self._kept.evictions
+        self._kept = _Kept(entries, max_bytes, self._timer)
+        self._kept.evictions = evictions
+
     def clear(self) -> None:
         """Drop everything; what was counted goes on."""
         for key in list(self._kept):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,8 +25,9 @@ class SlowQuery:
 class SlowQueries:
     """The newest slow queries, oldest first, and how many there were."""
 
-    def __init__(self, threshold_s: float) -> None:
+    def __init__(self, threshold_s: float, observe: Callable[[float], None] = lambda seconds: None) -> None:
         self.threshold_s = threshold_s
+        self._observe = observe  # told the time of each
         self.count = 0
         self.queries = 0  # statements in all, slow ones too
         self.total_s = 0.0
@@ -35,6 +37,7 @@ class SlowQueries:
         """Take notice of a query."""
         self.queries += 1
         self.total_s += seconds
+        self._observe(seconds)
         if seconds >= self.threshold_s:
             self.count += 1
             self._kept.append(SlowQuery(model, sql, seconds, rows))

@@ -171,6 +171,10 @@ class Lifts:
         found = (_record(id, document, manifest) for id, document in documents.items())
         return {record.name: record for record in found if record is not None}
 
+    def homes(self) -> list[int]:
+        """Return the logs that speak of migrations."""
+        return sorted(self._all)
+
     def entries(self, log: int) -> list[tuple[EntryRow, Change]]:
         """Return every entry that speaks of migrations in a log, void ones too, oldest first."""
         found = [(self._store.entries.by_number(e), change) for (e, _), change in self._all.get(log, {}).items()]
@@ -194,12 +198,22 @@ class Lifts:
         found: dict[int, Lift] = {}
         if not self._all:
             return found
-        for replica in list(self._store.by_number.values()):
-            if replica.manifest.scope == model.table.schema.scope and (home := self.home_of(replica)) in self._all:
-                lift = self.plans.lift(model.table.schema.name, self.records(home))
-                if lift is not None:
-                    found[replica.n] = lift
+        for home in self._all:
+            logs = self.logs_under(model, home)
+            lift = self.plans.lift(model.table.schema.name, self.records(home)) if logs else None
+            if lift is not None:
+                found.update(dict.fromkeys(logs, lift))
         return found
+
+    def logs_under(self, model: Model, home: int) -> list[int]:
+        """Return the logs with records of a model for which the migrations in a log count: itself, and shards."""
+        schema, logs = model.table.schema, self._store.by_number
+        if logs[home].manifest.scope != schema.scope:
+            return []
+        if schema.sharding is None:
+            return [home]
+        shards = [r for r in logs.of_shards() if r.manifest.part is not None and r.manifest.part[0] == schema.name]
+        return [home, *(replica.n for replica in shards if self.home_of(replica) == home)]
 
     def _set(self, model: Model) -> None:
         model.projection.lifts = self.lifts_of(model)

@@ -147,7 +147,7 @@ class Store:
         self.closed = False
         self.is_closing = False
         self._appending: trio.Event | None = None  # set once the append that a thread is at, or was last at, is done
-        self._broken = ""  # why memory is behind the log for good
+        self.broken = ""  # why memory is behind the log for good
         self._durable = durable
         self._flush_rows = flush_rows
         self.cut: set[Replica] = set()  # logs in which cuts came that take effect with the next flush
@@ -205,16 +205,16 @@ class Store:
         """Raise `ClosedError` once the node is closed, `StorageError` once memory is behind the log."""
         if self.closed or self.is_closing:
             raise ClosedError("the node is closed; open it again to read or write")
-        if self._broken:
-            raise StorageError(self._broken)
+        if self.broken:
+            raise StorageError(self.broken)
 
     def break_off(self, error: BaseException) -> StorageError:
         """Return the error for entries that are on disk and could not be made visible.
 
         Nothing is written or flushed any more: heads and tips lack them, so the next entry would fork its own key.
         """
-        self._broken = f"an entry is in the log but cannot be shown ({error}); open the node again"
-        return StorageError(self._broken)
+        self.broken = f"an entry is in the log but cannot be shown ({error}); open the node again"
+        return StorageError(self.broken)
 
     async def _run(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
@@ -313,6 +313,11 @@ class Store:
             except StorageError as error:  # the writes stand; the view catches up before the next one or query
                 self.flush_failure = error
 
+    def tune(self, *, flush_rows: int, row_cache: int) -> None:
+        """Change sizes while it is open."""
+        self._flush_rows = flush_rows
+        self.view.row_cache = row_cache
+
     def is_full(self) -> bool:
         """Whether enough waits in memory to be moved into the view, or a cut that rows in memory do not show."""
         full = self.entries.pending() >= self._flush_rows or self.view.pending_rows >= 4 * self._flush_rows
@@ -326,8 +331,8 @@ class Store:
         Raises:
             StorageError: the disk refused; everything is still in memory.
         """
-        if self._broken:
-            raise StorageError(self._broken)
+        if self.broken:
+            raise StorageError(self.broken)
         view, entries = self.view, self.entries
         if not (entries.pending() or view.pending_rows or self.effects.unsettled or self.lifts.changed):
             return
@@ -445,7 +450,7 @@ class Store:
             return
         try:
             self.log.sync()
-            if not self._broken:
+            if not self.broken:
                 self.flush()
         finally:
             self.closed = True

@@ -91,7 +91,7 @@ class View:
         """
         self.name = name
         self._prepare = prepare
-        self._row_cache = row_cache
+        self.row_cache = row_cache
         self.is_damaged = False  # its file is gone, so that the next opening makes a new one
         try:
             self.db = self._connect()
@@ -253,7 +253,7 @@ class View:
         """Keep a row in memory, letting go of the one unused for longest."""
         cache = rows.cache
         cache[key] = row
-        if len(cache) > self._row_cache:
+        if len(cache) > self.row_cache:
             cache.popitem(last=False)
 
     def put(self, rows: Rows, log: int, id: str, row: Row) -> None:
@@ -281,7 +281,7 @@ class View:
         """Forget the pending rows: they are in the file now."""
         for rows in self.tables.values():
             rows.cache.update(rows.pending)
-            while len(rows.cache) > self._row_cache:
+            while len(rows.cache) > self.row_cache:
                 rows.cache.popitem(last=False)
             rows.pending = {}
             rows.touched = []

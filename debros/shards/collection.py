@@ -150,7 +150,7 @@ class Collection:
             rows = transaction.write(items)
         else:
             request = Commit(self._store, self.node.device(), items, parts=parts)
-            await self._store.commit(request)
+            await self.node.measured(self._store.commit(request))
             rows = request.rows
         return [row for row in rows if row is not None]
 

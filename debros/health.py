@@ -1,0 +1,102 @@
+"""Whether a node is well, and why not: each of its parts with its state, its last error and what to do."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from debros.node import Debros
+
+State = Literal["good", "degraded", "bad"]
+LEAST_FREE_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a node."""
+
+    name: str
+    state: State
+    reason: str = ""  # why it is not good, and the cure
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A node's health: as bad as its worst part."""
+
+    components: tuple[Component, ...]
+
+    @property
+    def state(self) -> State:
+        """The worst state of all parts."""
+        states = {component.state for component in self.components}
+        return "bad" if "bad" in states else "degraded" if "degraded" in states else "good"
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether reads and writes work; a node without its peers is degraded, and healthy."""
+        return self.state != "bad"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not good."""
+        return tuple(f"{each.name}: {each.reason}" for each in self.components if each.reason)
+
+    def __getitem__(self, name: str) -> Component:
+        """Return one part."""
+        return next(component for component in self.components if component.name == name)
+
+
+def look(node: Debros, pending: list[str]) -> Health:
+    """Look at all parts of a node; `pending` are its migrations that are not applied."""
+    if node.store.closed or node.store.is_closing:
+        return Health((Component("node", "bad", "it is closed; open it again"),))
+    return Health((Component("node", "good"), _log(node), _view(node), _disk(node), _migrations(pending), _peers(node)))
+
+
+def _log(node: Debros) -> Component:
+    store, status = node.store, node.status()
+    if store.broken:
+        return Component("log", "bad", "an entry is on disk and cannot be shown; open the node again", store.broken)
+    if status.findings:
+        damaged = [finding for finding in status.findings if "damage" in finding]
+        if damaged:
+            return Component("log", "degraded", f"{len(damaged)} places are damaged; next: debros verify", damaged[0])
+    return Component("log", "good")
+
+
+def _view(node: Debros) -> Component:
+    if node.store.view.is_damaged:
+        return Component("view", "bad", "its file is damaged; open the node again, and it is made anew from the log")
+    if node.store.flush_failure is not None:
+        why = "what is written cannot be moved into its file; the next write or query tries again"
+        return Component("view", "bad", why, str(node.store.flush_failure))
+    return Component("view", "good")
+
+
+def _disk(node: Debros) -> Component:
+    if node.home == ":memory:":
+        return Component("disk", "good")
+    try:
+        free = shutil.disk_usage(node.home).free
+    except OSError as error:
+        return Component("disk", "bad", f"{node.home} is gone: {error.strerror}", str(error))
+    if free < LEAST_FREE_BYTES:
+        return Component("disk", "bad", f"{free >> 20} MiB are free; a full disk refuses writes")
+    return Component("disk", "good")
+
+
+def _migrations(pending: list[str]) -> Component:
+    if pending:
+        return Component("migrations", "degraded", f"{', '.join(pending)} pending; next: debros migrate")
+    return Component("migrations", "good")
+
+
+def _peers(node: Debros) -> Component:
+    known = node.peers
+    if known and not any(peer.connected for peer in known):
+        return Component("peers", "degraded", f"none of {len(known)} configured peers is connected")
+    return Component("peers", "good")
