@@ -47,6 +47,9 @@ from debros.errors import UnknownFieldError as UnknownFieldError
 from debros.errors import ValidationError as ValidationError
 
 if TYPE_CHECKING:
+    from debros import asyncio as asyncio
+    from debros import blocks as blocks
+
     # models
     # the node
     from debros.config import Config as Config
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from debros.identity.keys import Identity as Identity
     from debros.migrations.builder import Migration as Migration
     from debros.migrations.builder import migration as migration
+    from debros.models.bodies import pydantic_model as pydantic_model
     from debros.models.constraints import Ge as Ge
     from debros.models.constraints import Gt as Gt
     from debros.models.constraints import Le as Le
@@ -106,6 +110,9 @@ if TYPE_CHECKING:
     from debros.pinning.rules import fixed as fixed
     from debros.pinning.rules import popularity as popularity
     from debros.pinning.rules import tiered as tiered
+    from debros.portal import Blocking as Blocking
+    from debros.portal import Bridge as Bridge
+    from debros.portal import blocking as blocking
 
     # queries
     from debros.query.aggregates import avg as avg
@@ -133,6 +140,8 @@ if TYPE_CHECKING:
     from debros.values.file import File as File
 
 _HOMES = {
+    "debros.models.bodies": "pydantic_model",
+    "debros.portal": "Blocking Bridge blocking",
     "debros.events.event": "Event",
     "debros.events.subscription": "Subscription",
     "debros.migrations.builder": "Migration migration",
@@ -169,20 +178,23 @@ _HOMES = {
     "debros.sync.status": "LogStatus Peer",
     "debros.values.file": "File",
 }
+_MODULES = ("asyncio", "blocks")  # used as `debros.asyncio.open(...)` without an import of their own
 _LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
     """Load a public name when it is first used (PEP 562)."""
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"debros.{name}")
     home = _LAZY.get(name)
     if home is None:
         raise AttributeError(f"module 'debros' has no attribute {name!r}")
-    from importlib import import_module
-
     found: object = getattr(import_module(home), name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_MODULES})

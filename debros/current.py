@@ -47,6 +47,16 @@ def choosing(**chosen: object) -> Iterator[None]:
         _context.reset(token)
 
 
+@contextmanager
+def adopting(chosen: Context) -> Iterator[None]:
+    """Mean what another task means, for the block."""
+    token = _context.set(chosen)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
 def current_node() -> Debros:
     """Return the innermost `with db.current():`, else the only open node.
 

@@ -77,6 +77,10 @@ class Validator:
             raise ValidationError(self._model, tuple(errors))
         return checked
 
+    def annotation(self, name: str) -> Any:
+        """Return how pydantic sees a field: its type, and all rules."""
+        return self._fields[name]
+
     def check_one(self, name: str, value: Any) -> Any:
         """Return the value of one field, checked.
 
