@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from debros.config import Config, Preset
     from debros.models.record import Model
     from debros.net.transport import Transport
+    from debros.sync.forks import Fork
     from debros.sync.notices import OnNotice
     from debros.sync.status import LogStatus, Peer
 
@@ -384,6 +385,11 @@ class Debros:
         """Called with a kind and its data when a peer comes or goes, a log is synced or lags, a fork is detected."""
         return self.met.notices.on_notice
 
+    @property
+    def forks(self) -> list[Fork]:
+        """Proofs of equivocation found since the node opened; the home keeps those of before too."""
+        return [] if self.met.sync is None else list(self.met.sync.forks)
+
     def sync_status(self) -> list[LogStatus]:
         """Return where every log that this node keeps stands beside its peers'; empty without peers."""
         self.store.check_open()
@@ -670,7 +676,7 @@ async def open_node(
                         if transport is not None:
                             pins.meet(transport, device)
                         async with met.meeting(
-                            opened.store, transport, tasks, device, peers, members_only=members_only
+                            opened.store, transport, tasks, device, node._globals, peers, members_only=members_only
                         ):
                             yield node
                     finally:

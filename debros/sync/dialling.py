@@ -12,6 +12,7 @@ from typing import Final
 
 FIRST_S: Final = 0.25
 LONGEST_S: Final = 60.0
+GOOD_S: Final = 20.0  # a connection that ends sooner counts as a failure
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Dial:
 
     address: str
     peer: str = ""  # who answered last
-    failures: int = 0  # in a row
+    failures: int = 0  # in a row: of dials, and of connections that did not last
     last_error: str = ""  # empty while all is well
 
     def wait_s(self, dice: float) -> float:

@@ -42,6 +42,10 @@ class Pool:
     def __len__(self) -> int:
         return len(self._held)
 
+    def get(self, digest: bytes) -> Held | None:
+        """Return a held entry."""
+        return self._held.get(digest)
+
     def add(self, held: Held) -> None:
         """Keep an entry; the oldest go where there is no room."""
         self.remove(held.digest)

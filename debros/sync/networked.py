@@ -36,7 +36,7 @@ class Peers:
     @asynccontextmanager
     async def meeting(
         self, store: Store, transport: Transport | None, tasks: trio.Nursery, device: Callable[[], Device],
-        addresses: Iterable[str], *, members_only: bool,
+        gather: Callable[[], object], addresses: Iterable[str], *, members_only: bool,
     ) -> AsyncIterator[None]:  # fmt: skip
         """Replicate over an open transport for the block; without a transport there is nobody to meet."""
         if transport is None:
@@ -44,7 +44,7 @@ class Peers:
             return
         self.transport = transport
         self.sync = Sync(
-            store, transport, tasks, device, self.following.keeps, self.remembered, self.notices,
+            store, transport, tasks, device, self.following.keeps, gather, self.remembered, self.notices,
             members_only=members_only,
         )  # fmt: skip
         self.sync.start(addresses)

@@ -30,7 +30,7 @@ from debros.sync.wire import (
 MOST_MISSING: Final = 200_000  # entries fetched before the difference is looked for again; 16 MB of memory
 DEEPEST: Final = 64  # digits of a digest
 
-Judged = Callable[[bytes], bool]  # whether an entry is admitted, refused or held here
+AtHand = Callable[[bytes], bool]  # whether an entry is admitted, refused or held here
 Take = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
@@ -41,10 +41,10 @@ class Pull:
     asker: Asker
     replica: Replica
     prints: Fingerprints
-    is_judged: Judged
+    is_at_hand: AtHand
 
     async def missing(self) -> list[bytes]:
-        """Return clock and digest of what the peer has and we have not judged yet, ascending.
+        """Return clock and digest of what the peer has and we lack, ascending.
 
         Raises:
             TransportError, ProtocolError: of the peer.
@@ -103,7 +103,7 @@ class Pull:
         records = split_records(listed)
         if range.prefix and not all(record[8:].hex().startswith(range.prefix) for record in records):
             raise ProtocolError("a list with entries of another range")
-        return [record for record in records if not self.is_judged(record[8:])]
+        return [record for record in records if not self.is_at_hand(record[8:])]
 
     def _differing(self, range: Range, children: list[tuple[int, bytes]]) -> list[str]:
         if len(range.prefix) >= DEEPEST:

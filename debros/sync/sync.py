@@ -26,10 +26,10 @@ from debros.sync import serving
 from debros.sync.admitting import Outcome, admit, admit_held
 from debros.sync.asking import Asker
 from debros.sync.budget import FLOOD_POINTS, PROTOCOL_POINTS, REFUSED_POINTS, Conduct
-from debros.sync.dialling import Dial
+from debros.sync.dialling import GOOD_S, Dial
 from debros.sync.fingerprints import Fingerprints, flush
 from debros.sync.forks import Chains, Fork
-from debros.sync.held import Pool, Refused
+from debros.sync.held import Held, Pool, Refused
 from debros.sync.links import REMEMBERED_PEERS, Account, Link, Lot
 from debros.sync.membership import is_member, mark, prove, proven_user
 from debros.sync.notices import Notices
@@ -74,13 +74,14 @@ class Sync:
 
     def __init__(
         self, store: Store, transport: Transport, tasks: trio.Nursery, device: Callable[[], Device],
-        keeps: Callable[[Replica], bool], remembered: Remembered, notices: Notices, *, members_only: bool,
+        keeps: Callable[[Replica], bool], gather: Callable[[], object], remembered: Remembered, notices: Notices, *, members_only: bool,
     ) -> None:  # fmt: skip
         self._store = store
         self._transport = transport
         self._tasks = tasks
         self._device = device
         self._keeps = keeps
+        self._gather = gather  # makes the logs that this node should hold known to the store
         self._remembered = remembered
         self._notices = notices
         self._members_only = members_only
@@ -137,6 +138,8 @@ class Sync:
             for link in self._links.values():
                 link.tell(one.replica.log_id, one.entry if one.origin == "local" else None)
             if one.origin == "remote":
+                if any(change.model.startswith("_") for change in one.changes):  # perhaps of shards that are new
+                    self._follows += 1
                 self._rates.setdefault(one.replica.n, Rate(self._now_s())).add(1, self._now_s())
         if (suspects := self._chains.suspects(admitted)) and not self._store.is_closing:
             self._tasks.start_soon(self._prove_forks, [entry.digest for entry in suspects])
@@ -145,11 +148,14 @@ class Sync:
     async def _prove_forks(self, digests: Sequence[bytes]) -> None:
         await trio.lowlevel.checkpoint()
         for digest in digests:
-            entry = self._store.entries.find(digest)
-            fork = None if entry is None else self._chains.proof(entry)
-            if fork is not None and self._remembered.note_fork(fork.headers):
-                self.forks.append(fork)
-                self._notices.tell("fork_detected", fork=fork)
+            try:
+                entry = self._store.entries.find(digest)
+                fork = None if entry is None else self._chains.proof(entry)
+                if fork is not None and self._remembered.note_fork(fork.headers):
+                    self.forks.append(fork)
+                    self._notices.tell("fork_detected", fork=fork)
+            except (ClosedError, StorageError):
+                return  # both entries are in the log, where they prove it to whoever looks later
 
     def _note_change(self) -> None:
         self._changed.set()
@@ -176,13 +182,14 @@ class Sync:
 
     async def _keep_dialled(self, dial: Dial) -> None:
         while True:
+            since_s = self._now_s()
             while dial.peer in self._links:
                 await self._changed.wait()
+            if self._now_s() - since_s >= GOOD_S:
+                dial.failures = 0
             try:
                 dial.peer = await self._transport.connect(dial.address)
-                dial.failures, dial.last_error = 0, ""
-                if self._account(dial.peer).conduct.is_banned(self._now_s()):
-                    dial.failures += 1
+                dial.failures, dial.last_error = dial.failures + 1, ""  # until it has lasted for a while
             except TransportError as error:
                 dial.failures += 1
                 dial.last_error = error.reason
@@ -205,14 +212,16 @@ class Sync:
         except ProtocolError:
             self._fault(link.peer, PROTOCOL_POINTS)
         except (ClosedError, StorageError):
-            return  # the node is closing, or cannot take anything more: whoever writes is told
+            await trio.lowlevel.checkpoint()  # the node can take nothing more: whoever writes is told
         with trio.CancelScope(shield=True):
             await self._transport.disconnect(link.peer)
 
     async def _keep_together(self, link: Link) -> None:
         asker = Asker(self._transport, link.peer)
         while True:
-            if link.greeted != (version := self._version()):
+            if link.greeted != self._version():
+                self._gather()
+                version = self._version()
                 await self._greet(link, asker)
                 link.greeted = version
                 self._note_change()
@@ -294,16 +303,33 @@ class Sync:
         return parse_state(await asker.one(offer))
 
     def _all_judged(self, replica: Replica, heads: Sequence[bytes]) -> bool:
-        """Whether all of these entries are here, or were refused, or are held."""
-        return len(heads) <= MAX_HEADS and all(self._is_judged(replica, head) for head in heads)
+        """Whether all of these entries are here, were refused, or are held for something that nobody can send.
 
-    def _is_judged(self, replica: Replica, digest: bytes) -> bool:
-        if digest in self._refused or replica.entry(digest) is not None:
-            return True
-        return any(digest in link.account.pool for link in self._links.values())
+        An orphan is not judged before its parents are: they are to be asked for.
+        """
+        if len(heads) > MAX_HEADS:
+            return False
+        todo, seen = list(heads), set(heads)
+        while todo:
+            digest = todo.pop()
+            if digest in self._refused or replica.entry(digest) is not None:
+                continue
+            held = self._held(digest)
+            if held is None:
+                return False
+            todo += [parent for parent in held.missing if parent not in seen]
+            seen.update(held.missing)
+        return True
+
+    def _held(self, digest: bytes) -> Held | None:
+        return next((held for link in self._links.values() if (held := link.account.pool.get(digest))), None)
+
+    def _is_at_hand(self, replica: Replica, digest: bytes) -> bool:
+        """Whether nobody has to send this entry: it is here, refused or held."""
+        return digest in self._refused or self._held(digest) is not None or replica.entry(digest) is not None
 
     async def _pull(self, link: Link, asker: Asker, replica: Replica, lot: Lot) -> None:
-        pull = Pull(asker, replica, self._prints, lambda digest: self._is_judged(replica, digest))
+        pull = Pull(asker, replica, self._prints, lambda digest: self._is_at_hand(replica, digest))
         missing = await pull.missing()
         lot.pending = len(missing)
         if lot.pending >= LAG and not lot.is_lagging:

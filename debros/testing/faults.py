@@ -122,6 +122,13 @@ class RecordingFiles:
             for n in range(per_boundary):
                 yield done, disk.after_power_cut(random, MODES[min(n, len(MODES) - 1)])
 
+    def power_cut(self, random: Random) -> MemoryFiles:
+        """Cut the power now, and return a disk that may be found afterwards."""
+        disk = _Disk(self._start)
+        for op in self.ops:
+            disk.apply(op)
+        return disk.after_power_cut(random, random.choice(MODES))
+
 
 class RecordingHandle:
     """An open file of a `RecordingFiles`."""
@@ -324,6 +331,10 @@ class FailingFiles:
             return False
         self.calls += 1
         return self.calls in self._failing or (self._forever and any(nth < self.calls for nth in self._failing))
+
+    def fails_now(self) -> bool:
+        """Whether calls fail for good by now."""
+        return self._forever and any(nth <= self.calls for nth in self._failing)
 
     def check(self, call: str) -> None:
         """Count a call.
