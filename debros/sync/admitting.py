@@ -34,7 +34,7 @@ async def admit(
         StorageError, ClosedError: the store takes nothing more.
     """
     outcome = Outcome()
-    left = [delivery for delivery in deliveries if sha256(delivery.header).digest() not in refused]
+    left = [delivery for delivery in deliveries if not refused.has(replica.n, sha256(delivery.header).digest())]
     while left and outcome.refused + outcome.held < MOST_KEPT_OUT:
         before = store.entries.next_e
         try:
@@ -44,7 +44,7 @@ async def admit(
             at, digest = _culprit(store, replica, left)
             outcome.refused += 1
             if not isinstance(error, BodyError):
-                refused.add(digest)
+                refused.add(replica.n, digest)
             pool.remove(digest)
         except EntryHeldError as error:
             at, digest = _culprit(store, replica, left)
@@ -66,7 +66,7 @@ async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refu
             progress = False
             for held in pool.of_log(replica.n):
                 known = replica.entry(held.digest) is not None
-                if known or held.digest in refused:
+                if known or refused.has(replica.n, held.digest):
                     pool.remove(held.digest)
                 elif any(replica.entry(parent) is None for parent in held.missing) or not (held.missing or all):
                     continue

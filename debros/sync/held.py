@@ -67,20 +67,21 @@ class Pool:
 
 
 class Refused:
-    """Digests of refused entries, the oldest forgotten."""
+    """Refused entries, the oldest forgotten: by log too, for a good entry that is offered to another log is refused there."""
 
     def __init__(self) -> None:
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self._digests: OrderedDict[tuple[int, bytes], None] = OrderedDict()
 
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._digests
+    def has(self, log: int, digest: bytes) -> bool:
+        """Whether this log refused the entry."""
+        return (log, digest) in self._digests
 
     def __len__(self) -> int:
         return len(self._digests)
 
-    def add(self, digest: bytes) -> None:
+    def add(self, log: int, digest: bytes) -> None:
         """Remember one."""
-        self._digests[digest] = None
+        self._digests[log, digest] = None
         if len(self._digests) > REMEMBERED:
             self._digests.popitem(last=False)
 

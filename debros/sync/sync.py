@@ -312,21 +312,23 @@ class Sync:
         todo, seen = list(heads), set(heads)
         while todo:
             digest = todo.pop()
-            if digest in self._refused or replica.entry(digest) is not None:
+            if self._refused.has(replica.n, digest) or replica.entry(digest) is not None:
                 continue
-            held = self._held(digest)
+            held = self._held(replica, digest)
             if held is None:
                 return False
             todo += [parent for parent in held.missing if parent not in seen]
             seen.update(held.missing)
         return True
 
-    def _held(self, digest: bytes) -> Held | None:
-        return next((held for link in self._links.values() if (held := link.account.pool.get(digest))), None)
+    def _held(self, replica: Replica, digest: bytes) -> Held | None:
+        found = (link.account.pool.get(digest) for link in self._links.values())
+        return next((held for held in found if held is not None and held.log == replica.n), None)
 
     def _is_at_hand(self, replica: Replica, digest: bytes) -> bool:
         """Whether nobody has to send this entry: it is here, refused or held."""
-        return digest in self._refused or self._held(digest) is not None or replica.entry(digest) is not None
+        is_refused = self._refused.has(replica.n, digest)
+        return is_refused or self._held(replica, digest) is not None or replica.entry(digest) is not None
 
     async def _pull(self, link: Link, asker: Asker, replica: Replica, lot: Lot) -> None:
         pull = Pull(asker, replica, self._prints, lambda digest: self._is_at_hand(replica, digest))

@@ -14,7 +14,7 @@ import pytest
 from debros.testing.deterministic import check_switches
 from debros.testing.storm import storm
 
-SEEDS = int(os.environ.get("DEBROS_STORMS", "16"))
+SEEDS = int(os.environ.get("DEBROS_STORMS", "12"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
