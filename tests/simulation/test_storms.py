@@ -14,7 +14,7 @@ import pytest
 from debros.testing.deterministic import check_switches
 from debros.testing.storm import storm
 
-SEEDS = int(os.environ.get("DEBROS_STORMS", "12"))
+SEEDS = int(os.environ.get("DEBROS_STORMS", "6"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
