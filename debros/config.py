@@ -7,6 +7,7 @@ What the program says counts most: arguments of `debros.open`, then a `Config` g
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ def _no_flag(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("is a number, not true or false")
     return value
+
+
+def _parsed(value: object) -> object:
+    """Read JSON, as which the environment gives a table."""
+    return json.loads(value) if isinstance(value, str) else value  # what it raises is a ValueError
 
 
 Count: TypeAlias = Annotated[int, BeforeValidator(_no_flag)]
@@ -91,7 +97,7 @@ class Config(BaseModel):
     slow_query_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 0.25
     """Seconds from which on a query stands in the log of slow ones."""
 
-    shards: dict[str, tuple[Annotated[Count, pydantic.Field(ge=0)], ...]] = {}
+    shards: Annotated[dict[str, tuple[Annotated[Count, pydantic.Field(ge=0)], ...]], BeforeValidator(_parsed)] = {}
     """Numbers of the shards that this node holds, by model; a model that is not named is held whole."""
 
     content_bytes: Annotated[Count, pydantic.Field(ge=0)] = 10 * 1024**3

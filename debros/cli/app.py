@@ -35,6 +35,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
     "new": ("debros.cli.new", "Make a new project that runs."),
     "restore": ("debros.cli.restore", "Make a home from a backup."),
     "rollback": ("debros.cli.rollback", "Take applied migrations back."),
+    "shards": ("debros.cli.shards", "Show how the records of sharded models are spread, and how evenly."),
     "shell": ("debros.cli.shell", "Talk to a database in Python, with `await`."),
     "showmigrations": ("debros.cli.showmigrations", "List migrations and what became of them."),
     "verify": ("debros.cli.verify", "Check every content address, signature, clock and link of a database, offline."),

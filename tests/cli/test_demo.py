@@ -120,3 +120,16 @@ def test_only_the_newest_commits_are_imported_when_fewer_are_asked_for(
     facts = json.loads(capsys.readouterr().out)["facts"]
     assert facts["counts"]["commits"] == 7
     assert facts["edits"]["sha"] == COMMITS[-1].sha
+
+
+def test_its_shards_hold_every_file_change_and_a_query_says_which_it_read(
+    history: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    facts = facts_of(history, tmp_path / "home", capsys)
+    told, changes = facts["shards"], facts["imported"]["file_changes"]
+    assert len(told["records"]) == 4
+    assert sum(told["records"]) == changes
+    assert told["coverage"]["complete"] is True
+    assert len(told["coverage"]["shards"]) == 1
+    assert told["coverage"]["records"] == len(next(c for c in reversed(COMMITS) if c.files).files)
+    assert told["after_resize"] == {"shards": 12, "records": changes}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from debros.blocks import dagcbor
 from debros.log.layout import MAX_SHARDS, Layout, declared, jump, of_hash, place, read, wire_bounds
+from debros.log.manifest import manifest_of_all
 from debros.schema import ShardSpec
 from debros.values.scalars import DECIMAL, INSTANT, INT, TEXT
 
@@ -23,30 +27,28 @@ def test_jump_hash_is_that_of_the_paper(key: int, n: int, bucket: int) -> None:
     assert jump(key, n) == bucket, "vectors of the reference implementations"
 
 
-@pytest.mark.parametrize(
-    ("value", "shards"),
-    [
-        ("ana", [1, 1, 56]),
-        (7, [2, 6, 28]),
-        (-1, [2, 2, 57]),
-        (True, [2, 2, 28]),
-        (b"\x01", [1, 1, 27]),
-        (1.5, [0, 0, 45]),
-        (1735689600000000, [1, 1, 31]),
-        ("01999999-0000-7000-8000-000000000001", [1, 1, 40]),
-    ],
-)
-def test_golden_hash_shards_of_4_8_and_64(value: Any, shards: list[int]) -> None:
-    assert [of_hash(value, n) for n in (4, 8, 64)] == shards
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "shards_v1.json").read_text(encoding="utf-8"))
 
 
-def test_golden_names_of_shards() -> None:
-    months = (1743465600000000, 1751328000000000, 1759276800000000)
-    assert Layout("hash", 4).parts == ("0/4", "1/4", "2/4", "3/4")
-    assert Layout("user", 2).parts == ("user 0/2", "user 1/2")
-    assert Layout("custom", 3, name="by-team").part(2) == "by-team 2/3"
-    assert Layout("range", 4, months).part(0) == "range 0/4 qffyd5vb7berormq"
-    assert Layout("range", 3, ("h", "q")).part(2) == "range 2/3 dvf7o3wkhnezgl5r"
+@pytest.mark.parametrize("case", VECTORS["hash"], ids=lambda case: case["value"])
+def test_golden_hash_shards(case: dict[str, Any]) -> None:
+    value = dagcbor.decode(bytes.fromhex(case["value"]))
+    assert {n: of_hash(value, int(n)) for n in case["shards"]} == case["shards"]
+
+
+@pytest.mark.parametrize("case", VECTORS["names"], ids=lambda case: case["names"][0])
+def test_golden_names_and_announcements(case: dict[str, Any]) -> None:
+    announced: Any = dagcbor.decode(bytes.fromhex(case["announced"]))
+    bounds = tuple(announced.get("bounds", ()))
+    layout = Layout(announced["kind"], announced.get("n", len(bounds) + 1), bounds, announced.get("name", ""))
+    assert list(layout.parts) == case["names"]
+    assert dagcbor.encode(layout.announced(3)).hex() == case["announced"]
+
+
+@pytest.mark.parametrize("case", VECTORS["logs"], ids=lambda case: case["part"][1])
+def test_golden_logs_of_shards(case: dict[str, Any]) -> None:
+    manifest = manifest_of_all("blog-k3x9q7", True, (), tuple(case["part"]))
+    assert (manifest.block.hex(), manifest.address) == (case["manifest"], case["address"])
 
 
 def test_hash_shards_are_even() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from debros import Field, Index, Many, Model, One, belongs_to, field, has_many, model
+from debros import Field, Index, Many, Model, One, belongs_to, field, has_many, hash_shards, model
 
 
 @model(scope="global")
@@ -32,7 +32,7 @@ class Commit(Model):
     files: Many[FileChange] = has_many("commit_id", order_by="path")
 
 
-@model(scope="global", indexes=[Index("path", "commit_id")])
+@model(scope="global", sharding=hash_shards("commit_id", 4), indexes=[Index("path", "commit_id")])
 class FileChange(Model):
     """What a commit did to one file."""
 

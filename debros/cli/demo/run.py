@@ -16,6 +16,7 @@ from debros.cli.demo.models import MODELS, Author, Commit, FileChange
 from debros.cli.demo.past import CommitPast, FilePast, Past
 from debros.cli.demo.queries import ask
 from debros.cli.demo.report import Report
+from debros.cli.demo.shards import tell_shards
 from debros.cli.exits import Exit
 from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted
@@ -54,6 +55,8 @@ async def run(past: Past, home: Path, screen: Screen, *, removed: bool) -> Exit:
         facts["imported"] = await import_past(past, report)
         report.title("Ask")
         facts["answers"] = await ask(report)
+        report.title("Shards")
+        facts["shards"] = await tell_shards(db, report)
         report.title("Edit")
         facts["edits"] = await edit(db, report)
         facts["counts"] = counts = await count()

@@ -1,0 +1,48 @@
+"""`debros shards`: how the records of sharded models are spread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.projects import Project
+
+MODELS = """
+from __future__ import annotations
+
+from debros import Field, Model, hash_shards, model
+
+
+@model(scope="global", sharding=hash_shards("author", 4))
+class Line(Model):
+    author: Field[str]
+
+
+@model(scope="global")
+class Plain(Model):
+    text: Field[str]
+"""
+FILL = """
+for n in range(12):
+    await Line.create(author=f"author-{n % 6}")
+await db.shards[Line].resize(6)
+await Line.create(author="author-1")
+"""
+
+
+def test_shards_tells_how_full_they_are(project: Project) -> None:
+    models = next(Path().rglob("models.py"))
+    models.write_text(MODELS, encoding="utf-8")
+    project.run("makemigrations")
+    project.run("shell", "--command", FILL)
+    told = project.json("shards")
+    assert list(told["models"]) == ["Line"]
+    line = told["models"]["Line"]
+    assert line["layouts"] == [{"kind": "hash", "shards": 4}, {"kind": "hash", "shards": 6}]
+    assert [shard["number"] for shard in line["shards"]] == list(range(10))
+    assert sum(shard["records"] for shard in line["shards"]) == 13
+    assert line["skew"] > 1
+    out, _ = project.run("shards", "Line")
+    assert "Line  2 layouts, 13 records" in out
+    assert "fullest to mean" in out
+    _, err = project.run("shards", "Lines", code=2)
+    assert "Lines is no sharded model of this project; did you mean 'Line'?" in err
