@@ -58,7 +58,9 @@ class PastNode:
         self.store = store
         self._collections: dict[Schema, Collection] = {}
         for model in store.models.values():
-            self._collections[model.table.schema] = Collection(self, model)  # type: ignore[arg-type]  # it asks no more
+            home = self._collections[model.table.schema] = Collection(self, model)  # type: ignore[arg-type]  # it asks no more
+            if home.shards is not None and (present := node.collection(home.schema).shards) is not None:
+                home.shards.held = present.held
 
     def collection(self, schema: Schema) -> Collection:
         """Return one model's records, as they were."""
