@@ -184,3 +184,12 @@ async def test_following_shards_decides_which_are_held() -> None:
         assert await Hashed.count() == 0
         with pytest.raises(ConfigError, match="no shard 9"):
             await db.follow(Hashed, shards=[9])
+
+
+async def test_the_past_lacks_the_shards_that_are_not_held() -> None:
+    async with a_node(Hashed, shards={"Hashed": [ANA]}):
+        note = await Hashed.create(author="ana")
+        clock = note.meta.clock
+        assert await Hashed.as_of(clock).where(Hashed.author == "ana").count() == 1
+        with pytest.raises(PartialResultError):
+            await Hashed.as_of(clock).count()
