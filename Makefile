@@ -53,6 +53,7 @@ $(INSTALLED): pyproject.toml requirements-dev.lock
 	@echo "Installing the locked development packages into $(VENV) ..." >&2
 	@$(INSTALL) -r requirements-dev.lock
 	@$(INSTALL) --no-deps --editable .
+	@rm -rf $(VENV)/lib/python*/site-packages/trio-stubs  # old stubs that libp2p brings; they hide trio's own types
 	@touch $@
 
 $(BENCH): $(INSTALLED) requirements-bench.lock

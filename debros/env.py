@@ -69,7 +69,7 @@ class SystemEnv:
     async def offload_until_cancelled(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
         try:
             call = partial(function, *args)
-            return await trio.to_thread.run_sync(call, abandon_on_cancel=True)  # type: ignore[call-arg, unused-ignore]  # where stubs of an older trio stand beside it
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
         except trio.Cancelled:
             stop()
             raise

@@ -145,9 +145,12 @@ def _view(home: Path) -> list[Finding]:
         return [Finding("view", "good", "none; the next opening makes it")] if (home / "log").is_dir() else []
     cure = f"rm {file}, while it is closed: the view is made anew from the log"
     try:
-        with apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY) as db:
+        db = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
             told = db.execute("PRAGMA quick_check(1)").get
             pending = sum(1 for _ in db.execute("SELECT 1 FROM models WHERE fingerprint = ''"))
+        finally:
+            db.close()
     except apsw.Error as error:
         return [Finding("view", "bad", f"it cannot be read: {error}", cure)]
     if told != "ok":

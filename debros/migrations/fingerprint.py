@@ -27,9 +27,10 @@ def _told(value: Any) -> object:
         return sorted((str(key), _told(part)) for key, part in value.items())
     if is_dataclass(value) and not isinstance(value, type):
         return [type(value).__name__, *(_told(getattr(value, each.name)) for each in fields(value))]
-    code = getattr(value, "__code__", None)
+    function: Any = value
+    code = getattr(function, "__code__", None)
     if isinstance(code, CodeType):
-        closed = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
-        seen = [part for part in (*(value.__defaults__ or ()), *closed) if isinstance(part, _PLAIN)]
+        closed = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+        seen = [part for part in (*(function.__defaults__ or ()), *closed) if isinstance(part, _PLAIN)]
         return [body_of(code), seen]
     return getattr(value, "__qualname__", type(value).__qualname__)  # an address would differ in each process

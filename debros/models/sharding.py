@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 from debros.errors import ModelError, did_you_mean
 from debros.log.layout import MAX_SHARDS, RANGED, wire_bounds
@@ -113,7 +113,8 @@ def shard_spec(model: str, given: object, scope: Scope, fields: Sequence[FieldSp
 
 
 def _custom(model: str, given: object, fields: Sequence[FieldSpec]) -> ShardSpec:
-    name, key, n, choose = (getattr(given, part, None) for part in ("name", "key", "n", "shard_of"))
+    name, key, n = (getattr(given, part, None) for part in ("name", "key", "n"))
+    choose: Any = getattr(given, "shard_of", None)
     if not callable(choose) or not isinstance(key, str) or name is None or n is None:
         raise ModelError(
             f"{model}: sharding={given!r} is no strategy; use hash_shards, range_shards, user_shards, or an object"
@@ -125,7 +126,10 @@ def _custom(model: str, given: object, fields: Sequence[FieldSpec]) -> ShardSpec
     if codec.kind not in _HASHED | RANGED:
         raise ModelError(f"{model}: {key!r} is {codec.name}; a shard's key is one plain value")
     decode = codec.from_wire
-    from_wire: Callable[[Any, int], int] = choose if decode is None else lambda value, n: choose(decode(value), n)
+
+    def from_wire(value: Any, n: int) -> int:
+        return cast(int, choose(value if decode is None else decode(value), n))
+
     return ShardSpec("custom", key, _count(model, n), name=name, choose=from_wire)
 
 

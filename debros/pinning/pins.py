@@ -299,7 +299,7 @@ class Pins:
     async def stats(self) -> Stats:
         """Return pins by state and model."""
         ledger, contents = await self._told()
-        by_state = {name: ledger.count(n) for n, name in enumerate(states.STATES)}
+        by_state: dict[states.State, int] = {name: ledger.count(n) for n, name in enumerate(states.STATES)}
         models = dict(ledger.rows("SELECT model, count(*) FROM items WHERE state = ? GROUP BY model", (states.PINNED,)))
         failed = [str(item.link) for item in ledger.items(states.FAILED)]
         return Stats(
