@@ -24,6 +24,7 @@ from debros.errors import EntryRefusedError as EntryRefusedError
 from debros.errors import FieldError as FieldError
 from debros.errors import IdentityError as IdentityError
 from debros.errors import ImmutableError as ImmutableError
+from debros.errors import LaggedError as LaggedError
 from debros.errors import MigrationError as MigrationError
 from debros.errors import MigrationPendingError as MigrationPendingError
 from debros.errors import ModelError as ModelError
@@ -40,6 +41,7 @@ from debros.errors import ShardNotHeldError as ShardNotHeldError
 from debros.errors import StorageError as StorageError
 from debros.errors import StoreLockedError as StoreLockedError
 from debros.errors import TooLargeError as TooLargeError
+from debros.errors import TopicError as TopicError
 from debros.errors import TransactionError as TransactionError
 from debros.errors import TransportError as TransportError
 from debros.errors import UniqueError as UniqueError
@@ -55,6 +57,9 @@ if TYPE_CHECKING:
     from debros.config import Config as Config
     from debros.current import current_node as current_node
     from debros.events.event import Event as Event
+    from debros.events.handling import Handler as Handler
+    from debros.events.message import Message as Message
+    from debros.events.presence import Present as Present
     from debros.events.subscription import Subscription as Subscription
     from debros.identity.keys import Identity as Identity
     from debros.migrations.builder import Migration as Migration
@@ -85,6 +90,7 @@ if TYPE_CHECKING:
     from debros.models.meta import Meta as Meta
     from debros.models.names import RESERVED_NAMES as RESERVED_NAMES
     from debros.models.options import Index as Index
+    from debros.models.options import publish as publish
     from debros.models.record import Model as Model
     from debros.models.relations import Many as Many
     from debros.models.relations import One as One
@@ -143,6 +149,9 @@ _HOMES = {
     "debros.models.bodies": "pydantic_model",
     "debros.portal": "Blocking Bridge blocking",
     "debros.events.event": "Event",
+    "debros.events.handling": "Handler",
+    "debros.events.message": "Message",
+    "debros.events.presence": "Present",
     "debros.events.subscription": "Subscription",
     "debros.migrations.builder": "Migration migration",
     "debros.models.constraints": "Ge Gt Le Lt MaxLen MinLen Pattern",
@@ -154,7 +163,7 @@ _HOMES = {
     "debros.models.ids": "now",
     "debros.models.meta": "Meta",
     "debros.models.names": "RESERVED_NAMES",
-    "debros.models.options": "Index",
+    "debros.models.options": "Index publish",
     "debros.models.record": "Model",
     "debros.models.relations": "Many One Related RelatedMany belongs_to has_many has_one many_to_many",
     "debros.models.sharding": "Strategy hash_shards range_shards user_shards",

@@ -55,6 +55,14 @@ class IdentityError(_Told):
     """A key file cannot be used: wrong passphrase, damaged, readable by others, or not there."""
 
 
+class TopicError(_Told):
+    """A topic or pattern is of no good form, reserved or unknown, or a message cannot be sent as it is."""
+
+
+class LaggedError(_Told):
+    """A subscriber with `overflow="error"` was too slow, and messages are lost to it."""
+
+
 class RelationError(_Told):
     """A relation is used in a way it does not have, e.g. `add` on a `has_many`."""
 

@@ -154,7 +154,6 @@ class Debros:
         self._replicas: LRUCache[tuple[str, bytes], Replica] = LRUCache(_USERS_KEPT)
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
         self.watchers = Watchers(self.store)
-        self.events = Events(self, devices.salt, lambda: devices.keys)
         self.shards = ShardsOf(self)
         self._collections = {
             model.table.schema: Collection(self, model)
@@ -163,6 +162,8 @@ class Debros:
         }
         self._choose_shards()
         self.store.layouts.on_changed.append(self._choose_shards)
+        self._class_of = {schema_of(cls): cls for cls in classes}
+        self.events = Events(self, devices.salt, lambda: devices.keys, f"debros-{map.app}/{map.shared.address}/topics")
         self.pins = pins
         self.store.on_admitted.append(pins.tracker.on_admitted)
         if pins.has_work:
@@ -189,6 +190,10 @@ class Debros:
                 "and open the node after the class is defined"
             )
         return found
+
+    def class_of(self, schema: Schema) -> type[Model]:
+        """Return the model class of a schema that is open."""
+        return self._class_of[schema]
 
     def collections(self) -> list[Collection]:
         """Return the records of all models that are open."""
@@ -682,7 +687,7 @@ async def open_node(
                     finally:
                         current.open_nodes.remove(node)
                         node.watchers.close()
-                        node.events.close()
+                        await node.events.aclose()
             finally:
                 await pins.aclose()
         finally:

@@ -156,6 +156,7 @@ class Schema:
     indexes: tuple[IndexSpec, ...] = ()  # those of fields (`index=`, `unique=`) come first, then declared ones
     relations: tuple[RelationSpec, ...] = ()
     sharding: ShardSpec | None = None  # `None`: one log for the whole scope
+    pubsub: tuple[str, ...] = ()  # operations that are announced to peers
     pinning: object = None  # the rule of `debros.pinning.rules` that its content is kept by
     by_name: Mapping[str, FieldSpec] = field(init=False)
 

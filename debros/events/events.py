@@ -1,20 +1,30 @@
-"""`db.events`: what happens, for whoever subscribes."""
+"""`db.events`: what happens, for whoever subscribes; and topics on which applications talk."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 
 from debros.current import context
-from debros.errors import TransactionError
+from debros.errors import TopicError, TransactionError
 from debros.events import cursor as cursors
+from debros.events.announcing import Announcing
 from debros.events.cursor import Place
 from debros.events.event import Event
+from debros.events.exchange import Exchange, Priority
+from debros.events.handling import Handle, Handler
 from debros.events.happenings import Kind
+from debros.events.message import Message
+from debros.events.messages import Messages, Overflow
+from debros.events.notices import Notices
+from debros.events.presence import Presence, Present
+from debros.events.stats import Counts, Stats
 from debros.events.subscription import Feed, Subscription
+from debros.events.topics import checked_topic, is_topic
 from debros.events.wanted import Wanted
 from debros.models.declare import schema_of
 from debros.query.query import Query
@@ -25,45 +35,93 @@ if TYPE_CHECKING:
     from debros.query.expressions import Expr
 
 M = TypeVar("M", bound="Model")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Events:
-    """The events of one node."""
+    """The events and topics of one node."""
 
-    def __init__(self, node: Debros, salt: bytes, own_keys: Callable[[], frozenset[bytes]]) -> None:
+    def __init__(self, node: Debros, salt: bytes, own_keys: Callable[[], frozenset[bytes]], name: str) -> None:
         self._node = node
         self._feed = Feed(node.store, cursors.mark_of(salt), own_keys)
+        self._exchange = Exchange(node.env, name, node.tasks, lambda: node.met.transport)
+        self._exchange.identities = lambda: [node.identity]
+        self._presence = Presence(self._say, node.tasks, node.env.random_bytes)
+        self._rooms: Messages | None = None
+        self._handlers: list[Handler] = []
+        self._closed = False
+        Notices(node, self.emit_notice).begin()
+        announced = [home for home in node.collections() if home.schema.pubsub]
+        for home in announced:
+            node.tasks.start_soon(Announcing(node, home, self._feed, self._say).run)
 
+    # -- subscribing -----------------------------------------------------------------------------------------------
+
+    @overload
     def subscribe(
         self, model: type[M], /, *, on: Collection[Kind] | Kind | None = None, since: str | None = None,
         where: Expr | Callable[[Event[M]], object] | None = None, fields: Collection[str] = (),
         owner: str | Iterable[str] | None = None,
-    ) -> AbstractAsyncContextManager[Subscription[M]]:  # fmt: skip
-        """Return a model's events, local and foreign writes alike, in the order of this node's log, each once.
+    ) -> AbstractAsyncContextManager[Subscription[M]]: ...  # fmt: skip
+    @overload
+    def subscribe(
+        self, topic: str, /, *, where: Callable[[Message], object] | None = None, overflow: Overflow = "drop_oldest",
+        history: int = 0, own: bool = False,
+    ) -> AbstractAsyncContextManager[Messages]: ...  # fmt: skip
+    def subscribe(self, what: Any, /, **how: Any) -> AbstractAsyncContextManager[Any]:
+        """Return a model's events, or the messages of topics, as an async context manager over an async iterator.
+
+        Of a model: local and foreign writes alike, in the order of this node's log, each once.
 
         Args:
-            model: whose records.
-            on: kinds, every one by default.
-            since: `event.cursor` of the last event that was dealt with, `"start"` for all there ever were, `None`: from
-                now on.
-            where: a condition on the record as the entry left it (as it was, of a deleted one), or a function of the
-                event.
-            fields: only events in which one of these fields changed.
-            owner: DIDs of whose records are meant; `"all"`. In user scope the acting identity's if not given, in global scope
-                everybody's.
+            what: a model, or a topic or pattern: `"chat.*"`.
+            how: of a model `on=` kinds (every one by default); `since=` the `event.cursor` of the last event that was dealt
+                with, `"start"` for all there ever were, else from now on; `where=` a condition on the record as the
+                entry left it (as it was, of a deleted one), or a function of the event; `fields=` only events in which one of
+                these changed; `owner=` DIDs of whose records are meant, or `"all"` (in user scope the acting identity's
+                if not given, in global scope everybody's). Of topics `where=` a function of the message;
+                `overflow=` what a slow subscriber loses: `"drop_oldest"`, all but the `"latest"`, or `"error"`;
+                `history=` how many of the last messages of each topic come first; `own=` whether what this node publishes
+                comes too.
 
         Entering raises:
             QueryError, UnknownFieldError: what is wanted is wrong.
             CursorError: `since` is damaged, of another home, or of entries that the log lost.
             TransactionError: inside a transaction.
+            TopicError: the pattern is of no good form.
         """
-        return self._subscribed(model, on, since, where, fields, owner)
+        return self._subscribed(what, how)
 
     @asynccontextmanager
-    async def _subscribed(
-        self, model: type[M], on: Collection[str] | str | None, since: str | None,
-        where: Expr | Callable[[Event[M]], object] | None, fields: Collection[str], owner: str | Iterable[str] | None,
-    ) -> AsyncIterator[Subscription[M]]:  # fmt: skip
+    async def _subscribed(self, what: Any, how: Mapping[str, Any]) -> AsyncIterator[Any]:
+        await trio.lowlevel.checkpoint()
+        if isinstance(what, str):
+            messages = self._listen(what, **how)
+            try:
+                yield messages
+            finally:
+                self._exchange.unsubscribe(messages)
+            return
+        subscription = self._follow(what, **how)
+        try:
+            yield subscription
+        finally:
+            subscription.close()
+
+    def _listen(
+        self, pattern: str, *, where: Callable[[Message], object] | None = None, overflow: Overflow = "drop_oldest",
+        history: int = 0, own: bool = False,
+    ) -> Messages:  # fmt: skip
+        self._node.store.check_open()
+        messages = Messages(pattern, where, overflow, own, Counts(self._node.env.now_us))
+        self._exchange.subscribe(messages, history)
+        return messages
+
+    def _follow(
+        self, model: type[M], *, on: Collection[str] | str | None = None, since: str | None = None,
+        where: Expr | Callable[[Event[M]], object] | None = None, fields: Collection[str] = (),
+        owner: str | Iterable[str] | None = None,
+    ) -> Subscription[M]:  # fmt: skip
         node, store = self._node, self._node.store
         store.check_open()
         transaction = context().transaction
@@ -75,19 +133,186 @@ class Events:
             query = query.all_users()
         with node.current():
             wanted = Wanted(query, home, on, fields, owner, where)
-        await trio.lowlevel.checkpoint()
         if since is None:
             start = Place(store.entries.next_e, -1)
         elif since == "start":
             start = Place(1, -1)
         else:
             start = cursors.read(since, self._feed.mark, store)
-        subscription: Subscription[M] = Subscription(self._feed, home, model.__subject__.hydrate, wanted, start)
-        try:
-            yield subscription
-        finally:
-            subscription.close()
+        return Subscription(self._feed, home, model.__subject__.hydrate, wanted, start)
 
-    def close(self) -> None:
-        """Wake all subscribers: the node closes."""
+    # -- handlers ------------------------------------------------------------------------------------------------------
+
+    def on(
+        self, what: type[Model] | str, handle: Handle, /, *, retries: int = 3, delay_s: float = 1.0,
+        dead_letter: str | None = None, **how: Any,
+    ) -> Handler:  # fmt: skip
+        """Call a function, sync or async, with each event of a model or message of topics, one after another.
+
+        Where it raises it is called again after `delay_s`, twice that, and so on; after `retries` of these the event or message goes to
+        the topic `dead_letter` of this node, if one is named, as `{"of", "error", "data"}`, and the next has its turn.
+
+        Args:
+            what: a model, or a topic or pattern.
+            handle: called in the node's own tasks, with this node as the current one.
+            retries: how often it is called again.
+            delay_s: seconds to the first.
+            dead_letter: a topic.
+            how: as for `subscribe`.
+
+        Raises:
+            TopicError, QueryError, CursorError: what is wanted is wrong.
+        """
+        if dead_letter is not None:
+            checked_topic(dead_letter)
+        if retries < 0 or delay_s < 0:
+            raise TopicError(f"retries={retries!r} and delay_s={delay_s!r} are 0 or more")
+        items: Any = self._listen(what, **how) if isinstance(what, str) else self._follow(what, **how)
+
+        def give_up(item: Any, error: BaseException) -> None:
+            if dead_letter is not None:
+                data = (
+                    item.data
+                    if isinstance(item, Message)
+                    else {"kind": item.kind, "id": item.id, "cursor": item.cursor}
+                )
+                of = item.topic if isinstance(item, Message) else item.model
+                self._local(dead_letter, {"of": of, "error": f"{type(error).__name__}: {error}", "data": data})
+
+        handler = Handler(items, handle, items.counts, retries=retries, delay_s=delay_s, give_up=give_up)
+        self._handlers.append(handler)
+        self._node.tasks.start_soon(self._run, handler, items)
+        return handler
+
+    async def _run(self, handler: Handler, items: Any) -> None:
+        try:
+            with self._node.current():
+                await handler.run()
+        finally:
+            if handler in self._handlers:
+                self._handlers.remove(handler)
+            if isinstance(items, Messages):
+                self._exchange.unsubscribe(items)
+            else:
+                items.close()
+
+    def off(self, handler: Handler | None = None) -> None:
+        """End a handler, or all of them."""
+        for one in [handler] if handler is not None else list(self._handlers):
+            one.off()
+
+    # -- publishing ----------------------------------------------------------------------------------------------------
+
+    async def publish(
+        self, topic: str, data: Any, /, *, priority: Priority = "normal", to: str | Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None, compress: bool = True,
+    ) -> None:  # fmt: skip
+        """Tell whoever subscribes to a topic, on this node and others, at most once; signed, and not stored.
+
+        Args:
+            topic: words between dots, `"chat.typing"`.
+            data: what JSON can hold, and bytes; at most 64 KiB.
+            priority: `"high"` goes at once; others wait for company: 100 messages, 50 ms, 5 s where it is `"low"`.
+            to: DIDs of the only users who can read it (sealed boxes); others see that there is a message, and who sent it.
+            metadata: what goes along.
+            compress: whether data of 1 KiB or more is compressed.
+
+        Raises:
+            TopicError: the topic is of no good form or reserved, or the data of no type that a message holds.
+            TooLargeError: the data is too large.
+        """
+        self._node.store.check_open()
+        recipients = [to] if isinstance(to, str) else list(to)
+        await self._exchange.publish(
+            self._node.device(), checked_topic(topic), data, priority=priority, to=recipients, metadata=metadata or {},
+            compress=compress, own=True,
+        )  # fmt: skip
+
+    def emit(self, topic: str, data: Any = None, /) -> None:
+        """Tell the subscribers of this node alone; `data` may be anything. Own messages are theirs here.
+
+        Raises:
+            TopicError: the topic is of no good form, or reserved.
+        """
+        self._node.store.check_open()
+        self._local(checked_topic(topic), data)
+
+    def emit_notice(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Tell the subscribers of this node what it notices; quick, never raising."""
+        if not self._closed:
+            self._local(f"node.{kind}", dict(data))
+
+    def _local(self, topic: str, data: Any) -> None:
+        env = self._node.env
+        at = _EPOCH + timedelta(microseconds=env.now_us())
+        self._exchange.counts(topic).published += 1
+        self._exchange.hand_out(Message(topic, data, self._node.identity.did, at, env.random_bytes(16), {}), own=False)
+
+    async def _say(self, topic: str, data: Any) -> None:
+        """Publish to a reserved topic; subscribers of this node hear it too."""
+        if self._closed:
+            return
+        await self._exchange.publish(
+            self._node.device_of(self._node.identity), topic, data, priority="high", to=(), metadata={}, compress=True,
+            own=False,
+        )  # fmt: skip
+
+    async def flush(self) -> None:
+        """Send what waits for company."""
+        await self._exchange.flush()
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def history(self, topic: str, n: int = 100) -> list[Message]:
+        """Return the last messages of a topic that this node has seen since it listens, oldest first, at most 100."""
+        if not is_topic(topic):
+            raise TopicError(f"{topic!r} is no topic; history is of one topic, not of a pattern")
+        return self._exchange.last(topic, n)
+
+    def topics(self) -> list[str]:
+        """Return the patterns that somebody subscribes to, on this node."""
+        return sorted({messages.pattern for messages in self._exchange.subscribers})
+
+    def subscribers(self, topic: str) -> int:
+        """Return how many subscriptions of this node a topic's messages go to."""
+        return sum(messages.takes(topic, False) for messages in self._exchange.subscribers)
+
+    def stats(self) -> dict[str, Stats]:
+        """Return counts by topic; `unreadable` counts messages that could not be read."""
+        return self._exchange.stats()
+
+    # -- presence ------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def present(self, room: str, data: Any = None, /, *, ttl_s: float = 30) -> AsyncIterator[None]:
+        """Be in a room for the block: others see it in `here`, and stop seeing it `ttl_s` seconds after it is not heard any more.
+
+        Raises:
+            TopicError: the room's name is of no good form, or `ttl_s` not between 0 and an hour.
+        """
+        if not is_topic(room):
+            raise TopicError(f"{room!r} is no name of a room: words of letters, digits, `_` and `-` between dots")
+        if not 0 < ttl_s <= 3600:
+            raise TopicError(f"ttl_s={ttl_s!r} is not between 0 and 3600 seconds")
+        self._watch_rooms()
+        async with self._presence.present(room, data, ttl_s):
+            yield
+
+    def here(self, room: str) -> list[Present]:
+        """Return who is in a room, as far as this node has heard since it listens: from the first call, or `present`, on."""
+        self._watch_rooms()
+        return self._presence.here(room)
+
+    def _watch_rooms(self) -> None:
+        self._node.store.check_open()
+        if self._rooms is None:
+            self._rooms = self._listen("presence.*")
+            self._rooms.hook = self._presence.hear
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Send what waits, and wake all subscribers: the node closes."""
+        self._closed = True
         self._feed.close()
+        await self._exchange.aclose()

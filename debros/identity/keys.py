@@ -19,6 +19,7 @@ from debros.errors import IdentityError
 from debros.identity import did as names
 from debros.identity import keyfile
 from debros.identity.certificate import Certificate, issue
+from debros.identity.sealing import unseal
 from debros.identity.signing import SEED_SIZE, Signer, SigningKey
 
 __all__ = ["Certificate", "Device", "Identity", "Signer"]
@@ -152,6 +153,17 @@ class Identity:
         seed = blake2b(home_salt, digest_size=SEED_SIZE, key=self._key.seed(), person=_DEVICE).digest()
         key = SigningKey(seed)
         return Device(key, issue(self._key, key.public, None, "device"))
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Return what is in a box that was sealed to this user (`debros.identity.sealing`).
+
+        Raises:
+            IdentityError: this is a device without the root, which opens nothing.
+            ValueError: it is sealed to another key, or damaged.
+        """
+        if self._certificate is not None:
+            raise IdentityError(f"a device of {self.did} without the root key cannot open what is sealed to the user")
+        return unseal(sealed, self._key.seed(), self._key.public)
 
     def __repr__(self) -> str:
         return f"<Identity {self.did}>" if self._certificate is None else f"<Identity {self.did}, a device>"

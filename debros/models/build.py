@@ -77,6 +77,7 @@ def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyTyp
         relations=tuple(relation.spec for relation in relations.values()),
         sharding=None if options.sharding is None else shard_spec(cls.__name__, options.sharding, options.scope, specs),
         pinning=options.pinning,
+        pubsub=() if options.pubsub is None else options.pubsub.operations,
     )
     cls.__options__ = options
     cls.__schema__ = schema

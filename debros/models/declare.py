@@ -17,7 +17,7 @@ from debros.models import hooks, registry
 from debros.models.annotations import place_of, place_of_mixin
 from debros.models.body import Declared, own_declarations
 from debros.models.fields import Declaration, field
-from debros.models.options import Index, Options
+from debros.models.options import Index, Options, Publish
 from debros.models.relations import belongs_to, has_many, has_one, many_to_many
 from debros.models.sharding import Sharding, Strategy
 
@@ -112,6 +112,7 @@ def model(
     write: Write | None = None,
     sharding: Sharding | Strategy | None = None,
     pinning: Rule | None = None,
+    pubsub: Publish | None = None,
 ) -> Callable[[ModelClass], ModelClass]:
     """Make a `Model` subclass a model of its own: stored, queried, opened.
 
@@ -128,6 +129,7 @@ def model(
         write: who may write a record of a global model: `"anyone"` (the default), `"owner"`, `"admins"`.
         sharding: how records of a global model are spread over logs: `hash_shards(key, n)`, `range_shards(key, bounds)`,
             `user_shards(n)`, or a strategy of your own.
+        pubsub: which operations are announced to peers, as topics `model.<name>.<operation>`: `publish("create", "update")`.
         pinning: which of its file content this node keeps: `popularity(factor=2, max_pins=500)`; all it has if not given.
 
     Raises:
@@ -142,7 +144,7 @@ def model(
         from debros.models.build import build  # pydantic and the query room load with the first model
 
         options = Options.checked(
-            cls.__name__, scope, store, name, indexes, version, strict, extra, write, sharding, pinning
+            cls.__name__, scope, store, name, indexes, version, strict, extra, write, sharding, pinning, pubsub
         )
         build(cls, options)
         registry.register(cls)

@@ -27,6 +27,29 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """Which operations a model announces, as messages of the topics `model.<name>.<operation>`."""
+
+    operations: tuple[str, ...]
+
+
+def publish(*operations: Literal["create", "update", "delete", "restore"]) -> Publish:
+    """Announce these operations to peers: `@model(pubsub=publish("create", "update"))`.
+
+    Raises:
+        ModelError: there is no such operation, or none is named.
+    """
+    known = ("create", "update", "delete", "restore")
+    for operation in operations:
+        if operation not in known:
+            near = did_you_mean(str(operation), known)
+            raise ModelError(f"publish({operation!r}): operations are {', '.join(map(repr, known))}{near}")
+    if not operations:
+        raise ModelError("publish() names no operation: publish('create', 'update')")
+    return Publish(tuple(dict.fromkeys(operations)))
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What `@model(...)` was given, with defaults filled in."""
 
@@ -40,6 +63,7 @@ class Options:
     write: Write
     sharding: Sharding | Strategy | None = None
     pinning: Rule | None = None
+    pubsub: Publish | None = None
 
     @classmethod
     def checked(
@@ -55,6 +79,7 @@ class Options:
         write: Write | None,
         sharding: Sharding | Strategy | None = None,
         pinning: Rule | None = None,
+        pubsub: Publish | None = None,
     ) -> Options:
         """Check and complete the options of one model.
 
@@ -68,6 +93,8 @@ class Options:
             _check_choice(model, "write", write, Write)
         if not isinstance(strict, bool):
             raise ModelError(f"{model}: strict={strict!r} is not True or False")
+        if pubsub is not None and not isinstance(pubsub, Publish):
+            raise ModelError(f"{model}: pubsub={pubsub!r} is not publish('create', 'update')")
         if pinning is not None and not isinstance(pinning, Rule):
             raise ModelError(
                 f"{model}: pinning={pinning!r} is not a rule; fixed(), popularity(), by_size(), by_age(), tiered(), custom()"
@@ -85,6 +112,7 @@ class Options:
             write=_write(model, scope, store, write, sharding),
             sharding=sharding,
             pinning=pinning,
+            pubsub=pubsub,
         )
 
 
