@@ -25,6 +25,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
     "completion": ("debros.cli.completion", "Print the completion script of a shell."),
     "demo": ("debros.cli.demo", "Import a git history and put debros through its paces."),
     "doctor": ("debros.cli.doctor", "Say what is wrong with a project or a database, and what to do about it."),
+    "events": ("debros.cli.events", "Show what happened to records; follow what happens."),
     "export": ("debros.cli.export", "Write the records that a database shows as NDJSON."),
     "history": ("debros.cli.history", "Show everything that became of one record."),
     "import": ("debros.cli.importing", "Create records from NDJSON."),

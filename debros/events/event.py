@@ -89,5 +89,10 @@ class Event(Generic[R]):
         """Where to go on: `since=event.cursor` begins with the event behind this one. Also a name for the event."""
         return cursor.write(self._mark, self._entry, self._happening.nth)
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands among the events of all models of this node, in this session."""
+        return self._entry.e, self._happening.nth
+
     def __repr__(self) -> str:
         return f"<{self.kind} {self.model} {self.id} ({self.origin})>"

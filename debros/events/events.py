@@ -241,6 +241,8 @@ class Events:
         """Tell the subscribers of this node what it notices; quick, never raising."""
         if not self._closed:
             self._local(f"node.{kind}", dict(data))
+            if kind == "peer_joined":
+                self._presence.say_again()
 
     def _local(self, topic: str, data: Any) -> None:
         env = self._node.env

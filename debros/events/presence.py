@@ -41,6 +41,10 @@ class Presence:
         self._own: dict[str, tuple[str, Any, float]] = {}  # by number: room, data, seconds
         self._again = trio.Event()
 
+    def say_again(self) -> None:
+        """Tell at once who is here: somebody came who may not have heard it."""
+        self._again.set()
+
     def here(self, room: str) -> list[Present]:
         """Return who is in a room."""
         heard = self._rooms.get(room, {})

@@ -17,7 +17,7 @@ from debros.errors import ClosedError
 from debros.events import cursor as cursors
 from debros.events.event import Event
 from debros.events.happenings import Happenings
-from debros.events.stats import Counts
+from debros.events.stats import Counts, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,16 +136,23 @@ class Subscription(Generic[R]):
         while True:
             self._check()
             while self._ready:
-                happening, entry = self._ready.popleft()
-                self._told = happening.nth
-                event = self._event(happening, entry)
-                if self._wanted.takes_event(event):
-                    self.counts.delivered(entry.clock)
+                event = self._next()
+                if event is not None:
                     return event
             if not self._advance():
                 await self._feed.wait(self._name, self)
             else:
                 await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def backlog(self) -> list[Event[R]]:
+        """Return the events that there are now, without waiting for others."""
+        found: list[Event[R]] = []
+        while self._ready or self._advance():
+            await trio.lowlevel.checkpoint()
+            self._check()
+            if self._ready and (event := self._next()) is not None:
+                found.append(event)
+        return found
 
     def close(self) -> None:
         """Take no more; leaving the `async with` does it."""
@@ -157,6 +164,21 @@ class Subscription(Generic[R]):
         self._feed.store.check_open()
         if self._feed.closed:
             raise ClosedError("the node is closed")
+
+    def _next(self) -> Event[R] | None:
+        """Return what is ready next, if it is wanted."""
+        happening, entry = self._ready.popleft()
+        self._told = happening.nth
+        event = self._event(happening, entry)
+        if not self._wanted.takes_event(event):
+            return None
+        self.counts.delivered(entry.clock)
+        return event
+
+    @property
+    def stats(self) -> Stats:
+        """What this subscriber has seen."""
+        return self.counts.stats(self.lag)
 
     def _advance(self) -> bool:
         """Look at a few entries more; whether there may be others."""

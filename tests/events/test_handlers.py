@@ -136,7 +136,7 @@ async def test_presence_is_seen_by_others_and_ends_by_word_or_by_silence() -> No
             await trio.sleep(100)  # said again and again
             assert len(b.events.here("room")) == 1
             async with peer(network, "c", peers=["a", "b"]) as c, c.events.present("room"):
-                await trio.sleep(1)
+                await trio.sleep(11)
                 assert len(c.events.here("room")) == 2  # a newcomer hears of who is here at once
             await trio.sleep(1)
             assert [p.did for p in b.events.here("room")] == [a.identity.did]
