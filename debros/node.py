@@ -287,6 +287,7 @@ class Debros:
                 raise TransactionError(
                     f"other transactions held the log for {timeout_s} s; keep network calls out of them"
                 )
+            await self.store.until_writable()
             self.store.flush()
             transaction = Transaction(self.store, self.device())
             with current.choosing(node=self, transaction=transaction):

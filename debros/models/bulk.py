@@ -1,7 +1,8 @@
 """Changing many records alike: `await query.update(...)` and `await query.delete()`.
 
 Everything is validated and every before-hook run before the first entry is written; then all drafts go to one commit,
-which makes as many entries as the size limits need, or they join the transaction that is running.
+which makes as many entries as the size limits need, or they join the transaction that is running. The records are the
+query's own, so nobody sees the state in which a refusal leaves them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from debros.models.after import run_after, run_before
 from debros.models.saving import assign, check_right, take, transaction_of
-from debros.models.tracking import Snapshot, changed_fields, changes_of, update_draft
+from debros.models.tracking import changed_fields, changes_of, update_draft
 from debros.replica.draft import Draft
 
 if TYPE_CHECKING:
@@ -33,33 +34,26 @@ async def change_all(records: Sequence[Any], values: Mapping[str, Any]) -> None:
         shape.refuse_change("changed")
     home: Collection = records[0]._home
     known = cls.__hooks__
-    changed_records, drafts, snapshots, written = [], [], [], []
-    try:
-        for record in records:
-            own = shape.decoded(record)
-            check_right(record, home)
-            snapshots.append((record, Snapshot(shape, own, deep=True)))
-            assign(record, values)
+    changed_records, drafts, written = [], [], []
+    for record in records:
+        own = shape.decoded(record)
+        check_right(record, home)
+        assign(record, values)
+        changed = changed_fields(shape, own, record._row)
+        if not changed:
+            continue
+        if known:
+            await run_before(record, "update", known)
             changed = changed_fields(shape, own, record._row)
-            if not changed:
+            if not changed:  # the hooks took it back
                 continue
-            if known:
-                await run_before(record, "update", known)
-                changed = changed_fields(shape, own, record._row)
-                if not changed:  # the hooks took it back
-                    continue
-            shape.check_changed(own, [spec.name for _, spec in changed])
-            drafts.append(update_draft(shape, own, record._row, changed, False))
-            changed_records.append(record)
-            written.append(changes_of(shape, own, record._row, changed) if known else {})
-        rows = await home.commit(drafts, parts=transaction_of(home) is None) if drafts else []
-    except BaseException:  # cancelled, too
-        for _, snapshot in snapshots:
-            snapshot.restore()
-        raise
-    by_record = {id(record): snapshot for record, snapshot in snapshots}
+        shape.check_changed(own, [spec.name for _, spec in changed])
+        drafts.append(update_draft(shape, own, record._row, changed, False))
+        changed_records.append(record)
+        written.append(changes_of(shape, own, record._row, changed) if known else {})
+    rows = await home.commit(drafts, parts=transaction_of(home) is None) if drafts else []
     for record, row in zip(changed_records, rows, strict=True):
-        take(shape, record, row, home, by_record[id(record)])
+        take(shape, record, row, home, None)
     await _after(changed_records, "update", home, written)
 
 
@@ -77,20 +71,14 @@ async def delete_all(records: Sequence[Any]) -> None:
         shape.refuse_change("deleted")
     home: Collection = records[0]._home
     known = cls.__hooks__
-    snapshots = [Snapshot(shape, shape.decoded(record), deep=True) for record in records]
-    try:
-        for record in records:
-            check_right(record, home)
-            if known:
-                await run_before(record, "delete", known)
-        drafts = [Draft("delete", record.id, base=record._row) for record in records]
-        rows = await home.commit(drafts, parts=transaction_of(home) is None)
-    except BaseException:  # cancelled, too
-        for snapshot in snapshots:
-            snapshot.restore()
-        raise
-    for record, row, snapshot in zip(records, rows, snapshots, strict=True):
-        take(shape, record, row, home, snapshot)
+    for record in records:
+        check_right(record, home)
+        if known:
+            await run_before(record, "delete", known)
+    drafts = [Draft("delete", record.id, base=record._row) for record in records]
+    rows = await home.commit(drafts, parts=transaction_of(home) is None)
+    for record, row in zip(records, rows, strict=True):
+        take(shape, record, row, home, None)
     await _after(records, "delete", home, [{} for _ in records])
 
 

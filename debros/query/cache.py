@@ -158,7 +158,7 @@ class ResultCache:
         self, source: Source, key: Key, caching: Caching, models: tuple[str, ...], labels: Callable[[], Labels]
     ) -> Entry:
         """Return what the statement gives, from here if it is here; `models` are all that it reads, its own first."""
-        revision = source.revision(models)
+        revision, version = source.revision(models), source.version()
         use = self._uses.get(models[0])
         if use is None:
             use = self._uses[models[0]] = Use()
@@ -173,12 +173,12 @@ class ResultCache:
             if entry is not None and entry.revision == revision:
                 use.hits += 1
                 entry.hits += 1
-                entry.version = source.version()
+                entry.version = version
                 return entry
         rows = await source.fetch(*key)
         ttl_s = self.ttl_s if caching.ttl_s is None else caching.ttl_s
         size = ENTRY_BYTES + len(key[0]) + _size(key[1]) + sum(map(_size, rows))
-        entry = Entry(rows, revision, self._timer() + ttl_s, size, labels(), use, key)
+        entry = Entry(rows, revision, self._timer() + ttl_s, size, labels(), use, key, version)
         if self._most:
             self._keep(entry)
         return entry

@@ -84,3 +84,8 @@ async def test_a_raw_condition_does_not_leave_the_records_that_the_query_is_abou
             assert await Note.query().where_raw(true).count() == 0
             assert await Post.query().where_raw(true).count() == 11
             assert await Post.where(Post.likes > 99).where_raw(true).count() == 0
+
+
+async def test_tokens_do_not_grow_together_into_a_comment() -> None:
+    async with a_forum():
+        assert await Post.query().where_raw("{likes} >= 1--1").count() == await Post.where(Post.likes >= 2).count()

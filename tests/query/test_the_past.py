@@ -89,6 +89,18 @@ async def test_conditions_relations_and_aggregates_ask_the_past() -> None:
         assert await past.cache().count() == 12
 
 
+async def test_what_a_deletion_hid_then_is_hidden_in_the_past() -> None:
+    async with a_forum() as db:
+        before = max(replica.clock for replica in db.store.by_number.values())
+        user = await User.get("u0")
+        await user.delete()
+        gone = user.meta.clock
+        await user.restore()
+        assert await Post.query().count() == 12
+        assert await Post.as_of(gone).count() == 8
+        assert await Post.as_of(before).count() == 12
+
+
 async def test_times_have_zones_and_clocks_are_whole() -> None:
     async with a_forum():
         now = datetime.now(UTC)
