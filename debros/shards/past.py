@@ -7,6 +7,7 @@ old clock, belong to it. Logs and users have the numbers that they have in the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, NoReturn
 from weakref import WeakValueDictionary
@@ -18,11 +19,12 @@ from debros.blocks import cid
 from debros.errors import QueryError
 from debros.log.body import parse_body
 from debros.log.entry import parse_header
+from debros.replica.draft import Draft
 from debros.replica.layouts import LAYOUTS
 from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
-from debros.replica.store import Request, Store
-from debros.replica.tables import Table
+from debros.replica.store import Store
+from debros.replica.tables import Row, Table
 from debros.replica.view import MEMORY, Prepare, View
 from debros.shards.collection import Collection
 
@@ -37,10 +39,10 @@ AT_ONCE: Final = 200  # entries folded between two checkpoints
 FLUSHED: Final = 5_000  # entries between two flushes
 
 
-class PastStore(Store):
-    """A store that nobody writes to."""
+class PastCollection(Collection):
+    """One model's records as they were: to read."""
 
-    async def commit(self, request: Request) -> None:
+    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False) -> list[Row]:
         """Refuse."""
         raise QueryError("a record of the past cannot be saved: get the present one and change that")
 
@@ -48,7 +50,7 @@ class PastStore(Store):
 class PastNode:
     """A node as it was: what models ask of a node, for reading."""
 
-    def __init__(self, node: Debros, store: PastStore, clock: int) -> None:
+    def __init__(self, node: Debros, store: Store, clock: int) -> None:
         self.present = node
         self.as_of: int | None = clock
         self.env = node.env
@@ -58,7 +60,7 @@ class PastNode:
         self.store = store
         self._collections: dict[Schema, Collection] = {}
         for model in store.models.values():
-            home = self._collections[model.table.schema] = Collection(self, model)  # type: ignore[arg-type]  # it asks no more
+            home = self._collections[model.table.schema] = PastCollection(self, model)  # type: ignore[arg-type]  # it asks no more
             if home.shards is not None and (present := node.collection(home.schema).shards) is not None:
                 home.shards.held = present.held
 
@@ -141,7 +143,7 @@ class Pasts:
         live = self._node.store
         view = View(MEMORY, self._prepare, self._node.config.row_cache)
         view.create()
-        store = PastStore(live.env, live.log, view, durable=False, flush_rows=FLUSHED)
+        store = Store(live.env, live.log, view, durable=False, flush_rows=FLUSHED)
         for n in range(1, live.keys.count + 1):
             store.keys.number(live.keys.key(n))
         for replica in live.by_number.values():
