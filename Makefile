@@ -13,7 +13,7 @@ else
 endif
 CODE := debros tests $(wildcard bench examples)
 
-.PHONY: help demo test check test-integration bench format lock clean
+.PHONY: help demo test check test-integration browser bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -25,8 +25,14 @@ demo: $(INSTALLED)  ## import this repository's history and put debros through i
 test: $(INSTALLED)  ## the tests
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore=tests/integration tests
 
-test-integration: $(INSTALLED)  ## programs as a user starts them: README, examples, the command
+test-integration: $(INSTALLED) browser  ## programs as a user starts them: README, examples, the command
 	@$(BIN)/python -m pytest -q tests/integration
+
+browser:  # the live page is tested in a real one
+ifeq ($(shell command -v chromedriver 2>/dev/null),)
+	@echo "Installing Debian's chromium and chromium-driver ..." >&2
+	@apt-get install -y -qq chromium chromium-driver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }
+endif
 
 check: $(INSTALLED)  ## lint, format, types by two checkers, the import contract
 	@$(BIN)/ruff check $(CODE)
