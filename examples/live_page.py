@@ -79,12 +79,18 @@ async def page(request: Request) -> Response:
 
 
 async def changes(request: Request) -> Response:
+    most = int(request.query_params.get("most", "0"))  # changes, then the stream ends; 0: it does not
+
     async def lines() -> AsyncIterator[str]:
+        left = most
         newest_first = Note.query().order_by(Note.created_at.desc()).limit(20)
         async with newest_first.live() as view:
             yield told("rows", [note.to_dict(mode="json") for note in view.rows])
             async for change in view:
                 yield told(change.kind, {"note": change.row.to_dict(mode="json"), "index": change.index})
+                left -= 1
+                if left == 0:
+                    break
 
     return StreamingResponse(lines(), media_type="text/event-stream")
 
@@ -131,7 +137,7 @@ async def visit(url: str) -> None:
         shown = await client.get("/")
         print(f"page: {shown.status_code} {shown.headers['content-type'].split(';')[0]}")
         first = (await client.post("/notes", json={"text": "first"})).json()["id"]
-        async with client.stream("GET", "/changes") as stream:
+        async with client.stream("GET", "/changes", params={"most": 3}) as stream:
             kind = ""
             async for line in stream.aiter_lines():
                 name, _, value = line.partition(": ")
@@ -148,8 +154,6 @@ async def visit(url: str) -> None:
                         await (await Note.get(change["note"]["id"])).update(text="second!")
                     elif kind == "changed":
                         await (await Note.get(first)).delete()
-                    else:
-                        break
 
 
 async def main(home: str, port: int = 0, peers: Sequence[str] = (), forever: bool = False) -> None:
