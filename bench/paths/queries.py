@@ -7,9 +7,12 @@ result; 10,000 parents with children.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
+
+import trio
 
 import debros
 from bench.document import Documents, Post
@@ -45,7 +48,27 @@ class Book(Model):
 
 async def measure(setting: Setting) -> list[Line]:
     """Return the lines: growth, include, count, scan, what is kept, many parents."""
-    return [*await _relations(setting), *await _documents(setting), *await _growth(setting)]
+    return [
+        *await _relations(setting), *await _documents(setting), *await _growth(setting), await _cancelled(setting),
+    ]  # fmt: skip
+
+
+async def _cancelled(setting: Setting) -> Line:
+    """Return how long a query over all documents, seconds of regular expressions, outlives its scope."""
+    late: list[float] = []
+    async with opened(await setting.homes.of(setting.largest)):
+        runaway = Post.where(Post.body.matches("(o|g)*(l|e)+x$") | Post.title.matches("(a|b|c)*d+e*f$"))
+        for _ in range(5):
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(runaway.all)
+                    await trio.sleep(0.2)  # it runs beside the loop by now
+                    began = time.perf_counter()
+                    scope.cancel()
+            assert scope.cancelled_caught, "the query was no runaway"
+            late.append((time.perf_counter() - began) * 1000)
+    worst = max(late)
+    return Line("a runaway query outlives its scope by", worst, "ms", "", None, "<= 100 ms", worst <= 100)
 
 
 async def _newest(authors: list[str]) -> None:

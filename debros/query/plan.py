@@ -107,10 +107,10 @@ def sql_of(condition: Any) -> str:
 
 async def _examined(query: Steps[Any], source: Source, text: str, bound: tuple[object, ...]) -> tuple[int, int]:
     """Count the rows that the statement looks at, by a function in front of its condition, and those it gives."""
-    tally = [0]
+    seen: set[int] = set()
     visible = query.columns.visible
     before, _, after = text.partition(visible)
     marks = before.count("?")
     counted = f'{before}{visible} AND debros_examined(?, {query.columns.sql_name}."_doc"){after}'
-    found = await source.fetch(counted, (*bound[:marks], apsw.pyobject(tally), *bound[marks:]))
-    return tally[0], len(found)
+    found = await source.fetch(counted, (*bound[:marks], apsw.pyobject(seen), *bound[marks:]))
+    return len(seen), len(found)

@@ -128,3 +128,13 @@ async def test_a_closed_node_ends_long_queries_too(tmp_path: Path, monkeypatch: 
             await slow().all()
         assert len(db.store.reader._idle) == 1
     assert db.store.reader._idle == []
+
+
+async def test_a_plan_counts_the_rows_of_a_long_query_once(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "QUICK_S", 0.0)
+    monkeypatch.setattr(reading, "STEPS", 100)
+    async with debros.open(home, models=[Word], app="long", durability="process") as db:
+        await fill(500)
+        plan = await Word.where(Word.text.matches("7$")).explain()
+        assert (plan.rows_examined, plan.rows) == (500, 50)
+        assert db.store.reader.long_ones > 0
