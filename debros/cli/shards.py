@@ -38,7 +38,7 @@ async def command(model: str = "", /, *, home: HomePath = None, json: Json = Fal
             table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
             for column in ("shard", "name", "records", "left out", "entries", "bytes", "log"):
                 table.add_column(column, justify="left" if column in ("name", "log") else "right", no_wrap=True)
-            for shard in stats.shards:
+            for shard in stats:
                 counts = (f"{n:,}" for n in (shard.records, shard.left_out, shard.entries))
                 cells = (shard.number, shard.name, *counts, binary_size(shard.bytes), f"..{shard.address[-8:]}")
                 table.add_row(*(shown(str(cell)) for cell in cells), style=None if shard.held else "dim")
@@ -46,13 +46,13 @@ async def command(model: str = "", /, *, home: HomePath = None, json: Json = Fal
                 name, f"{counted(len(shards.layouts), 'layout')}, {counted(stats.records, 'record')}", style="bold"
             )
             screen.console.print(table)
-            missing = sum(not shard.held for shard in stats.shards)
+            missing = sum(not shard.held for shard in stats)
             note = f"; {counted(missing, 'shard')} not held here" if missing else ""
             screen.say("", f"fullest to mean: {stats.skew:.2f}{note}")
             told[name] = {
                 "skew": round(stats.skew, 3),
                 "layouts": [{"kind": layout.kind, "shards": layout.n} for layout in shards.layouts],
-                "shards": [asdict(shard) for shard in stats.shards],
+                "shards": [asdict(shard) for shard in stats],
             }
     if not told:
         screen.say("", "no model of this project is sharded; `@model(sharding=hash_shards(key, n))` spreads one")

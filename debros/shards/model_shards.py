@@ -39,21 +39,18 @@ class ShardStats:
     bytes: int  # of the entries' bodies in the log file
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The shards of one model on this node."""
-
-    shards: tuple[ShardStats, ...]
+class Stats(list[ShardStats]):
+    """The shards of one model on this node, by number."""
 
     @property
     def records(self) -> int:
         """Records in all shards."""
-        return sum(shard.records for shard in self.shards)
+        return sum(shard.records for shard in self)
 
     @property
     def skew(self) -> float:
         """Records of the fullest shard, relative to the mean of those that are held; 1.0 is even."""
-        held = [shard.records for shard in self.shards if shard.held]
+        held = [shard.records for shard in self if shard.held]
         return max(held) * len(held) / sum(held) if sum(held) else 1.0
 
 
@@ -126,7 +123,7 @@ class ModelShards:
             count, size = entries.get(log, (0, 0))
             address = self._shards.address(number)
             found.append(ShardStats(number, name, address, number in logs, shown, out, count, size))
-        return Stats(tuple(found))
+        return Stats(found)
 
     # -- growing -----------------------------------------------------------------------------------------------
 

@@ -228,12 +228,10 @@ async def test_statistics_say_how_full_the_shards_are() -> None:
         await Hashed.create_many(some_notes())
         stats = await db.shards[Hashed].stats()
         assert stats.records == 40
-        assert [shard.number for shard in stats.shards] == [0, 1, 2, 3]
-        assert [shard.records for shard in stats.shards] == [8, 16, 8, 8]
+        assert [shard.number for shard in stats] == [0, 1, 2, 3]
+        assert [shard.records for shard in stats] == [8, 16, 8, 8]
         assert stats.skew == pytest.approx(1.6)
-        assert all(
-            shard.held and shard.bytes > 0 and shard.entries == 1 and not shard.left_out for shard in stats.shards
-        )
+        assert all(shard.held and shard.bytes > 0 and shard.entries == 1 and not shard.left_out for shard in stats)
         assert "Hashed: 0/4, 1/4" in repr(db.shards[Hashed])
 
 

@@ -25,9 +25,9 @@ async def tell_shards(db: Debros, report: Report) -> dict[str, Any]:
         stats = await shards.stats()
     report.table(
         ["shard", "records", "entries", "bytes", "log"],
-        [(shard.name, shard.records, shard.entries, shard.bytes, f"..{shard.address[-8:]}") for shard in stats.shards],
+        [(shard.name, shard.records, shard.entries, shard.bytes, f"..{shard.address[-8:]}") for shard in stats],
     )
-    size = binary_size(sum(shard.bytes for shard in stats.shards))
+    size = binary_size(sum(shard.bytes for shard in stats))
     report.took("shards", f"{counted(stats.records, 'record')}, {size}; fullest to mean {stats.skew:.2f}")
 
     commit = await Commit.query().where(Commit.files.any()).order_by(Commit.authored_at.desc()).first()
@@ -50,7 +50,7 @@ async def tell_shards(db: Debros, report: Report) -> dict[str, Any]:
         layout = await shards.resize(8)
     report.took("resize", f"one entry announces {layout.n} shards more, and nothing moves")
     return {
-        "records": [shard.records for shard in stats.shards],
+        "records": [shard.records for shard in stats],
         "coverage": {"complete": coverage.complete, "shards": list(read), "records": len(rows)},
         "after_resize": {"shards": shards.count, "records": await FileChange.count()},
     }
