@@ -139,7 +139,7 @@ class ShardSpec:
     n: int
     bounds: tuple[Any, ...] = ()  # of `range`: wire values, ascending; n - 1 of them
     name: str = ""  # of a custom strategy, part of its logs' names
-    choose: Callable[[Any, int], int] | None = None  # a custom strategy
+    choose: Callable[[Any, int], int] | None = field(default=None, repr=False)  # a custom strategy
 
 
 @dataclass(frozen=True, slots=True, eq=False)

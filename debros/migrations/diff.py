@@ -113,7 +113,9 @@ def _model(
                 f"the new ones would not; declare a new model, and `copy_to` it"
             )
     if before.get("sharding") != after.get("sharding"):
-        changes.notes.append(f"{name}: the sharding changed; next: await db.shards[{name}].resize(...)")
+        changes.notes.append(
+            f"{name}: the sharding changed; declare it as before, and then: await db.shards[{name}].resize(...)"
+        )
     old, new = before["fields"], after["fields"]
     lines: list[tuple[str, str]] = []
     gone, come = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
