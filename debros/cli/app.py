@@ -34,11 +34,14 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
     "makemigrations": ("debros.cli.makemigrations", "Write a migration from what changed in the models."),
     "migrate": ("debros.cli.migrate", "Apply pending migrations."),
     "new": ("debros.cli.new", "Make a new project that runs."),
+    "peers": ("debros.cli.peers", "Show whom a running node is connected with."),
     "restore": ("debros.cli.restore", "Make a home from a backup."),
     "rollback": ("debros.cli.rollback", "Take applied migrations back."),
+    "run": ("debros.cli.running", "Run a node that replicates with its peers, and show how far it is."),
     "shards": ("debros.cli.shards", "Show how the records of sharded models are spread, and how evenly."),
     "shell": ("debros.cli.shell", "Talk to a database in Python, with `await`."),
     "showmigrations": ("debros.cli.showmigrations", "List migrations and what became of them."),
+    "status": ("debros.cli.status", "Show what a database holds, and how far it is beside its peers."),
     "verify": ("debros.cli.verify", "Check every content address, signature, clock and link of a database, offline."),
 }
 

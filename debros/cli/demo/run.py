@@ -7,11 +7,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
 import debros
 from debros import Debros
 from debros.cli.demo.edits import edit
+from debros.cli.demo.meeting import meet
 from debros.cli.demo.models import MODELS, Author, Commit, FileChange
 from debros.cli.demo.past import CommitPast, FilePast, Past
 from debros.cli.demo.queries import ask
@@ -77,7 +79,11 @@ async def run(past: Past, home: Path, screen: Screen, *, removed: bool) -> Exit:
     else:
         report.failed("the records are not the same as before")
 
-    facts["ok"] = verified["whole"] and same
+    report.title("Meet another node")
+    with TemporaryDirectory(prefix="debros-demo-") as beside:
+        facts["met"] = met = await meet(home, Path(beside) / "copy", report)
+
+    facts["ok"] = verified["whole"] and same and met["ok"]
     conclude(facts, report)
     if not removed:
         report.text(f"\ndebros verify {shlex.quote(str(home))}")
@@ -170,6 +176,11 @@ def conclude(facts: dict[str, Any], report: Report) -> None:
         f"in {counted(verified['entries'], 'signed entry', 'signed entries')}: {binary_size(verified['bytes'])} of log, "
         f"{verified['bytes'] / records:,.0f} bytes a record.",
         "Two people edited one of them, and the log can tell who did what.",
+        *(
+            ["A second node fetched all of it over libp2p; both were edited apart, met, and agree."]
+            if facts["met"]["shown"]
+            else []
+        ),
         "Checked from the files alone, closed, and opened again: "
         + ("nothing is missing." if facts["ok"] else "NOT everything is as it was."),
     )
