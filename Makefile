@@ -13,7 +13,7 @@ else
 endif
 CODE := debros tests $(wildcard bench examples)
 
-.PHONY: help demo test check test-integration browser bench format lock clean
+.PHONY: help demo test check test-integration sim browser bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -33,6 +33,9 @@ ifeq ($(shell command -v chromedriver 2>/dev/null),)
 	@echo "Installing Debian's chromium and chromium-driver ..." >&2
 	@apt-get install -y -qq chromium chromium-driver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }
 endif
+
+sim: $(INSTALLED)  ## thousands of simulated storms: SIM="0 2000" are the seeds
+	@$(BIN)/python -m debros.testing.storm $(or $(SIM),0 2000)
 
 check: $(INSTALLED)  ## lint, format, types by two checkers, the import contract
 	@$(BIN)/ruff check $(CODE)

@@ -14,6 +14,7 @@ from libp2p.abc import IHost, INetStream, IRawConnection
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
+from libp2p.network.config import ConnectionConfig
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
@@ -65,6 +66,7 @@ def make_host(seed: bytes, dialler: Dialler) -> IHost:
         muxer_opt={TProtocol(YAMUX_ID): Yamux},
         transports=[dialler],
         enable_mDNS=False,
+        connection_config=ConnectionConfig(min_connections=0, low_watermark=0),  # 14: it would dial by itself
     )
     unfenced = host._swarm_stream_handler
 
