@@ -14,7 +14,6 @@ from libp2p.abc import IHost, INetStream, IRawConnection
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
-from libp2p.network.config import ConnectionConfig
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
@@ -66,7 +65,6 @@ def make_host(seed: bytes, dialler: Dialler) -> IHost:
         muxer_opt={TProtocol(YAMUX_ID): Yamux},
         transports=[dialler],
         enable_mDNS=False,
-        connection_config=ConnectionConfig(min_connections=0, low_watermark=0),  # 14: it would dial by itself
     )
     unfenced = host._swarm_stream_handler
 
@@ -78,6 +76,7 @@ def make_host(seed: bytes, dialler: Dialler) -> IHost:
             await reset(stream)
 
     host.get_network().set_stream_handler(fenced)
+    host.get_network().auto_connector.maybe_connect = _nobody  # 14: it would dial known peers by itself
     found: IHost = host
     return found
 
@@ -89,6 +88,10 @@ def make_pubsub(host: IHost) -> tuple[Pubsub, GossipSub]:
         spam_protection_enabled=False,
     )  # fmt: skip
     return Pubsub(host, router), router
+
+
+async def _nobody(*_: object) -> None:
+    """Dial nobody."""
 
 
 async def reset(stream: INetStream) -> None:
