@@ -6,7 +6,21 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from bench.measure import Line
-from bench.paths import bulk, create, durable, events, get, importing, newest, queries, rebuild, receive, reopen, shards
+from bench.paths import (
+    bulk,
+    create,
+    durable,
+    events,
+    get,
+    importing,
+    migrating,
+    newest,
+    queries,
+    rebuild,
+    receive,
+    reopen,
+    shards,
+)
 from bench.setting import Setting
 
 Path: TypeAlias = Callable[[Setting], Awaitable[list[Line]]]
@@ -24,4 +38,5 @@ PATHS: Final[dict[str, Path]] = {
     "import": importing.measure,
     "shards": shards.measure,
     "events": events.measure,
+    "migrate": migrating.measure,
 }

@@ -22,13 +22,8 @@ def count_older(store: Store, model: Model, log: int, version: int) -> Iterator[
     last = 0
     merged = f'{table.select} WHERE "_doc" > ? AND {living} AND "_state" IS NOT NULL ORDER BY "_doc" LIMIT {BATCH}'
     while batch := store.view.read(merged, (last, log)):
-        yield sum(_oldest(model, row) < version for row in batch)
+        yield sum(model.states.oldest_version(row) < version for row in batch)
         last = batch[-1][table.doc_at]
-
-
-def _oldest(model: Model, row: Row) -> int:
-    versions = [register[2] for register in model.states.load(row).registers.values()]
-    return min(versions, default=row[model.table.v_at])
 
 
 def count_shown(store: Store, model: Model, log: int) -> int:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from debros.blocks import dagcbor
-from debros.migrations.operations import AddField, RenameField, Row
-from debros.migrations.stages import Stage, Step, python_value
+from debros.migrations.operations import AddField, RenameField, Row, Transform
+from debros.migrations.stages import Cell, Slot, Stage, Step, python_value
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT
 from debros.schema import FieldSpec, Schema
@@ -51,8 +51,15 @@ class Lifter:
             for step in (*self._ups, *self._downs)
             for op in step.operations
         )
-        self._readers = [_Reader(schema, step.before) for step in self._ups]
-        self._down_reader = _Reader(schema, self._downs[-1].after) if self._downs else None
+        is_read = any(
+            isinstance(op, Transform) or (isinstance(op, AddField) and op.make is not None)
+            for step in (*self._ups, *self._downs)
+            for op in step.operations
+        )
+        self._readers = [_Reader(schema, step.before, is_read=is_read) for step in self._ups]
+        self._down_reader = _Reader(schema, self._downs[-1].after, is_read=is_read) if self._downs else None
+        stages = [stage for step in (*self._ups, *self._downs) for stage in (step.before, step.after)]
+        self._shown = {id(stage): _registers(stage) for stage in stages}
 
     def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
         """Return wire values to show instead of the cells', by stored name, and whether every step could be done.
@@ -108,11 +115,7 @@ class Lifter:
     def _overrides(self, row: Row, stage: Stage, given: Row, cells: Mapping[str, int]) -> Mapping[str, Any]:
         """Return what differs from the cells, by stored name, as wire values."""
         found: dict[str, Any] = {}
-        for name, slot in stage.items():
-            spec = slot.cell.spec
-            if spec is None or spec.merge != "lww":
-                continue
-            wire = spec.wire
+        for name, wire, spec in self._shown[id(stage)]:
             if name not in row:
                 if wire in cells:
                     found[wire] = ABSENT
@@ -133,57 +136,56 @@ class Lifter:
 
 
 class _Reader:
-    """Makes the row of a document at one stage."""
+    """Makes the row of a document at one stage. Flat lists of what it needs: it runs for each document."""
 
-    def __init__(self, schema: Schema, stage: Stage) -> None:
-        self._schema = schema
-        self._fields = [
-            (name, slot.cell.wire, None if slot.codec is None or slot.codec.from_wire is None else slot)
-            for name, slot in stage.items()
-            if slot.cell.spec is None or slot.cell.spec.merge == "lww"
+    def __init__(self, schema: Schema, stage: Stage, *, is_read: bool) -> None:
+        """Compile it; `is_read` says whether functions of the program see whole rows."""
+        registers = [(n, s) for n, s in stage.items() if s.cell.spec is None or s.cell.spec.merge == "lww"]
+        self._plain = [(n, s.cell.wire) for n, s in registers if s.codec is None or s.codec.from_wire is None]
+        self._coded = [
+            (n, s.cell.wire, s.codec.accepts, s.codec.from_wire)
+            for n, s in registers
+            if s.codec is not None and s.codec.from_wire is not None
         ]
-        self._merged = [
-            (name, slot.cell.spec, slot)
-            for name, slot in stage.items()
-            if slot.cell.spec is not None and slot.cell.spec.merge != "lww"
-        ]
+        merged = [(n, s.cell.spec, s) for n, s in stage.items() if s.cell.spec is not None]
+        self._merged = [(n, spec, s) for n, spec, s in merged if spec.merge != "lww" and is_read]
         known = {slot.cell.wire for slot in stage.values()}
         self._later = [spec for spec in schema.fields if spec.merge == "lww" and spec.wire not in known]
         self._defaults: Row = {
-            name: _default(slot.cell.spec)
-            for name, slot in stage.items()
-            if slot.cell.spec is not None and slot.cell.spec.merge == "lww"
-            and (slot.cell.spec.has_default or slot.cell.spec.nullable)
-        }  # fmt: skip
+            n: _default(spec) for n, spec, _ in merged if spec.merge == "lww" and (spec.has_default or spec.nullable)
+        }
 
     def read(self, id: str, document: Document, with_times: bool) -> tuple[Row, Row, Row]:
-        """Return the row, the values of fields that are added later, and what the row's registers were, by stored name."""
+        """Return the row, the values of fields that are added later, and of registers in the row their values, by wire."""
         registers = document.registers
         row: Row = {"id": id}
         given: Row = {}
-        for name, wire, slot in self._fields:
-            register = registers.get(wire)  # type: ignore[arg-type]  # every cell has a stored name by now
-            if register is not None:
-                value = register[3]
-                if slot is not None and value is not None:
-                    value = python_value(slot, value)
-                row[name] = given[wire] = value  # type: ignore[index]  # as above
-            elif name in self._defaults:
-                row[name] = given[wire] = self._defaults[name]  # type: ignore[index]  # as above
-        for name, spec, slot in self._merged:
-            row[name] = python_value(slot, merged_value(document, spec))
         late: Row = {}
+        for name, wire in self._plain:
+            try:
+                row[name] = given[wire] = registers[wire][3]  # type: ignore[index]  # every cell has a stored name by now
+            except KeyError:
+                self._missing(name, wire, row, given)
+        for name, wire, accepts, from_wire in self._coded:
+            if wire in registers:
+                value = registers[wire][3]
+                row[name] = given[wire] = from_wire(value) if value is not None and accepts(value) else value
+            else:
+                self._missing(name, wire, row, given)
+        for name, merged, slot in self._merged:
+            row[name] = python_value(slot, merged_value(document, merged))
         for spec in self._later:
-            register = registers.get(spec.wire)
-            if register is not None:
-                wire_value = register[3]
-                good = wire_value is not None and spec.codec.from_wire is not None and spec.codec.accepts(wire_value)
-                value = spec.codec.from_wire(wire_value) if good and spec.codec.from_wire is not None else wire_value
-                late[spec.name] = given[spec.wire] = value
+            if spec.wire in registers:
+                wire_value = registers[spec.wire][3]
+                late[spec.name] = given[spec.wire] = python_value(Slot(_NO_CELL, spec.codec), wire_value)
         if with_times:
             row["_created_at"] = _time(document.born)
             row["_updated_at"] = _time(document.newest)
         return row, late, given
+
+    def _missing(self, name: str, wire: str | None, row: Row, given: Row) -> None:
+        if name in self._defaults:
+            row[name] = given[wire] = self._defaults[name]  # type: ignore[index]  # as above
 
 
 def merged_value(document: Document, spec: FieldSpec) -> Any:
@@ -262,6 +264,12 @@ def _wire_value(schema: Schema, spec: FieldSpec, value: Any) -> Any:
     return wire
 
 
+def _registers(stage: Stage) -> list[tuple[str, str, FieldSpec]]:
+    """Return name, stored name and declaration of the registers that a stage has and the model still declares."""
+    specs = [(name, slot.cell.spec) for name, slot in stage.items() if slot.cell.spec is not None]
+    return [(name, spec.wire, spec) for name, spec in specs if spec.merge == "lww"]
+
+
 def _default(spec: FieldSpec) -> Any:
     if not spec.has_default or spec.default is None or spec.codec.from_wire is None:
         return spec.default if spec.has_default else None
@@ -273,3 +281,4 @@ def _time(stamp: tuple[Any, ...] | None) -> datetime | None:
 
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+_NO_CELL: Final = Cell(None, None)

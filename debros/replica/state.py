@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+import libipld
 
 from debros.blocks import dagcbor
 from debros.replica.cells import Document, Elements, Kept
 from debros.replica.tables import Row, Table
 from debros.schema import Codec
+
+_EXACT: Final = frozenset({str, int, bool, type(None)})
+"""Types that the fast encoder writes as ours does: it might take bytes for a link, and rewrites -0.0."""
 
 
 def from_column(codec: Codec) -> Callable[[Any], Any] | None:
@@ -46,8 +51,19 @@ class States:
         if state is None:
             self._load_simple(document, row, row[table.t_at], row[table.e_at], row[table.v_at])
         else:
-            self._load_full(document, row, dagcbor.decode(state))
+            self._load_full(document, row, dagcbor.decode_known(state))
         return document
+
+    def oldest_version(self, row: Row) -> int:
+        """Return the smallest schema version among the row's registers, or of its newest change where it has none."""
+        state = row[self._table.state_at]
+        version: int = row[self._table.v_at]
+        if state is None:
+            return version
+        known: Any = dagcbor.decode_known(state)
+        (_, _, common), shared, apart, *_ = known
+        found = [each[2] for each in apart.values()]
+        return min([common, *found] if shared else found, default=version)
 
     def _load_simple(self, document: Document, row: Row, clock: int, tie: int, version: int) -> None:
         change: dict[str, Any] = {"put": {}, "inc": {}, "add": {}, "keep": {}, "live": True}
@@ -108,7 +124,14 @@ class States:
         }
         sums = {wire: _to_text(total) for wire, total in document.sums.items()}
         live, born, newest = document.live, document.born, document.newest
-        return dagcbor.encode([common, shared, apart, sums, elements, kept, live, born, newest, document.count])
+        stamps_of = [None if stamp is None else list(stamp) for stamp in (live, born, newest)]
+        state = [list(common), shared, apart, sums, elements, kept, *stamps_of, document.count]
+        if not elements and not kept and all(type(cell[-1]) in _EXACT for cell in apart.values()):
+            try:
+                return libipld.encode_dag_cbor(state)
+            except Exception:  # noqa: S110 - whatever it does not take, the authority does
+                pass
+        return dagcbor.encode(state)
 
 
 def _listed(cells: dict[bytes, set[bytes]]) -> list[list[Any]]:
