@@ -7,7 +7,6 @@ a verb is added by one line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Final
 
 from cyclopts import App, CycloptsError
@@ -45,11 +44,19 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
     "verify": ("debros.cli.verify", "Check every content address, signature, clock and link of a database, offline."),
 }
 
+
+def _version() -> str:
+    from importlib.metadata import version  # 20 ms, and needed by one option
+
+    return version("debros")
+
+
 app = App(
     name="debros",
+    help_format="plaintext",  # of Markdown the parser alone takes a third of the time
     help="Declarative models over a signed, content-addressed log.",
     help_epilogue="Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 home in use, 130 interrupted.",
-    version=lambda: version("debros"),
+    version=_version,
     suppress_keyboard_interrupt=False,  # `run` tells of it
 )
 for verb, (module, told) in VERBS.items():
