@@ -18,7 +18,7 @@ from debros.errors import DebrosError
 VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
     "backup": (
         "debros.cli.backup",
-        "Write a consistent, verified copy of a database into one file, while it is open or not.",
+        "Write a consistent, verified copy of a database, while it is open or not.",
     ),
     "check": ("debros.cli.check", "Check models, migrations and settings, for people and for CI."),
     "completion": ("debros.cli.completion", "Print the completion script of a shell."),
