@@ -21,7 +21,7 @@ from debros.identity.keys import Identity
 DOCUMENTS: Final = 20_000
 QUERIES: Final = 50  # in one turn
 TASKS: Final = 64
-EACH: Final = 4  # creates of one task in a turn
+EACH: Final = 8  # creates of one task in a turn: with all tasks as many as move into the view once
 OPENED_MS: Final = 100.0
 
 
@@ -100,6 +100,7 @@ async def measure(setting: Setting) -> list[Line]:
             return of, random.sample(authors, QUERIES)
 
         def shares(of: Any) -> tuple[Any, list[list[dict[str, Any]]]]:
+            db.store.flush()  # what the turn before has left is not this one's
             return of, [_notes(EACH, authors, random.randrange(10**9)) for _ in range(TASKS)]
 
         actions = [

@@ -103,11 +103,12 @@ class Layouts:
         self._announced[model] = len(known)
         layouts = dict.fromkeys(layout for _, layout in known)
         first = declared(spec)
-        before = self._layouts[model]
+        before, newest = self._layouts[model], self._newest[model]
         self._layouts[model] = tuple(layouts) if first in layouts else (first, *layouts)
         self._newest[model] = known[-1] if known else (0, first)
         if self._layouts[model] != before:
             self._relay(model, {part for layout in before for part in layout.parts})
+        if (self._layouts[model], self._newest[model]) != (before, newest):
             for tell in self.on_changed:
                 tell(model)
 

@@ -34,26 +34,28 @@ class Shards:
         self.key_at = None if key is None else model.table.names.index(spec.key)
         self.held: frozenset[int] | None = None  # numbers; `None`: all
         self._layouts: tuple[Layout, ...] = ()
-        self._newest: Layout | None = None
         self._parts: tuple[str, ...] = ()
         self._replicas: dict[int, Replica] = {}
         self._place: tuple[int, Place] = (0, lambda id, value: None)
         self._reach: dict[Keys, Reach] = {}
+        self.refresh()
 
     # -- numbers -----------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take up the layouts as they are now."""
+        present = self._layouts = self._store.layouts.of(self.schema.name)
+        newest = self._store.layouts.newest(self.schema.name)
+        self._parts = tuple(part for layout in present for part in layout.parts)
+        at = present.index(newest)
+        self._place = (sum(layout.n for layout in present[:at]), place(newest, self.spec, self.codec))
+        self._replicas = {}
+        self._reach = {}
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """The model's layouts, in the order of their numbers."""
-        present = self._store.layouts.of(self.schema.name)
-        newest = self._store.layouts.newest(self.schema.name)
-        if present is not self._layouts or self._newest is not newest:
-            self._layouts, self._newest = present, newest
-            self._parts = tuple(part for layout in present for part in layout.parts)
-            at = present.index(newest)
-            self._place = (sum(layout.n for layout in present[:at]), place(newest, self.spec, self.codec))
-            self._reach = {}
-        return present
+        return self._layouts
 
     @property
     def count(self) -> int:
@@ -63,18 +65,17 @@ class Shards:
     @property
     def parts(self) -> tuple[str, ...]:
         """The shards' names, by number."""
-        self.layouts  # noqa: B018 - brings what follows from it up to date
         return self._parts
 
     def number(self, id: str, value: Any) -> int | None:
         """Return the shard that a new record goes to, by its key's wire value; `None` for one that fits nowhere."""
-        self.layouts  # noqa: B018 - as above
         start, find = self._place
         found = find(id, value)
         return None if found is None else start + found
 
     def choose(self) -> None:
         """Settle which shards this node holds, by its settings and by what it follows, and have their logs."""
+        self.refresh()
         chosen = self._node.config.held(self.schema.name)
         follows = self._node.met.following.keeps_part
         parts = self.parts
@@ -84,7 +85,6 @@ class Shards:
             if (chosen is None or n in chosen) and follows(self._node.manifest_of(self.schema, part))
         }
         self.held = None if len(held) == len(parts) else frozenset(held)
-        self._reach = {}
         self.replicas()
 
     def is_held(self, number: int) -> bool:
@@ -99,12 +99,11 @@ class Shards:
         Raises:
             ShardNotHeldError: this node does not hold it.
         """
-        part = self.parts[number]
         found = self._replicas.get(number)
-        if found is None or found.manifest.part != (self.schema.name, part):
+        if found is None:
             if not self.is_held(number):
                 raise ShardNotHeldError(self.schema.name, number)
-            found = self._replicas[number] = self._node.shard_of(self.schema, part)
+            found = self._replicas[number] = self._node.shard_of(self.schema, self._parts[number])
         return found
 
     def address(self, number: int) -> str:
@@ -133,7 +132,6 @@ class Shards:
 
     def reach(self, keys: Keys) -> Reach:
         """Return what a query reads that asks for these keys; `None`: for any."""
-        self.layouts  # noqa: B018 - as above
         found = self._reach.get(keys)
         if found is None:
             if len(self._reach) > 1000:
