@@ -39,27 +39,31 @@ class Answers(Named[R]):
         return await source.cache.queries.fetch(source, statement, self.caching, self.models(), self._labels)
 
     async def _read(self, source: Source) -> list[Any]:
-        if self.caching is not None and self.columns.schema.scope == "global" and len(self.models()) == 1:
-            return await self._made(await self._kept(source), source)
-        return await self._made(await self._fetch(source, sql.rows(self, source)), source)
+        rows = self._kept(source)
+        if rows is None:
+            statement = sql.rows(self, source)
+            if self.caching is None:
+                rows = await self._fetch(source, statement)
+            else:
+                entry = await self._entry(source, statement)
+                rows = entry.rows
+                self._last = (source, entry)
+        return await self._made(rows, source)
 
-    async def _kept(self, source: Source) -> list[tuple[Any, ...]]:
-        """Return the rows from the cache, where this very query found them before by a look; else by its statement.
+    def _kept(self, source: Source) -> list[tuple[Any, ...]] | None:
+        """Return the rows that this very query found before, if nothing was written since: the short way to a hit.
 
         Of one global model: whose records are meant is no question then, so the statement is the same until something is
         written. An order by chance makes another one each time.
         """
-        assert self.caching is not None, "asked of queries that are kept"
-        if not self.caching.is_fresh:
-            last = getattr(self, "_last", None)
-            if last is not None and last[0] is source:
-                rows: list[tuple[Any, ...]] | None = source.cache.queries.again(last[1], source)
-                if rows is not None:
-                    return rows
-        entry = await self._entry(source, sql.rows(self, source))
-        if not any(order.is_random for order in self.orders):
-            self._last = (source, entry)
-        return entry.rows
+        if self.caching is None or self.caching.is_fresh:
+            return None
+        last: tuple[Source, Entry] | None = getattr(self, "_last", None)
+        if last is None or last[0] is not source or self.columns.schema.scope != "global" or len(self.models()) != 1:
+            return None
+        if self.orders and any(order.is_random for order in self.orders):
+            return None
+        return source.cache.queries.again(last[1], source)
 
     async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
         """Return what the rows are to the program, with their relations."""

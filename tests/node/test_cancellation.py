@@ -319,6 +319,8 @@ async def reads(db: Debros) -> dict[str, Work]:
         "Debros.owners": db.owners,
         "Debros.fingerprint": db.fingerprint,
         "Debros.past": lambda: db.past(2**62),
+        "Debros.health": db.health,
+        "Debros.measured": lambda: db.measured(Book.count()),
     }
 
 
