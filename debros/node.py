@@ -19,10 +19,18 @@ from cachetools import LRUCache
 from debros import current
 from debros.blocks import cid, dagcbor
 from debros.blocks.carstore import CarStore
+from debros.blocks.cid import Link
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import changed, load
 from debros.env import SYSTEM, Env
-from debros.errors import ConfigError, IdentityError, ModelError, PermissionDeniedError, TransactionError
+from debros.errors import (
+    ConfigError,
+    IdentityError,
+    ModelError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransactionError,
+)
 from debros.events.events import Events
 from debros.health import Health, look
 from debros.home import Devices, Home
@@ -55,11 +63,15 @@ from debros.shards.model_shards import ModelShards
 from debros.shards.past import PastNode, Pasts
 from debros.sync.following import parts_meant
 from debros.sync.networked import Peers
+from debros.values.file import File
 
 if TYPE_CHECKING:
+    from debros.blocks.archive import Progress
     from debros.config import Config, Preset
     from debros.models.record import Model
     from debros.net.transport import Transport
+    from debros.pinning.carrying import Exported, Imported
+    from debros.replica.entries import EntryRow
     from debros.sync.forks import Fork
     from debros.sync.notices import OnNotice
     from debros.sync.status import LogStatus, Peer
@@ -463,6 +475,76 @@ class Debros:
     def users_here(self) -> frozenset[bytes]:
         """Return the root keys that write in this home."""
         return frozenset((self.identity.user, *self._device_of))
+
+    async def export_car(
+        self, target: str | os.PathLike[str], what: Model | File | type[Model] | str | None = None, /, *,
+        files: bool = True, version: int = 1, progress: Progress | None = None,
+    ) -> Exported:  # fmt: skip
+        """Write a CAR file: of a record with its history, a file, a model's logs, a user's log, or of everything.
+
+        Args:
+            target: the file; it is there when it is whole, or not at all.
+            what: a record, a `File`, a model class, a user's DID, a log's address, or nothing for the whole database.
+            files: whether the content that records refer to goes along, as far as it is on this node.
+            version: of the CAR format, 1 or 2.
+            progress: called with the bytes written so far, and 0.
+
+        Raises:
+            ContentMissingError: a file that was asked for is not on this node.
+            NotFoundError: this node holds no such record or log.
+            StorageError: the file cannot be written.
+        """
+        from debros.pinning import carrying
+
+        logs, entries, content = await self._chosen(what)
+        return await carrying.export(
+            self.store, self.pins, target, logs=logs, entries=entries, content=content, version=version, files=files,
+            progress=progress,
+        )  # fmt: skip
+
+    async def import_car(self, source: str | os.PathLike[str], /, *, progress: Progress | None = None) -> Imported:
+        """Take in a CAR file: entries go through the gate, blocks are hashed. What was taken before an error stays.
+
+        Raises:
+            ContentError: it is no CAR, cut off, damaged, or of another application.
+            CeilingError: there is no room for its content.
+            StorageError: it cannot be read, or the disk refused.
+        """
+        from debros.pinning import carrying
+
+        return await carrying.load(self.store, self.pins, source, app=self._map.app, progress=progress)
+
+    async def _chosen(self, what: Any) -> tuple[list[int] | None, list[EntryRow] | None, list[Link]]:
+        """Return the logs, or the entries, and the content that an export is of."""
+        if what is None:
+            return None, None, []
+        if isinstance(what, File):
+            return [], None, [what.link]
+        held = {n: self.store.by_number[n] for n in self.store.by_number}
+        held = {n: replica for n, replica in held.items() if replica.heads}
+        if isinstance(what, str):
+            found = [
+                n for n, replica in held.items()
+                if what == replica.manifest.address
+                or (replica.manifest.scope == "user" and what == did_of(replica.manifest.admins[0]))
+            ]  # fmt: skip
+            if not found:
+                raise NotFoundError("log", (what,))
+            return found, None, []
+        schema: Schema = what.__schema__
+        if isinstance(what, type):
+            parts = (schema.name,)
+            own = [n for n, replica in held.items() if (replica.manifest.part or ())[:1] == parts]
+            return (
+                own or [n for n, r in held.items() if r.manifest.scope == schema.scope and not r.manifest.part],
+                None,
+                [],
+            )
+        digests = [cid.from_text(version.cid).digest for version in await what.history()]
+        entries = [row for digest in digests if (row := self.store.entries.find(digest)) is not None]
+        if not entries:
+            raise NotFoundError(schema.name, (what.id,))
+        return None, entries, []
 
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""

@@ -15,9 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from debros.blocks import cid, dagcbor
+
+if TYPE_CHECKING:
+    from debros.blocks.archive import export as export
+    from debros.blocks.archive import load as load
 
 Read: TypeAlias = Callable[[int, int], bytes]  # (size, offset) -> that many bytes, fewer where the file ends
 
@@ -271,3 +275,13 @@ def _behind(read: Read, size: int, bad: int) -> int:
             break
         at += len(data) - 3  # a prefix may lie across two chunks
     return size
+
+
+def __getattr__(name: str) -> object:
+    """Load `export` and `load`, of CAR files of any make, when they are first used (PEP 562)."""
+    if name in ("export", "load"):
+        from debros.blocks import archive
+
+        found: object = getattr(archive, name)
+        return found
+    raise AttributeError(f"module 'debros.blocks.car' has no attribute {name!r}")

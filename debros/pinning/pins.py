@@ -385,7 +385,8 @@ class Pins:
         return ledger, contents
 
     async def _learn(self, ledger: Ledger, contents: Contents, now: int) -> None:
-        for item in await self._tracker.flush(ledger, now):
+        new = await self._tracker.flush(ledger, now)
+        for item in new:
             if await contents.is_whole(item.link):  # the ledger is younger than the content
                 ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
 
@@ -524,6 +525,21 @@ class Pins:
             await session.put([], durable=True)
             state = states.UNPINNED if item.hand == states.AGAINST else states.PINNED
             ledger.change(item.n, state=state, tries=0, note=None, size=await contents.size_of(link))
+
+    async def learn(self) -> None:
+        """Write down what entries said of content, and see what of it is here."""
+        ledger, contents = await self.ready()
+        await self._learn(ledger, contents, self._now())
+
+    async def adopt(self, link: Link) -> None:
+        """Keep content that came by hand, for an hour, or as long as a record refers to it."""
+        ledger, contents = await self.ready()
+        if await contents.is_whole(link):
+            item, size, now = ledger.find(link), await contents.size_of(link), self._now()
+            if item is None:
+                ledger.add(link, states.PINNED, now, size=size)
+            else:
+                ledger.change(item.n, state=states.PINNED, size=size, added=now, note=None)
 
     # -- copies ----------------------------------------------------------------------------------------------------
 

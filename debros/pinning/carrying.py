@@ -1,0 +1,259 @@
+"""Logs, records and files of a node as CAR files, and back: what is carried by hand where no network reaches.
+
+An export holds manifests, entries (body, then header, parents first) and the content that they refer to. An import
+believes none of it: entries go through the gate like those of a peer, blocks are hashed, and what belongs to another
+application is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import trio
+
+from debros.blocks import cid, dagcbor
+from debros.blocks.archive import Path, Progress, Reader, Writer
+from debros.blocks.cid import Link
+from debros.blocks.tail import Block
+from debros.blocks.unixfs import reading
+from debros.errors import ContentError, ContentMissingError, EntryHeldError, EntryRefusedError
+from debros.log.manifest import Manifest
+from debros.log.manifest import parse as parse_manifest
+from debros.pinning.contents import Contents
+from debros.pinning.pins import Pins
+from debros.replica.entries import EntryRow
+from debros.replica.receive import Delivery, receive
+from debros.replica.store import Store
+from debros.values.file import content_in
+
+_BATCH: Final = 256  # entries that are admitted together
+_WAITING: Final = 10_000  # entries or bodies that may wait for others
+_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What went into a CAR file."""
+
+    entries: int
+    blocks: int  # of content
+    missing: tuple[str, ...]  # content that is not on this node, at most 100
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came out of a CAR file."""
+
+    entries: int  # new ones
+    known: int
+    refused: int
+    held: int  # whose parents are neither here nor in the file, or that are of the future
+    blocks: int  # of content
+    roots: tuple[str, ...]
+    reasons: tuple[str, ...]  # of what was refused or held, at most 20
+
+
+async def export(
+    store: Store, pins: Pins, target: Path, *, logs: Collection[int] | None, entries: Sequence[EntryRow] | None = None,
+    content: Sequence[Link] = (), version: int = 1, files: bool = True, progress: Progress | None = None,
+) -> Exported:  # fmt: skip
+    """Write logs, or some entries with everything before them, and content into a CAR file.
+
+    Raises:
+        ContentMissingError: content that was asked for by name is not on this node.
+        StorageError: the file cannot be written; there is none then.
+    """
+    store.check_open()
+    store.view.hide_provisional()
+    store.flush()
+    await store.env.offload(store.log.sync)
+    if entries is not None:
+        chosen = _with_ancestors(store, entries)
+        roots = [Link(cid.DAG_CBOR, row.digest) for row in entries]
+    else:
+        numbers = [n for n in store.by_number if (logs is None or n in logs) and store.by_number[n].heads]
+        chosen = [row for n in numbers for row in _rows_of(store, n)]
+        roots = [Link(cid.DAG_CBOR, head) for n in numbers for head in sorted(store.by_number[n].heads)]
+    _, contents = await pins.ready()
+    seen: set[Link] = set()
+    missing: list[str] = []
+    blocks = 0
+    async with Writer(target, [*roots, *content], version=version, progress=progress) as writer:
+        named: list[Link] = []
+        for log in dict.fromkeys(row.log for row in chosen):
+            manifest = store.by_number[log].manifest
+            await writer.add(cid.DAG_CBOR, manifest.log_id, manifest.block)
+        for n, row in enumerate(chosen):
+            codec, digest, body = store.log.read_section(row.body)
+            await writer.add(codec, digest, body)
+            await writer.add(cid.DAG_CBOR, row.digest, store.log.read(row.header))
+            if files and b"\xd8\x2a" in body:
+                named += [link for change in store.changes_of(row) for link, _ in content_in(change.value)]
+            if n % _BATCH == 0:
+                await trio.lowlevel.checkpoint()
+        for link in content:
+            blocks += await _write_tree(writer, contents, link, seen)
+        for link in dict.fromkeys(named):
+            try:
+                blocks += await _write_tree(writer, contents, link, seen)
+            except ContentMissingError:
+                missing.append(str(link))
+    return Exported(len(chosen), blocks, tuple(missing[:100]))
+
+
+async def _write_tree(writer: Writer, contents: Contents, link: Link, seen: set[Link]) -> int:
+    waiting, count = [link], 0
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            continue
+        block = await contents.store.get(at)
+        seen.add(at)
+        await writer.add(at.codec, at.digest, block)
+        count += 1
+        waiting += reversed(reading.links_of(at, block))
+    return count
+
+
+def _rows_of(store: Store, log: int) -> list[EntryRow]:
+    """Return all entries of a log, parents first."""
+    found = store.view.read("SELECT e FROM entries WHERE log = ? ORDER BY e", (log,))
+    return [store.entries.by_number(e) for (e,) in found]
+
+
+def _with_ancestors(store: Store, entries: Sequence[EntryRow]) -> list[EntryRow]:
+    from debros.log.entry import parse_header
+
+    found: dict[bytes, EntryRow] = {}
+    waiting = list(entries)
+    while waiting:
+        row = waiting.pop()
+        if row.digest in found:
+            continue
+        found[row.digest] = row
+        header = parse_header(store.log.read(row.header))
+        waiting += [parent for digest in header.parents() if (parent := store.entries.find(digest)) is not None]
+    return sorted(found.values(), key=lambda row: row.e)
+
+
+async def load(store: Store, pins: Pins, source: Path, *, app: str, progress: Progress | None = None) -> Imported:
+    """Take in a CAR file; see `Debros.import_car`."""
+    intake = _Intake(store, app)
+    _, contents = await pins.ready()
+    batch: list[Block] = []
+    size = blocks = 0
+    async with Reader(source, progress=progress) as reader, contents.session() as session:
+        async for block in reader:
+            if block[0] == cid.DAG_CBOR:
+                await intake.take(block)
+                continue
+            batch.append(block)
+            blocks += 1
+            size += len(block[2])
+            if size >= _BYTES:
+                await session.put(batch, durable=False)
+                batch, size = [], 0
+        await session.put(batch, durable=True)
+        await intake.finish()
+        for root in reader.roots:
+            if root.codec != cid.DAG_CBOR:
+                await pins.adopt(root)
+        await pins.learn()
+        roots = tuple(map(str, reader.roots))
+    return Imported(
+        intake.new, intake.known, intake.refused, len(intake.orphans), blocks, roots, tuple(intake.reasons[:20])
+    )
+
+
+class _Intake:
+    """Manifests, bodies and headers as they come, put together and sent through the gate."""
+
+    def __init__(self, store: Store, app: str) -> None:
+        self._store = store
+        self._app = app
+        self._manifests: dict[bytes, Manifest] = {}
+        self._bodies: dict[bytes, bytes] = {}
+        self._ready: dict[bytes, list[Delivery]] = {}
+        self.orphans: list[tuple[bytes, Delivery]] = []
+        self.new = self.known = self.refused = 0
+        self.reasons: list[str] = []
+
+    async def take(self, block: Block) -> None:
+        _, digest, raw = block
+        try:
+            value = dagcbor.decode(raw)
+        except ValueError as error:
+            raise ContentError(f"a block of the file is not strict DAG-CBOR: {error}") from error
+        if type(value) is dict and "sig" in value and type(value.get("m")) is Link and type(value.get("b")) is Link:
+            await self._header(value["m"].digest, value["b"].digest, raw)
+        elif type(value) is dict and "salt" not in value and value.keys() >= {"app", "scope", "admins"}:
+            self._manifest(raw)
+        else:
+            self._bodies[digest] = raw
+            if len(self._bodies) > _WAITING:
+                raise ContentError(f"more than {_WAITING} bodies of entries without the headers that name them")
+
+    def _manifest(self, raw: bytes) -> None:
+        try:
+            manifest = parse_manifest(raw)
+        except ValueError as error:
+            raise ContentError(f"a manifest of the file is not valid: {error}") from error
+        if manifest.app != self._app:
+            raise ContentError(f"the file holds a log of the app {manifest.app!r}; this node is of {self._app!r}")
+        self._manifests[manifest.log_id] = manifest
+
+    async def _header(self, log: bytes, body: bytes, raw: bytes) -> None:
+        waiting = self._ready.setdefault(log, [])
+        waiting.append(Delivery(raw, self._bodies.pop(body, None)))
+        if len(waiting) >= _BATCH:
+            del self._ready[log]
+            await self._admit(log, waiting)
+
+    async def finish(self) -> None:
+        """Admit what is left, and try again what came before its parents."""
+        for log, waiting in list(self._ready.items()):
+            await self._admit(log, waiting)
+        before = -1
+        while self.orphans and len(self.orphans) != before:
+            orphans, self.orphans = self.orphans, []
+            before, refused = len(orphans), self.refused
+            self.reasons = [reason for reason in self.reasons if not reason.startswith("held")]
+            for log, delivery in orphans:
+                await self._one(log, delivery)
+            self.new += before - len(self.orphans) - (self.refused - refused)
+
+    async def _admit(self, log: bytes, deliveries: list[Delivery]) -> None:
+        replica = self._store.replica(self._manifest_of(log))
+        digests = {sha256(delivery.header).digest() for delivery in deliveries}
+        known = len(self._store.entries.find_all(digests))
+        try:
+            await receive(self._store, replica, deliveries)
+        except (EntryRefusedError, EntryHeldError):
+            for delivery in deliveries:  # those before the one that was not let in are admitted
+                await self._one(log, delivery)
+        self.known += known
+        self.new += len(self._store.entries.find_all(digests)) - known
+
+    async def _one(self, log: bytes, delivery: Delivery) -> None:
+        manifest = self._manifest_of(log)
+        try:
+            await receive(self._store, self._store.replica(manifest), [delivery])
+        except EntryRefusedError as error:
+            self.refused += 1
+            self.reasons.append(f"refused, {error.code}: {error}")
+        except EntryHeldError as error:
+            self.orphans.append((log, delivery))
+            self.reasons.append(f"held, {error.code}: {error}")
+            if len(self.orphans) > _WAITING:
+                raise ContentError(f"more than {_WAITING} entries that cannot be judged") from error
+
+    def _manifest_of(self, log: bytes) -> Manifest:
+        if (found := self._manifests.get(log)) is not None:
+            return found
+        held = self._store.by_number.find(log)
+        if held is None:
+            raise ContentError("the file holds entries of a log whose manifest it does not hold")
+        return held.manifest
