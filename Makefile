@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.installed-bench
+IPFS := build/ipfs/.installed
 UV := $(shell command -v uv 2>/dev/null)
 ifdef UV
   INSTALL := $(UV) pip install --quiet --python $(BIN)/python
@@ -25,7 +26,7 @@ demo: $(INSTALLED)  ## import this repository's history and put debros through i
 test: $(INSTALLED)  ## the tests
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore=tests/integration tests
 
-test-integration: $(INSTALLED) browser  ## programs as a user starts them: README, examples, the command
+test-integration: $(INSTALLED) $(IPFS) browser  ## programs as a user starts them: README, examples, the command
 	@$(BIN)/python -m pytest -q tests/integration
 
 browser:  # the live page is tested in a real one
@@ -67,6 +68,14 @@ $(INSTALLED): pyproject.toml requirements-dev.lock
 
 $(BENCH): $(INSTALLED) requirements-bench.lock
 	@$(INSTALL) -r requirements-bench.lock
+	@touch $@
+
+$(IPFS): tests/integration/ipfs/package.json tests/integration/ipfs/witness.mjs
+	@command -v npm >/dev/null || { echo "The integration tests need node >= 20 and npm: another implementation of IPFS is their witness" >&2; exit 1; }
+	@mkdir -p build/ipfs
+	@cp tests/integration/ipfs/package.json tests/integration/ipfs/witness.mjs build/ipfs/
+	@echo "Installing the IPFS witness into build/ipfs ..." >&2
+	@npm install --prefix build/ipfs --no-audit --no-fund --ignore-scripts --silent
 	@touch $@
 
 define make-venv
