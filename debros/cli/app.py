@@ -34,6 +34,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {  # verb -> module, what it does
     "migrate": ("debros.cli.migrate", "Apply pending migrations."),
     "new": ("debros.cli.new", "Make a new project that runs."),
     "peers": ("debros.cli.peers", "Show whom a running node is connected with."),
+    "pins": ("debros.cli.pins", "Show which content a database keeps and why; pin and unpin it."),
     "restore": ("debros.cli.restore", "Make a home from a backup."),
     "rollback": ("debros.cli.rollback", "Take applied migrations back."),
     "run": ("debros.cli.running", "Run a node that replicates with its peers, and show how far it is."),

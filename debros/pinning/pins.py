@@ -354,7 +354,16 @@ class Pins:
             CeilingError: what may not go takes more than `content_bytes`. What could go is gone.
             StorageError: the disk refused.
         """
-        return await self._sweep(force=force, thorough=True)
+        refused: CeilingError | None = None
+        try:
+            swept = await self._sweep(force=force, thorough=True)
+        except CeilingError as error:
+            refused, swept = error, self._last or Swept(0, 0, 0, 0, error.needed)
+        if swept.waiting and self.tend is not None and await self.tend():
+            return await self._sweep(force=force, thorough=False)  # what waited for promises has them
+        if refused is not None:
+            raise refused
+        return swept
 
     async def _sweep(self, *, force: bool = False, thorough: bool) -> Swept:
         ledger, contents = await self.ready()
