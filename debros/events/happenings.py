@@ -7,7 +7,7 @@ difference is what happened. Void entries, and changes that their writer had no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
@@ -53,6 +53,7 @@ class Happenings:
         self._kept: LRUCache[tuple[int, str], list[Happening]] = LRUCache(_ENTRIES)
         self._rows: dict[str, LRUCache[Place, Row]] = {}  # by model: as of the entry before `_next`
         self._next: dict[str, int] = {}
+        self.fresh: dict[int, Sequence[Change]] = {}  # by number: changes of entries that have just come
         store.on_moved.append(lambda places, models: self.forget())
 
     def forget(self) -> None:
@@ -90,7 +91,8 @@ class Happenings:
         model, replica = store.models[name], store.by_number[entry.log]
         if model.table.schema.scope != replica.manifest.scope:
             return
-        for n, change in enumerate(store.changes_of(entry)):
+        changes = self.fresh.get(entry.e)
+        for n, change in enumerate(store.changes_of(entry) if changes is None else changes):
             if change.model == name and may_write(change.id, entry.user, replica.manifest):
                 yield from self._one(entry, replica, model, change, n * _SLOTS, rows)
 

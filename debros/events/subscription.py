@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _RECENT: Final = 4096  # numbers of entries remembered for each model
+_FRESH: Final = 64  # entries whose changes are kept for who waits for them
 _BATCH: Final = 64  # entries looked at between two checkpoints
 
 
@@ -46,9 +47,14 @@ class Feed:
         self._start = store.entries.next_e
         self._waiting: dict[str, dict[Subscription[Any], trio.Event]] = {}
         self.closed = False
+        self.open = 0  # subscriptions
         store.on_admitted.append(self._admitted)
 
     def _admitted(self, admitted: Sequence[Admitted]) -> None:
+        fresh = self.happenings.fresh
+        fresh.clear()  # whoever is slower than a group reads it from the log
+        for _, entry, changes, _ in admitted[:_FRESH] if self.open else ():
+            fresh[entry.e] = changes
         for _, entry, changes, _ in admitted:
             for name in {change.model for change in changes}:
                 recent = self._recent.setdefault(name, [])
@@ -92,6 +98,7 @@ class Subscription(Generic[R]):
     def __init__(
         self, feed: Feed, home: Collection, hydrate: Callable[..., list[R]], wanted: Wanted, start: Place
     ) -> None:
+        feed.open += 1
         self._feed = feed
         self._name = home.schema.name
         self._home = home
@@ -156,6 +163,8 @@ class Subscription(Generic[R]):
 
     def close(self) -> None:
         """Take no more; leaving the `async with` does it."""
+        if not self._closed:
+            self._feed.open -= 1
         self._closed = True
 
     def _check(self) -> None:
