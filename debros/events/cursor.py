@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from debros.replica.entries import EntryRow
     from debros.replica.store import Store
 
+ALL: Final = 1 << 31  # more events than an entry has
 _SIZE: Final = 8
 _AGAIN: Final = 'begin with since="start", or without `since` from now on'
 

@@ -13,11 +13,11 @@ from debros.current import context
 from debros.errors import TopicError, TransactionError
 from debros.events import cursor as cursors
 from debros.events.announcing import Announcing
-from debros.events.cursor import Place
+from debros.events.cursor import ALL, Place
 from debros.events.event import Event
 from debros.events.exchange import Exchange, Priority
 from debros.events.handling import Handle, Handler
-from debros.events.happenings import Kind
+from debros.events.happenings import Kind, row_as_of
 from debros.events.message import Message
 from debros.events.messages import Messages, Overflow
 from debros.events.notices import Notices
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from debros.models.record import Model
     from debros.node import Debros
     from debros.query.expressions import Expr
+    from debros.replica.tables import Row
 
 M = TypeVar("M", bound="Model")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -140,6 +141,31 @@ class Events:
         else:
             start = cursors.read(since, self._feed.mark, store)
         return Subscription(self._feed, home, model.__subject__.hydrate, wanted, start)
+
+    # -- for live queries that go on where they were -----------------------------------------------------------------
+
+    def cursor(self) -> str:
+        """Return the cursor behind all that there is now."""
+        store = self._node.store
+        last = store.entries.next_e - 1
+        return "start" if last < 1 else cursors.write(self._feed.mark, store.entries.by_number(last), ALL)
+
+    def past(self, name: str, since: str) -> list[tuple[tuple[str, int, str], Row | None]]:
+        """Return the documents of a model that entries behind a cursor touched, and their rows as of the cursor.
+
+        Raises:
+            CursorError: it is damaged, of another home, or of entries that the log lost.
+        """
+        store = self._node.store
+        e = 0 if since == "start" else cursors.read(since, self._feed.mark, store).e
+        touched: dict[tuple[str, int, str], None] = {}
+        for number in range(e + 1, store.entries.next_e):
+            entry = store.entries.by_number(number)
+            touched.update(
+                ((name, entry.log, change.id), None) for change in store.changes_of(entry) if change.model == name
+            )
+        model, logs = store.models[name], store.by_number
+        return [(place, row_as_of(store, model, logs[place[1]], place[2], e)) for place in touched]
 
     # -- handlers ------------------------------------------------------------------------------------------------------
 

@@ -133,20 +133,7 @@ class Happenings:
         present = store.view.row(model.rows, replica.n, id)
         if present is None or (present[table.state_at] is None and present[table.e_at] == entry.e):
             return None
-        store.view.hide_provisional()
-        store.flush()  # which entries touched the document is in the file
-        present = store.view.row(model.rows, replica.n, id)
-        assert present is not None, "a flush takes no row away"
-        document, by = Document(store.entries.digest_of), present[table.by_at]
-        for earlier in entries_of(store, model, present):
-            change = None if earlier.void or earlier.e >= entry.e else change_in(store, replica, model, id, earlier)
-            if change is not None:
-                document.merge(change.value, earlier.clock, earlier.e, change.version)
-                if document.born is not None and document.born[1] == earlier.e:
-                    by = store.keys.number(earlier.user)
-        if document.newest is None:
-            return None
-        return model.projection.project(id, document, present[table.doc_at], replica.n, by)
+        return row_as_of(store, model, replica, id, entry.e - 1)
 
     def _merged(self, entry: EntryRow, replica: Replica, model: Model, change: Change, before: Row | None) -> Row:
         store, table = self._store, model.table
@@ -222,3 +209,22 @@ def _difference(model: Model, before: Row | None, after: Row | None) -> dict[str
 def _column(codec: Any, value: Any) -> Any:
     """Return a foreign value as a column would show it, null where it is of another type."""
     return None if value is None or not codec.accepts(value) else to_column(codec, value)
+
+
+def row_as_of(store: Store, model: Model, replica: Replica, id: str, e: int) -> Row | None:
+    """Return a document's row as the entries up to a number made it, in the order of the log file; `None`: none did."""
+    store.view.hide_provisional()
+    store.flush()  # which entries touched the document is in the file
+    present = store.view.row(model.rows, replica.n, id)
+    if present is None:
+        return None
+    document, by = Document(store.entries.digest_of), present[model.table.by_at]
+    for earlier in entries_of(store, model, present):
+        change = None if earlier.void or earlier.e > e else change_in(store, replica, model, id, earlier)
+        if change is not None:
+            document.merge(change.value, earlier.clock, earlier.e, change.version)
+            if document.born is not None and document.born[1] == earlier.e:
+                by = store.keys.number(earlier.user)
+    if document.newest is None:
+        return None
+    return model.projection.project(id, document, present[model.table.doc_at], replica.n, by)

@@ -126,7 +126,7 @@ class Subscription(Generic[R]):
         if self._e == store.entries.next_e or self._told < 0:
             if self._e <= 1:
                 return "start"
-            return cursors.write(self._feed.mark, store.entries.by_number(self._e - 1), 1 << 31)
+            return cursors.write(self._feed.mark, store.entries.by_number(self._e - 1), cursors.ALL)
         return cursors.write(self._feed.mark, store.entries.by_number(self._e), self._told)
 
     def __aiter__(self) -> Self:

@@ -21,7 +21,7 @@ import trio
 from debros.current import choosing, context, current_node
 from debros.errors import ClosedError, QueryError, TransactionError
 from debros.query.expressions import Statement
-from debros.query.judging import Judge
+from debros.query.judging import Judge, speaks_of_one_row
 from debros.query.ports import Source
 from debros.query.relations import Relation
 from debros.query.window import Held, Ordered, Step, Window, difference
@@ -42,6 +42,7 @@ class Change(Generic[R]):
     kind: Literal["added", "changed", "removed"]
     row: R  # of `removed`: as it was last seen
     index: int | None  # its new position, where the query has an order or a limit; of `removed`: `None`
+    cursor: str  # `changes(since=)` this goes on behind the change; it may tell of one that came with it once more
 
 
 class Live(Generic[R]):
@@ -58,6 +59,7 @@ class Live(Generic[R]):
         self._has_related = bool(query.loads or query.counts)
         self._chosen = {"node": current_node(), "identity": context().identity, "transaction": None}
         self._closed = False
+        self._since = self._until = source.cursor()  # of the changes taken so far, and of those that wait
         self._others = self._judge.depends() | _models_of(query.loads) | _models_of(query.counts)
         logs = None if self._judge.logs is None else frozenset(self._judge.logs)
         self._watch: Watch = source.watch(logs, self._judge.equal(), self._others)
@@ -87,11 +89,23 @@ class Live(Generic[R]):
                 await self._watch.wait()
         return self._take()
 
-    async def begin(self) -> None:
-        """Read the rows of now."""
+    async def begin(self, since: str | None = None) -> None:
+        """Read the rows of now; what differs from those there were at a cursor are the first changes."""
         await self._catch_up()
         self._steps.clear()
         self._shown = Ordered(self._window.visible())
+        if since is None:
+            return
+        with choosing(**self._chosen):
+            for place, row in self._source.past(since):
+                before, now = self._judge.held(place, row), self._shown.drop(place)
+                if before is not None:
+                    self._shown.put(before)
+                if before is None and now is None:
+                    continue
+                if before is None or now is None or not before.looks_like(now):
+                    self._steps.append((place, now))
+        self._since = since
 
     def close(self) -> None:
         """Watch no longer; leaving the `async with` does it."""
@@ -105,10 +119,16 @@ class Live(Generic[R]):
         if held is None:
             gone = self._shown.drop(place)
             assert gone is not None, "what goes was there"
-            return Change("removed", self._record(gone), None)
+            return Change("removed", self._record(gone), None, self._place())
         kind: Literal["added", "changed"] = "changed" if place in self._shown.by_place else "added"
         index = self._shown.put(held)
-        return Change(kind, self._record(held), index if self._has_positions else None)
+        return Change(kind, self._record(held), index if self._has_positions else None, self._place())
+
+    def _place(self) -> str:
+        """Return the cursor of a change: that of its batch once all of it is taken."""
+        if not self._steps:
+            self._since = self._until
+        return self._since
 
     def _record(self, held: Held) -> R:
         if self._has_related:
@@ -125,6 +145,7 @@ class Live(Generic[R]):
         changed = self._watch.take()
         if changed is not None and not changed:
             return False
+        self._until = self._source.cursor()
         try:
             with choosing(**self._chosen):  # whose records are meant does not change with who takes the changes
                 if changed is None or any(place[0] in self._others for place in changed):
@@ -220,11 +241,12 @@ def _counts(record: Any, names: Iterable[str]) -> tuple[int, ...]:
 
 
 @asynccontextmanager
-async def live(query: Query[R]) -> AsyncIterator[Live[R]]:
-    """Open a live query.
+async def live(query: Query[R], since: str | None = None) -> AsyncIterator[Live[R]]:
+    """Open a live query, or go on behind a change of another session.
 
     Raises:
-        QueryError: the query selects columns, or orders by chance.
+        QueryError: the query selects columns, or orders by chance; or it cannot go on from a cursor.
+        CursorError: the cursor is damaged, of another home, or of entries that the log lost.
         TransactionError: a transaction is running, whose rows nobody else may ever see.
     """
     if query.picked is not None:
@@ -234,9 +256,21 @@ async def live(query: Query[R]) -> AsyncIterator[Live[R]]:
     source = query.subject.source()
     if source.is_inside():
         raise TransactionError("open a live query before or after the transaction: others never see what is inside")
+    if since is not None:
+        _check_resumes(query, source)
     view = Live(query, source)
     try:
-        await view.begin()
+        await view.begin(since)
         yield view
     finally:
         view.close()
+
+
+def _check_resumes(query: Query[Any], source: Source) -> None:
+    """Refuse what the log alone does not tell: how other records, or a limit, made the result at a cursor."""
+    limited = query.at_most is not None or query.skipped
+    if limited or query.loads or query.counts or not speaks_of_one_row(query.condition) or source.has_effects:
+        raise QueryError(
+            "changes(since=) needs a query about the records alone: no limit, no related records, no model that a cascade "
+            "may hide; open live() and compare with what you have"
+        )

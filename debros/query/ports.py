@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
+from debros.replica.effects import Place
 from debros.replica.tables import Row, Table
 from debros.replica.watching import Watch
 from debros.schema import Schema
@@ -92,6 +93,23 @@ class Source(Protocol):
         self, logs: frozenset[int] | None, equal: tuple[int, frozenset[Any]] | None, depends: frozenset[str]
     ) -> Watch:
         """Begin to collect the places of rows that change; `unwatch` ends it. See `debros.replica.watching`."""
+        ...
+
+    def cursor(self) -> str:
+        """Return the cursor behind all that there is now, in this node's log."""
+        ...
+
+    def past(self, since: str) -> list[tuple[Place, Row | None]]:
+        """Return the documents that changed behind a cursor, and their rows as of it, without `on_delete` effects.
+
+        Raises:
+            CursorError: it is damaged, of another home, or of entries that the log lost.
+        """
+        ...
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether a record's deletion may hide or change records of this model."""
         ...
 
     def unwatch(self, watch: Watch) -> None:

@@ -7,7 +7,7 @@ everything said so far: `where(a).where(b).or_where(c)` is `(a & b) | c`. Groups
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -17,7 +17,7 @@ from debros.query import aggregates, paging
 from debros.query import compile as sql
 from debros.query.answers import Answers
 from debros.query.columns import Column
-from debros.query.live import Live, live
+from debros.query.live import Change, Live, live
 from debros.query.operators import Op as Op  # named beside `Query` for those who annotate with it
 from debros.query.output import to_arrow, to_pandas
 from debros.query.plan import Plan, explain
@@ -163,6 +163,15 @@ class Query(Answers[R]):
             TransactionError: inside a transaction.
         """
         return live(self)
+
+    def changes(self, since: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[Change[R]]]:
+        """Return the changes that `live()` gives; behind `change.cursor` of an earlier session, those since then first.
+
+        What changed since the cursor comes joined, one change for each record. Entering raises, beside what `live()` does:
+            QueryError: `since` is given, and the query is limited or depends on other records.
+            CursorError: the cursor is damaged, of another home, or of entries that the log lost.
+        """
+        return live(self, since)
 
     async def explain(self) -> Plan:
         """Run the query and return how it is answered."""

@@ -18,6 +18,7 @@ from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
+from debros.replica.effects import Place
 from debros.replica.reading import QUICK_S
 from debros.replica.replica import Replica
 from debros.replica.store import Model
@@ -260,6 +261,20 @@ class Collection:
     ) -> Watch:
         """Begin to collect the places of rows that change; `unwatch` ends it."""
         return self.node.watchers.watch(self.schema.name, logs, equal, depends)
+
+    def cursor(self) -> str:
+        """Return the cursor behind all that there is now, in this node's log."""
+        return self.node.events.cursor()
+
+    def past(self, since: str) -> list[tuple[Place, Row | None]]:
+        """Return the documents that changed behind a cursor, and their rows as of it, without `on_delete` effects."""
+        self._store.check_open()
+        return self.node.events.past(self.schema.name, since)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether a record's deletion may hide or change records of this model."""
+        return bool(self.schema.effect_keys())
 
     def unwatch(self, watch: Watch) -> None:
         """End a watch; the rows it holds are released already."""
