@@ -19,6 +19,7 @@ from bench.paths import (
     rebuild,
     receive,
     reopen,
+    replicate,
     shards,
 )
 from bench.setting import Setting
@@ -36,6 +37,7 @@ PATHS: Final[dict[str, Path]] = {
     "receive": receive.measure,
     "rebuild": rebuild.measure,
     "import": importing.measure,
+    "replicate": replicate.measure,
     "shards": shards.measure,
     "events": events.measure,
     "migrate": migrating.measure,

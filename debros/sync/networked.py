@@ -19,8 +19,10 @@ from debros.sync.following import Following
 from debros.sync.notices import Notices
 from debros.sync.receipts import Receipt
 from debros.sync.remembered import Remembered
+from debros.sync.reporting import peers, status
 from debros.sync.status import LogStatus, Peer
 from debros.sync.sync import Sync
+from debros.sync.waiting import settled, synced
 
 
 class Peers:
@@ -55,7 +57,7 @@ class Peers:
 
     def known(self) -> list[Peer]:
         """Return peers that are connected or configured."""
-        return [] if self.sync is None else self.sync.peers()
+        return [] if self.sync is None else peers(self.sync)
 
     def addresses(self) -> list[str]:
         """Return where this node listens."""
@@ -63,20 +65,20 @@ class Peers:
 
     def status(self) -> list[LogStatus]:
         """Return where every kept log stands; nothing for a node that is alone."""
-        return [] if self.sync is None else self.sync.status()
+        return [] if self.sync is None else status(self.sync)
 
     async def synced(self, timeout_s: float | None) -> None:
         """Wait for a comparison with every peer; at once for a node that is alone."""
         await trio.lowlevel.checkpoint()
         if self.sync is not None:
-            await self.sync.synced(timeout_s)
+            await synced(self.sync, timeout_s)
 
     async def settled(
         self, store: Store, log: int, digest: bytes, replicas: int, timeout_s: float | None
     ) -> list[Receipt]:
         """Collect receipts; a node that is alone has nobody to give one."""
         if self.sync is not None:
-            return await self.sync.settled(store.by_number[log], digest, replicas, timeout_s)
+            return await settled(self.sync, store.by_number[log], digest, replicas, timeout_s)
         return await _nobody(replicas, timeout_s)
 
     def change(self, texts: Iterable[str], *, follow: bool) -> None:

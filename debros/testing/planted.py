@@ -106,8 +106,8 @@ def _drop_orphan(pool: Pool, held: Held) -> None:
 
 
 _refused_for_ever: set[bytes] = set()
-_is_at_hand = syncing.Sync._is_at_hand
-_all_judged = syncing.Sync._all_judged
+_is_at_hand = syncing.Sync.is_at_hand
+_all_judged = syncing.Sync.all_judged
 
 
 def _forgets_dropped(sync: Any, replica: Any, digest: bytes) -> bool:
@@ -170,8 +170,8 @@ PLANTED: Final[dict[str, list[Bug]]] = {
             or batch._known.get(digest)),
     ],
     "drop orphans": [
-        Bug(Pool, "add", _drop_orphan), Bug(syncing.Sync, "_is_at_hand", _forgets_dropped),
-        Bug(syncing.Sync, "_all_judged", _dropped_are_judged),
+        Bug(Pool, "add", _drop_orphan), Bug(syncing.Sync, "is_at_hand", _forgets_dropped),
+        Bug(syncing.Sync, "all_judged", _dropped_are_judged),
     ],
     "overlook a range": [Bug(Pull, "_differing", _blind_to_f), Bug(Pull, "_unjudged", _loses_one)],
     "equal by count of heads": [Bug(serving, "print_of", _equal_by_count)],

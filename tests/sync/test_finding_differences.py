@@ -83,7 +83,7 @@ async def test_a_few_entries_of_thousands_cost_a_few_round_trips() -> None:
         with left.current():
             for n in range(10):
                 await thing.create(title=f"more {n}")
-        for link in left.met.sync._links.values():  # type: ignore[union-attr]
+        for link in left.met.sync.links.values():  # type: ignore[union-attr]
             for lot in link.lots.values():
                 lot.fresh = []  # as if all offers were lost
         network.heal()

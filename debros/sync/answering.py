@@ -1,0 +1,141 @@
+"""Answering what peers ask, under budgets: who asks too much, or nonsense, pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import trio
+
+from debros.errors import ProtocolError, TransportError
+from debros.replica.replica import Replica
+from debros.sync import serving
+from debros.sync.budget import FLOOD_POINTS, PROTOCOL_POINTS
+from debros.sync.links import Account
+from debros.sync.membership import is_member, mark, proven_user
+from debros.sync.receipts import sign_receipt
+from debros.sync.wire import (
+    MAX_HEADS,
+    MAX_OFFERED_HEADS,
+    NONCE,
+    NOT_SHARED,
+    Attest,
+    Fetch,
+    Hello,
+    Offer,
+    Ranges,
+    State,
+    Welcome,
+    encode_differences,
+    encode_receipt,
+    encode_state,
+    encode_welcome,
+    parse_request,
+)
+
+if TYPE_CHECKING:
+    from debros.sync.sync import Sync
+
+
+async def serve(sync: Sync, peer: str, body: bytes) -> AsyncGenerator[bytes, None]:
+    """Answer one request of a peer.
+
+    Raises:
+        TransportError: the peer is banned, or asks too much too fast.
+        ProtocolError: it is no request.
+    """
+    account, now_s = sync.account(peer), sync.now_s()
+    if account.conduct.is_banned(now_s):
+        raise TransportError(peer, "banned")
+    if not account.conduct.requests.take(1, now_s):
+        sync.fault(peer, FLOOD_POINTS)
+        raise TransportError(peer, "asks too much too fast")
+    try:
+        request = parse_request(body)
+    except ProtocolError:
+        sync.fault(peer, PROTOCOL_POINTS)
+        raise
+    sync.store.check_open()
+    await serving.make_durable(sync.store)
+    if isinstance(request, Hello):
+        yield encode_welcome(_welcome(sync, peer, request))
+        return
+    replica = _served(sync, peer, request.log)
+    if replica is None:
+        yield NOT_SHARED
+        return
+    match request:
+        case Offer():
+            yield encode_state(await _answer_offer(sync, peer, account, replica, request))
+        case Ranges(_, ranges):
+            await sync.prints.catch_up()
+            yield encode_differences(serving.differences(sync.prints, replica, ranges))
+        case Fetch(_, digests):
+            async with aclosing(serving.entries(sync.store, replica, digests)) as frames:
+                async for frame in frames:
+                    account.conduct.served.take(len(frame), sync.now_s())
+                    await trio.sleep(account.conduct.served.debt_s())
+                    yield frame
+        case Attest(log, digest):
+            held = replica.entry(digest) is not None
+            now_ms = sync.store.env.now_us() // 1000
+            yield encode_receipt(sign_receipt(sync.device(), log, digest, now_ms) if held else None)
+
+
+def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:
+    link = sync.links.get(peer)
+    if link is not None and hello.proof is not None:
+        link.user = proven_user(hello.proof, peer, sync.transport.peer_id, link.nonce)
+        link.nonce = sync.store.env.random_bytes(NONCE)
+    asked = {name: index for index, name in enumerate(hello.marks)}
+    shared: list[int] = []
+    refused: list[int] = []
+    for replica in sync.kept_replicas():
+        index = asked.get(mark(hello.nonce, replica.log_id))
+        if index is None:
+            continue
+        if _served(sync, peer, replica.log_id) is None:
+            refused.append(index)
+        else:
+            shared.append(index)
+            if link is not None:
+                link.lot(replica.log_id)  # the peer holds it: compare it from here too
+    return Welcome(link.nonce if link is not None else bytes(NONCE), sorted(shared), sorted(refused))
+
+
+def _served(sync: Sync, peer: str, log_id: bytes) -> Replica | None:
+    """Return a log if this node keeps it and serves it to the peer."""
+    replica = sync.kept(log_id)
+    if replica is None or not sync.members_only:
+        return replica
+    link = sync.links.get(peer)
+    user = None if link is None else link.user
+    granted = replica.rights.grant
+    is_in = user is not None and is_member(user, replica.manifest, lambda user: granted(user) is not None)
+    return replica if is_in else None
+
+
+async def _answer_offer(sync: Sync, peer: str, account: Account, replica: Replica, offer: Offer) -> State:
+    size = sum(len(entry.header) + len(entry.body or b"") for entry in offer.entries)
+    if offer.entries and sync._keeps(replica) and account.conduct.pushed.take(size, sync.now_s()):
+        await sync.take(peer, account, replica, offer.entries)
+        await serving.make_durable(sync.store)
+    equal = offer.print == serving.print_of(replica.heads)
+    known = equal or (len(offer.heads) < MAX_OFFERED_HEADS and sync.all_judged(replica, offer.heads))
+    link = sync.links.get(peer)
+    if link is not None and (lot := link.lots.get(replica.log_id)) is not None:
+        lot.spoken_s = sync.now_s()
+        if equal:
+            sync.serial += 1
+            link.due.pop(replica.log_id, None)
+            lot.fresh = []
+            lot.heads = frozenset(replica.heads)
+            sync.settle(link, replica, lot, sync.serial)
+        elif not known:
+            link.compare(replica.log_id)
+        sync.note_change()
+    heads = [] if equal else serving.newest(sync.store, replica.heads, MAX_HEADS + 1)
+    if not equal:
+        await sync.prints.catch_up()
+    return State(equal, known, sync.prints.count(replica.n), heads)

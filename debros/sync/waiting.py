@@ -1,0 +1,91 @@
+"""Waiting for peers: until nothing is left to tell, and until some hold an entry durably."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from debros.errors import DeadlineError, ProtocolError, TransportError
+from debros.replica.replica import Replica
+from debros.sync.asking import Asker
+from debros.sync.budget import PROTOCOL_POINTS
+from debros.sync.receipts import Receipt, parse_receipt
+from debros.sync.wire import Attest, NotSharedError
+from debros.sync.wire import parse_receipt as parse_receipt_frame
+
+if TYPE_CHECKING:
+    from debros.sync.sync import Sync
+
+PATIENCE_S: Final = 0.5  # after which `synced` and `settled` ask again
+
+
+async def synced(sync: Sync, timeout_s: float | None) -> None:
+    """Wait for a comparison of every shared log with every connected peer; see `Debros.synced`."""
+    sync.serial += 1
+    since = sync.serial
+    for link in sync.links.values():
+        link.compare_all()
+    with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
+        while not _is_synced(sync, since):
+            with trio.move_on_after(PATIENCE_S) as waiting:
+                await sync.changed.wait()
+            if waiting.cancelled_caught:
+                for link in sync.links.values():
+                    for log_id, lot in link.lots.items():
+                        if lot.settled < since:
+                            link.compare(log_id)
+        await trio.lowlevel.checkpoint()
+        return
+    raise DeadlineError(f"not synced after {timeout_s} s: {_what_lacks(sync, since)}")
+
+
+def _is_synced(sync: Sync, since: int) -> bool:
+    if sync.dials and not sync.links:
+        return False
+    return all(
+        link.greeted == sync.version() and all(lot.settled >= since for lot in link.lots.values())
+        for link in sync.links.values()
+    )
+
+
+def _what_lacks(sync: Sync, since: int) -> str:
+    if sync.dials and not sync.links:
+        errors = "; ".join(f"{dial.address}: {dial.last_error or 'no answer yet'}" for dial in sync.dials)
+        return f"no peer is connected ({errors})"
+    behind = [link.peer for link in sync.links.values() if any(lot.settled < since for lot in link.lots.values())]
+    return f"waiting for {', '.join(behind) or 'the first word of a peer'}"
+
+
+async def settled(sync: Sync, replica: Replica, digest: bytes, replicas: int, timeout_s: float | None) -> list[Receipt]:
+    """Collect receipts for an entry from so many peers; see `Model.settled`."""
+    receipts: dict[str, Receipt] = {}
+    with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
+        while True:
+            for peer, link in list(sync.links.items()):
+                if peer not in receipts and replica.log_id in link.lots and len(receipts) < replicas:
+                    receipt = await _receipt(sync, peer, replica.log_id, digest)
+                    if receipt is not None:
+                        receipts[peer] = receipt
+            if len(receipts) >= replicas:
+                await trio.lowlevel.checkpoint()
+                return list(receipts.values())
+            with trio.move_on_after(PATIENCE_S):
+                await sync.changed.wait()
+    raise DeadlineError(
+        f"{len(receipts)} of {replicas} receipts after {timeout_s} s; the write is durable here, and the peers get it "
+        "when they can"
+    )
+
+
+async def _receipt(sync: Sync, peer: str, log_id: bytes, digest: bytes) -> Receipt | None:
+    try:
+        raw = parse_receipt_frame(await Asker(sync.transport, peer).one(Attest(log_id, digest)))
+        return None if raw is None else parse_receipt(raw, log_id, digest)
+    except NotSharedError:
+        return None
+    except ProtocolError:
+        sync.fault(peer, PROTOCOL_POINTS)
+        return None
+    except TransportError:
+        return None
