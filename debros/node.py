@@ -275,6 +275,8 @@ class Debros:
             raise TransactionError("a transaction has one identity: use `acting_as` around it, not inside")
         await trio.lowlevel.checkpoint()
         with current.choosing(node=self, identity=identity):
+            if self.config.auto_migrate and chosen.transaction is None and not self.migrations.is_running:
+                await self.migrations.apply()  # what its own log lacks
             yield identity
 
     @asynccontextmanager

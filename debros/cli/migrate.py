@@ -14,7 +14,7 @@ from debros.migrations.steps import Progress, Step
 
 async def command(
     target: str | None = None, /, *, home: HomePath = None, plan: Flag = False, dry_run: Flag = False, fake: Flag = False,
-    skip_checks: Flag = False, json: Json = False,
+    skip_checks: Flag = False, keep_going: Flag = False, json: Json = False,
 ) -> Exit:  # fmt: skip
     """Apply pending migrations, oldest first; with none pending, do nothing.
 
@@ -27,6 +27,7 @@ async def command(
         dry_run: Only say what would become of records, with samples.
         fake: Only write down that they are applied.
         skip_checks: Do not run the checks of the migrations.
+        keep_going: Where one fails, go on with those that do not depend on it.
         json: Print one JSON object.
     """
     screen, project = Screen(json), Project.here()
@@ -46,14 +47,20 @@ async def command(
                     told = f"{progress.name}: {progress.operation or progress.state}"
                     bar.update(task, description=told, completed=progress.done, total=progress.total or None)
 
-                steps = await node.migrations.apply(target, progress=tell, fake=fake, skip_checks=skip_checks)
+                steps = await node.migrations.apply(
+                    target, progress=tell, fake=fake, skip_checks=skip_checks, keep_going=keep_going
+                )
             for step in steps:
+                if step.state != "applied":
+                    screen.say("failed", f"{step.name}: {step.warnings[0]}", style="bold red")
+                    continue
                 told = f"{step.version}, {counted(step.records, 'record')} in {duration(step.duration_s)}"
                 screen.say("applied", f"{step.name} {told}", style="bold green")
             if not steps:
                 screen.say("", "nothing is pending")
     screen.result({"home": str(place), "applied": not (plan or dry_run), "steps": [told_step(step) for step in steps]})
-    return Exit.DONE
+    failed = not (plan or dry_run) and any(step.state != "applied" for step in steps)
+    return Exit.FAILED if failed else Exit.DONE
 
 
 def show_step(screen: Screen, step: Step) -> None:

@@ -92,9 +92,27 @@ class Migrations:
         foreign = {r.name: r for n in self._known_logs() for r in lifts.records(n).values() if r.name not in known}
         return found + [Step(r.name, version_text(r.version), r.records, "unknown") for r in foreign.values()]
 
+    async def get(self, name: str) -> Step:
+        """Return one migration with its state.
+
+        Raises:
+            MigrationError: neither the program nor a log knows one of this name.
+        """
+        steps = {step.name: step for step in await self.states()}
+        if name not in steps:
+            raise MigrationError(
+                f"there is no migration {name!r}{did_you_mean(name, steps)}; next: debros showmigrations"
+            )
+        return steps[name]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a migration is being applied or taken back on this node."""
+        return self._is_running
+
     async def apply(
         self, to: str | None = None, *, dry_run: bool = False, progress: Tell | None = None, fake: bool = False,
-        skip_checks: bool = False,
+        skip_checks: bool = False, keep_going: bool = False,
     ) -> list[Step]:  # fmt: skip
         """Apply what is pending, one after the other, and return it.
 
@@ -104,6 +122,8 @@ class Migrations:
             progress: called with how far it is.
             fake: only write down that it was applied; functions that write are not run.
             skip_checks: do not run checks.
+            keep_going: where one fails, go on with those that neither depend on it nor concern its models; the failed ones
+                are returned as pending, with what went wrong as a warning.
 
         Raises:
             MigrationError: a function or a check fails; what the migration did is undone, those before it stand.
@@ -113,18 +133,28 @@ class Migrations:
         if dry_run:
             self._node.store.flush()
             return [await self._dry(each) for each in chosen if self._homes(each)]
-        done = []
+        done: list[Step] = []
+        failed: set[str] = set()  # migrations, and models they concern
         async with self._alone():
             for each in chosen:
                 homes = self._homes(each)
-                if homes:
-                    self._check_dependencies(each)
-                    begun = self._node.env.monotonic_s()
-                    records = (await self._step(each, "applied")).records
-                    tell = _Teller(self, each, progress, begun)
+                concerned = {each.name, *each.depends, *self._plans.concerned[each.name]}
+                if not homes or failed & concerned:
+                    continue
+                self._check_dependencies(each)
+                begun = self._node.env.monotonic_s()
+                records = (await self._step(each, "applied")).records
+                tell = _Teller(self, each, progress, begun)
+                try:
                     await self._apply(each, homes, records, tell, fake=fake, checks=not skip_checks)
-                    duration = self._node.env.monotonic_s() - begun
-                    done.append(self._told(each, "applied", records, duration_s=duration))
+                except MigrationError as error:
+                    if not keep_going:
+                        raise
+                    failed |= {each.name, *self._plans.concerned[each.name]}
+                    done.append(self._told(each, "pending", records, warnings=[str(error)]))
+                    continue
+                duration = self._node.env.monotonic_s() - begun
+                done.append(self._told(each, "applied", records, duration_s=duration))
         return done
 
     async def rollback(self, to: str | None = None, *, progress: Tell | None = None) -> list[Step]:
