@@ -26,6 +26,8 @@ from bench.setting import Setting
 from debros import Field, Many, Model, One, belongs_to, field, has_many, model
 
 QUERIES: Final = 50
+COUNTS: Final = 500  # in one turn
+INCLUDES: Final = 30
 ROWS: Final = 100  # whose relation is included
 PARENTS: Final = 10_000
 GROWTH: Final = 1.5
@@ -99,7 +101,7 @@ async def _documents(setting: Setting) -> list[Line]:
     authors, random = Documents(size).authors, Random(6)
 
     def some() -> list[str]:
-        return random.choices(authors, k=QUERIES)
+        return random.choices(authors, k=COUNTS)
 
     async def count(given: list[str]) -> None:
         for author in given:
@@ -128,7 +130,7 @@ async def _documents(setting: Setting) -> list[Line]:
 
         costs = await in_turns(
             [
-                Action("count", QUERIES, count, some), Action("raw count", QUERIES, sync(raw_count), some),
+                Action("count", COUNTS, count, some), Action("raw count", COUNTS, sync(raw_count), some),
                 Action("hit one", 1000, hit_one), Action("hit many", 200, hit_many),
             ],
             setting.rounds,
@@ -173,7 +175,7 @@ async def _relations(setting: Setting) -> list[Line]:
         read = db.store.view.db
 
         async def included(_: object) -> None:
-            for n in range(10):
+            for n in range(INCLUDES):
                 rows = (
                     await Book.where(Book.id >= f"b{n:05}")
                     .order_by(Book.id.asc())
@@ -184,7 +186,7 @@ async def _relations(setting: Setting) -> list[Line]:
                 assert len(rows) == ROWS
 
         def raw(_: object) -> None:
-            for n in range(10):
+            for n in range(INCLUDES):
                 names = ("id", "author_id", "title", "written_at")
                 found = read.execute(
                     "SELECT id, f_author_id, f_title, f_written_at FROM m_bench_book WHERE _hidden = 0 AND id >= ? ORDER BY id LIMIT ?",
@@ -204,7 +206,9 @@ async def _relations(setting: Setting) -> list[Line]:
             assert len(await Author.query().include(Author.books).all()) == PARENTS
 
         await db.fingerprint()
-        costs = await in_turns([Action("include", 10, included), Action("raw", 10, sync(raw))], setting.rounds)
+        costs = await in_turns(
+            [Action("include", INCLUDES, included), Action("raw", INCLUDES, sync(raw))], setting.rounds
+        )
         parents = (await in_turns([Action("parents", PARENTS, many)], max(3, setting.rounds // 4)))["parents"]
     return [
         against("include a belongs_to, 100 rows", costs["include"], "two of apsw, dicts", costs["raw"], 2.0),
