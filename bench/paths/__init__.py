@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from bench.measure import Line
 from bench.paths import (
     bulk,
+    content,
     create,
     durable,
     events,
@@ -39,6 +40,7 @@ PATHS: Final[dict[str, Path]] = {
     "import": importing.measure,
     "replicate": replicate.measure,
     "shards": shards.measure,
+    "content": content.measure,
     "events": events.measure,
     "migrate": migrating.measure,
 }

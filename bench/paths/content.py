@@ -1,0 +1,130 @@
+"""Content: adding a file beside SHA-256 alone, a get whose model counts accesses beside one that does not, a million pins.
+
+`File.add` is durable: it hashes, writes and syncs. Compaction rewrites segments of which half is in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from random import Random
+from typing import Any, Final
+
+import trio
+
+import debros
+from bench.measure import Action, Line, against, in_turns, sync
+from bench.setting import Setting
+from debros import Field, File, Model, field, model, popularity
+from debros.blocks.carstore import CarStore
+from debros.blocks.cid import Link
+from debros.blocks.files import DiskFiles
+from debros.env import SYSTEM
+from debros.pinning import ledger as states
+from debros.pinning.ledger import Ledger
+from debros.testing.blocks import block_of
+
+SIZE: Final = 64 << 20
+GETS: Final = 1000
+ASKED: Final = 2000
+
+
+@model(scope="global", name="Plain")
+class Plain(Model):
+    title: Field[str]
+    picture: Field[File | None] = field(default=None)
+
+
+@model(scope="global", name="Counted", pinning=popularity())
+class Counted(Model):
+    title: Field[str]
+    picture: Field[File | None] = field(default=None)
+
+
+async def measure(setting: Setting) -> list[Line]:
+    """Return the lines."""
+    return [*await _adding(setting), *await _pins(setting), await _compaction(setting)]
+
+
+async def _adding(setting: Setting) -> list[Line]:
+    random = Random(1)
+    async with debros.open(setting.homes.place(), models=[Plain, Counted], app="bench", sweep_s=1e6) as db:
+        await db.pins.ready()
+
+        async def add(data: bytes) -> None:
+            await File.add(data)
+
+        hashing = sync(lambda data: hashlib.sha256(data).digest())
+        rounds = max(3, setting.rounds // 3)
+        costs = await in_turns(
+            [
+                Action("add", 1, add, lambda: random.randbytes(SIZE)),
+                Action("hash", 1, hashing, lambda: random.randbytes(SIZE)),
+            ],
+            rounds,
+        )
+        file = await File.add(b"x")
+        plain = await Plain.create(title="x", picture=file)
+        counted = await Counted.create(title="x", picture=file)
+
+        def gets(cls: Any, id: str) -> Any:
+            async def run(_: object) -> None:
+                for _ in range(GETS):
+                    await cls.get(id)
+
+            return run
+
+        got = await in_turns(
+            [Action("plain", GETS, gets(Plain, plain.id)), Action("counted", GETS, gets(Counted, counted.id))],
+            setting.rounds,
+        )
+    return [
+        against("add a file of 64 MiB, durable", costs["add"], "SHA-256 alone", costs["hash"], 2.5),
+        against("get whose model counts accesses", got["counted"], "one that does not", got["plain"], 1.05),
+    ]
+
+
+async def _pins(setting: Setting) -> list[Line]:
+    count = 100_000 if setting.quick else 1_000_000
+    path = setting.homes.place()
+    ledger = Ledger(str(path) + ".sqlite")
+    random = Random(2)
+    links = [Link(0x55, random.randbytes(32)) for _ in range(count)]
+    with ledger.db:
+        model_number = ledger.number("Photo")
+        for link in links:
+            item = ledger.add(link, states.PINNED, 1, size=1000, model=model_number)
+            ledger.refer(model_number, 1, f"{item.n:036}", [item.n], only=False)
+    ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    took: list[float] = []
+    for link in random.sample(links, ASKED):
+        begun = time.perf_counter()
+        item_found = ledger.find(link)
+        assert item_found is not None
+        ledger.copies(item_found.n, 0)
+        ledger.asked(item_found.n)
+        ledger.referred(item_found.n)
+        took.append((time.perf_counter() - begun) * 1e3)
+    size = ledger.rows("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0] / count
+    ledger.close()
+    p99 = sorted(took)[int(len(took) * 0.99)]
+    return [
+        Line(f"status of one of {count:,} pins, p99", p99, "ms", "", None, "<= 1", p99 <= 1),
+        Line("bytes of a pin and its reference", size, "bytes", "", None, "<= 200", size <= 200),
+    ]
+
+
+async def _compaction(setting: Setting) -> Line:
+    place = str(setting.homes.place())
+    store = await SYSTEM.offload(CarStore.open, SYSTEM, DiskFiles(), place, place + ".index")
+    random = Random(3)
+    blocks = [block_of(random.randbytes(1 << 20)) for _ in range(128)]
+    for at in range(0, len(blocks), 4):
+        await store.put(blocks[at : at + 4])
+    await store.delete([Link(codec, digest) for n, (codec, digest, _) in enumerate(blocks) if n % 5 > 1])
+    before = (await store.usage()).file_bytes
+    begun = trio.current_time()
+    await store.compact()
+    speed = before / 1e6 / (trio.current_time() - begun)
+    await store.aclose()
+    return Line("compaction", speed, "MB/s", "", None, ">= 50", speed >= 50)
