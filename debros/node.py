@@ -161,6 +161,7 @@ class Debros:
         self.slow_queries = SlowQueries(config.slow_query_s, self.meter.queries.observe)
         self._pasts = Pasts(self, register)
         self._devices = devices
+        self.pins = pins
         self._map = map
         self._device_of: LRUCache[bytes, Device] = LRUCache(_USERS_KEPT)
         self._replicas: LRUCache[tuple[str, bytes], Replica] = LRUCache(_USERS_KEPT)
@@ -176,7 +177,6 @@ class Debros:
         self.store.layouts.on_changed.append(self._choose_shards)
         self._class_of = {schema_of(cls): cls for cls in classes}
         self.events = Events(self, devices.salt, lambda: devices.keys, f"debros-{map.app}/{map.shared.address}/topics")
-        self.pins = pins
         self.store.on_admitted.append(pins.tracker.on_admitted)
         if pins.has_work:
             tasks.start_soon(pins.run)

@@ -98,13 +98,13 @@ async def _pins(setting: Setting) -> list[Line]:
     ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     took: list[float] = []
     for link in random.sample(links, ASKED):
-        begun = time.perf_counter()
+        begun = time.process_time()
         item_found = ledger.find(link)
         assert item_found is not None
         ledger.copies(item_found.n, 0)
         ledger.asked(item_found.n)
         ledger.referred(item_found.n)
-        took.append((time.perf_counter() - begun) * 1e3)
+        took.append((time.process_time() - begun) * 1e3)
     size = ledger.rows("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0] / count
     ledger.close()
     p99 = sorted(took)[int(len(took) * 0.99)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
@@ -65,9 +66,7 @@ class Node(Protocol):
 class Collection(Source, Protocol):
     """One model's records on one node."""
 
-    def count_reads(self, rows: Sequence[Row], /) -> None:
-        """Count rows that were read as accesses of their content."""
-        ...
+    reads: deque[Row]  # rows that were read, of models whose content is kept by a rule
 
     schema: Schema
     table: Table

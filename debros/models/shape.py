@@ -209,7 +209,7 @@ class Shape:
             record.__dict__.update(zip(names, (row, home, *values(row))))  # noqa: B905 - made together
             made.append(record)
         if self.is_counted:
-            home.count_reads(rows)
+            home.reads.extend(rows)
         if self.keeps_extra:
             for record in made:
                 record.__dict__[EXTRA] = self._decode_extra(record.__dict__[EXTRA])
@@ -222,7 +222,7 @@ class Shape:
         if self.keeps_extra or context().transaction is not None:
             return self.hydrate((row,), home)[0]
         if self.is_counted:
-            home.count_reads((row,))
+            home.reads.append(row)
         record = _new(self.cls)
         record.__dict__.update(zip(self._hydrated, (row, home, *self._early_values(row))))  # noqa: B905 - as above
         return record

@@ -26,11 +26,10 @@ FORMAT: Final = 1
 _TABLES: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "CREATE TABLE names (n INTEGER PRIMARY KEY, name BLOB UNIQUE)",  # models, addresses of logs, keys of peers
-    # k: the first 8 bytes of the digest as a signed integer; the whole digest is compared on reading
-    "CREATE TABLE items (n INTEGER PRIMARY KEY, k INTEGER, digest BLOB, codec INTEGER, model INTEGER, state INTEGER,"
+    "CREATE TABLE items (n INTEGER PRIMARY KEY, digest BLOB, codec INTEGER, model INTEGER, state INTEGER,"
     " hand INTEGER, size INTEGER, added INTEGER, used INTEGER, uses INTEGER, score REAL, tries INTEGER, due INTEGER,"
     " promised INTEGER, note TEXT)",
-    "CREATE INDEX items_k ON items (k)",
+    "CREATE INDEX items_digest ON items (substr(digest, 1, 8))",  # small; the whole digest is compared on reading
     f"CREATE INDEX items_due ON items (due) WHERE state IN ({PENDING}, {FAILED}, {UNPINNING})",
     # documents that refer to content
     "CREATE TABLE refs (model INTEGER, log INTEGER, id TEXT, item INTEGER, PRIMARY KEY (model, log, id, item)) WITHOUT ROWID",
@@ -141,8 +140,8 @@ class Ledger:
 
     def find(self, link: Link) -> Item | None:
         """Return what is known of a piece of content."""
-        query = f"SELECT {_COLUMNS} FROM items WHERE k = ? AND digest = ? AND codec = ?"  # noqa: S608 - a constant
-        for row in self.db.execute(query, (k_of(link.digest), link.digest, link.codec)):
+        query = f"SELECT {_COLUMNS} FROM items WHERE substr(digest, 1, 8) = ? AND digest = ? AND codec = ?"  # noqa: S608 - a constant
+        for row in self.db.execute(query, (link.digest[:8], link.digest, link.codec)):
             return Item(*row)
         return None
 
@@ -155,9 +154,9 @@ class Ledger:
     def add(self, link: Link, state: int, now: int, *, size: int = -1, model: int = 0, hand: int = 0) -> Item:
         """Begin to know a piece of content."""
         self.db.execute(
-            "INSERT INTO items (k, digest, codec, model, state, hand, size, added, used, uses, score, tries, due,"
-            " promised) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, 0)",
-            (k_of(link.digest), link.digest, link.codec, model, state, hand, size, now, now, now),
+            "INSERT INTO items (digest, codec, model, state, hand, size, added, used, uses, score, tries, due,"
+            " promised) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, 0)",
+            (link.digest, link.codec, model, state, hand, size, now, now, now),
         )
         found = self.find(link)
         assert found is not None
@@ -258,8 +257,3 @@ class Ledger:
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Answer a question of this room."""
         return list(self.db.execute(sql, bindings))
-
-
-def k_of(digest: bytes) -> int:
-    """Return the short form of a digest that the index is over."""
-    return int.from_bytes(digest[:8], "big", signed=True)

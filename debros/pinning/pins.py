@@ -66,7 +66,7 @@ class Pins:
         self._ledger: Ledger | None = None
         self._contents: Contents | None = None
         self._used: dict[Link, list[int]] = {}  # times, last time: accesses since the last sweep
-        self._read: deque[tuple[str, Sequence[Row]]] = deque(maxlen=_ROWS)  # rows that queries read
+        self._read: dict[str, deque[Row]] = {}  # by model, rows that were read since the last sweep
         self._hits = self._misses = 0
         self._woken = trio.Event()
         self._last: Swept | None = None
@@ -212,9 +212,12 @@ class Pins:
             entry[0] += times
             entry[1] = now
 
-    def note_rows(self, model: str, rows: Sequence[Row]) -> None:
-        """Count that rows were read, each an access of the content it refers to; cheap, worked out at the next sweep."""
-        self._read.append((model, rows))
+    def reads_of(self, model: str) -> deque[Row]:
+        """Return where rows of a model are put that were read: each counts as an access of the content it refers to.
+
+        Worked out at the next sweep; so a read pays for nothing but the append.
+        """
+        return self._read.setdefault(model, deque(maxlen=_ROWS))
 
     # -- the surface ---------------------------------------------------------------------------------------------
 
@@ -389,7 +392,7 @@ class Pins:
         ledger, contents = await self.ready()
         if self._tracker.has_news:
             await self._learn(ledger, contents, self._now())
-        if self._used or self._read:
+        if self._used or any(self._read.values()):
             self._write_uses(ledger)
         return ledger, contents
 
@@ -621,10 +624,9 @@ class Pins:
     # -- facts -----------------------------------------------------------------------------------------------------
 
     def _write_uses(self, ledger: Ledger) -> None:
-        while self._read:
-            model, rows = self._read.popleft()
-            for row in rows:
-                for link, _ in self._tracker.content_of(model, row):
+        for model, rows in self._read.items():
+            while rows:
+                for link, _ in self._tracker.content_of(model, rows.popleft()):
                     self.touch(link)
         used, self._used = self._used, {}
         with ledger.db:

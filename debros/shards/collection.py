@@ -55,6 +55,7 @@ class Collection:
         self.table = model.table
         self._model = model
         self._store = node.store
+        self.reads = node.pins.reads_of(self.schema.name)  # rows that were read, for models whose content has a rule
         spec = self.schema.sharding
         self.shards = None if spec is None else Shards(node, model, spec)
         one = self.schema.scope == "global" and spec is None
@@ -67,10 +68,6 @@ class Collection:
     def _inside(self) -> Transaction | None:
         transaction = context().transaction
         return transaction if transaction is not None and transaction.belongs_to(self._store) else None
-
-    def count_reads(self, rows: Sequence[Row]) -> None:
-        """Count rows that were read as accesses of their content, for the model's pinning rule."""
-        self.node.pins.note_rows(self.schema.name, rows)
 
     # -- rows ------------------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class Adder:
     def _cut(self, tree: Tree, data: memoryview) -> None:
         size = self._profile.chunk
         for at in range(0, len(data), size):
-            tree.add(bytes(data[at : at + size]))
+            tree.add(data[at : at + size])
         self._note(len(data))
 
     def _note(self, size: int) -> None:

@@ -25,10 +25,10 @@ class Built(NamedTuple):
     total: int
 
 
-def written(block: bytes, codec: int, profile: Profile, put: Callable[[Block], None]) -> bytes:
+def written(block: bytes | memoryview, codec: int, profile: Profile, put: Callable[[Block], None]) -> bytes:
     """Hand a block on, and return its binary CID."""
     digest = sha256(block).digest()
-    put((codec, digest, block))
+    put((codec, digest, block))  # type: ignore[arg-type]  # a view of bytes, which is written and not kept
     if profile.version == 0 and codec == cid.DAG_PB:
         return b"\x12\x20" + digest
     return cid.PREFIX[codec] + digest
@@ -43,7 +43,7 @@ class Tree:
         self._levels: list[list[Built]] = [[]]
         self._is_empty = True
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes | memoryview) -> None:
         """Add content: `profile.chunk` bytes, fewer only at the end."""
         self._is_empty = False
         self._push(0, self._leaf(chunk))
@@ -73,11 +73,11 @@ class Tree:
         else:
             row.append(built)
 
-    def _leaf(self, chunk: bytes) -> Built:
+    def _leaf(self, chunk: bytes | memoryview) -> Built:
         profile = self._profile
         if profile.raw_leaves:
             return Built(written(chunk, cid.RAW, profile, self._put), len(chunk), len(chunk))
-        block = dagpb.encode((), node.file_data(chunk, len(chunk), []))
+        block = dagpb.encode((), node.file_data(bytes(chunk), len(chunk), []))
         return Built(written(block, cid.DAG_PB, profile, self._put), len(chunk), len(block))
 
     def _parent(self, children: list[Built]) -> Built:
