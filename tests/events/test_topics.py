@@ -12,6 +12,8 @@ import debros
 from debros.blocks import dagcbor
 from debros.events import message as messages
 from debros.events.exchange import BATCH
+from debros.identity.did import did_of
+from debros.identity.signing import SigningKey
 from debros.net.memory import MemoryNetwork
 from tests.support.events import told
 from tests.support.nodes import a_node
@@ -165,6 +167,22 @@ async def test_bad_messages_are_counted_and_stop_nothing() -> None:
                 await transport.publish(a.events._exchange._name, frame)
             await a.events.publish("t", "after", priority="high")
             assert (await anext(inbox)).data == "after"
+
+
+async def test_a_device_speaks_only_for_the_user_who_certified_it() -> None:
+    attacker = SigningKey(bytes(32))
+    async with a_node() as node:
+        body, _ = dagcbor.decode(signed(node, "t", "good"))  # type: ignore[misc]  # a list of two
+        parts: Any = dagcbor.decode(body)
+        assert parts[4] is not None  # the certificate of the home's device
+        for key, certificate in ((attacker.public, parts[4]), (attacker.public, {**parts[4], "to": attacker.public})):
+            forged = dagcbor.encode([*parts[:3], key, certificate, *parts[5:]])
+            raw = dagcbor.encode([forged, attacker.sign(b"debros/message/1\0" + forged)])
+            with pytest.raises(ValueError, match="device"):
+                messages.read(raw)
+        alone = dagcbor.encode([*parts[:3], attacker.public, None, *parts[5:]])
+        said = messages.read(dagcbor.encode([alone, attacker.sign(b"debros/message/1\0" + alone)]))
+        assert said.sender == did_of(attacker.public) != node.identity.did
 
 
 def signed(node: debros.Debros, topic: str, data: Any, at_us: int | None = None) -> bytes:
