@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from cachetools import LRUCache
@@ -661,7 +661,7 @@ class Debros:
 
 @asynccontextmanager
 async def open(
-    home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type[Model]] | None = None,
+    home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type] | None = None,
     identity: Identity | None = None, listen: str | Sequence[str] | None = None, peers: Iterable[str] = (),
     admins: Sequence[str] = (), open: bool = True, migrations: Source = (), config: Config | Preset | None = None,
     **settings: Any,
@@ -704,7 +704,7 @@ async def open(
 @asynccontextmanager
 async def open_node(
     env: Env, files: Files | None, home: str | os.PathLike[str], *, app: str | None = None,
-    models: Iterable[type[Model]] | None = None, identity: Identity | None = None, admins: Sequence[str] = (),
+    models: Iterable[type] | None = None, identity: Identity | None = None, admins: Sequence[str] = (),
     anybody: bool = True, config: Config | Preset | None = None, settings: Mapping[str, Any] | None = None,
     migrations: Source = (),
     peers: Iterable[str] = (), make_transport: Callable[[Path | None], Transport] | None = None,
@@ -720,7 +720,7 @@ async def open_node(
     chosen = load(
         None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=Path.cwd()
     )
-    classes = tuple(defined_models() if models is None else models)
+    classes = cast("tuple[type[Model], ...]", tuple(defined_models() if models is None else models))
     ordered = load_migrations(migrations)
     rename_models(classes, ordered)
     check_models(classes)
