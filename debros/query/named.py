@@ -16,7 +16,7 @@ from debros.query.batch import Batch
 from debros.query.expressions import Shuffle
 from debros.query.operators import Direction
 from debros.query.relations import Relation, along, merged
-from debros.query.steps import Steps
+from debros.query.running import Running
 
 if TYPE_CHECKING:
     from debros.query.query import Query
@@ -25,7 +25,7 @@ R = TypeVar("R")
 Group = Callable[["Query[Any]"], "Query[Any]"]
 
 
-class Named(Steps[R]):
+class Named(Running[R]):
     """Steps by the builder's further names."""
 
     # conditions

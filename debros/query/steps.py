@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from debros.errors import DebrosError, QueryError
 from debros.query import compile, operators
 from debros.query.aggregates import Grouped
-from debros.query.cache import Caching, Labels, caching
+from debros.query.cache import Caching
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.compile import Question
 from debros.query.expressions import GROUP, Expr, Listable, Order, Shuffle, Statement
 from debros.query.meta import checked_did
 from debros.query.operators import Direction, Op
-from debros.query.paging import fingerprint
 from debros.query.ports import Subject
 from debros.query.relations import Relation, along, merged
 
@@ -66,26 +64,6 @@ class Steps(Question, Listable, Generic[R]):
         made = object.__new__(type(self))
         made.__dict__ = {**self.__dict__, name: value}
         return made
-
-    def models(self) -> tuple[str, ...]:
-        """Return the names of the models that the query reads, but for what it includes; its own first."""
-        try:
-            return self._models
-        except AttributeError:
-            out = Statement(None, self.users)
-            if self.condition is not None:
-                self.condition.write(out)
-            self._models: tuple[str, ...] = tuple(dict.fromkeys((self.columns.name, *out.models)))
-            return self._models
-
-    def _labels(self) -> Labels:
-        """Return what a kept result of this query is about."""
-        caching, source = self.caching, self.subject.source()
-        assert caching is not None
-        owners: frozenset[str] | None = frozenset()
-        if self.columns.schema.scope == "user":
-            owners = None if self.users == "all" else frozenset(self.users or (source.acting_did(),))
-        return Labels(self.models(), fingerprint(self), caching.tags, caching.key, owners)
 
     # conditions
 
@@ -389,55 +367,6 @@ class Steps(Question, Listable, Generic[R]):
                 f"{computed[0]!r} is computed and not kept in the view: declare it `@computed(index=True)`"
             )
         return Grouped(self.subject, cast("Query[Any]", self), keys)
-
-    # how it is run
-
-    def cache(self, ttl_s: float | None = None, *, tags: Iterable[str] = (), key: str | None = None) -> Self:
-        """Keep the results, and those of what is included; no stale row is ever served (see `debros.query.cache`).
-
-        Args:
-            ttl_s: for how many seconds; the node's setting if not given.
-            tags: texts by which `db.cache.invalidate(tag)` drops them.
-            key: a name of yours, for `db.cache.invalidate(key=...)`.
-        """
-        return self._but("caching", caching(ttl_s, tags, key))
-
-    def no_cache(self) -> Self:
-        """Keep nothing."""
-        return self._but("caching", None)
-
-    def fresh(self) -> Self:
-        """Ask the database once more, whatever is kept, and keep that."""
-        return self._but("caching", replace(self.caching or Caching(), is_fresh=True))
-
-    def cache_tag(self, *tags: str) -> Self:
-        """Keep the results under these tags too."""
-        have = self.caching or Caching()
-        return self._but("caching", replace(have, tags=have.tags | caching(None, tags).tags))
-
-    def timeout(self, seconds: float) -> Self:
-        """Raise `DeadlineError` where `all()`, `first()` or `one()` take longer."""
-        if type(seconds) not in (int, float) or not 0 < seconds < 2**53:
-            raise QueryError(f"a timeout is a number of seconds above 0, not {seconds!r}")
-        return self._but("seconds", seconds)
-
-    def fallback(self, function: Callable[[DebrosError], list[R]]) -> Self:
-        """Give what the function returns where `all()`, `first()` or `one()` fail; it is called with the error."""
-        if not callable(function):
-            raise QueryError(f"fallback takes a function from the error to a list of rows, not {function!r}")
-        return self._but("answer_instead", function)
-
-    def hint(self, text: str) -> Self:
-        """Name the query, for people: `explain()` and the log of slow queries show it."""
-        return self._but("note", text)
-
-    def use_index(self, *fields: str) -> Self:
-        """Find rows by this index and no other: its name as `explain()` tells it, or its fields.
-
-        Raises:
-            QueryError: the model has no such index.
-        """
-        return self._but("index", self.columns.index_named(fields))
 
     # as values of another query
 
