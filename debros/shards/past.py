@@ -46,6 +46,14 @@ class PastCollection(Collection):
         """Refuse."""
         raise QueryError("a record of the past cannot be saved: get the present one and change that")
 
+    def cursor(self) -> NoReturn:
+        """Refuse: nothing changes."""
+        raise QueryError("the past does not change: `live()` is for the present")
+
+    def watch(self, *_: object) -> NoReturn:
+        """Refuse, likewise."""
+        self.cursor()
+
 
 class PastNode:
     """A node as it was: what models ask of a node, for reading."""
@@ -87,11 +95,6 @@ class PastNode:
     def shard_of(self, schema: Schema, part: str) -> Replica:
         """Return a shard's log, as it was."""
         return self.store.replica(self.manifest_of(schema, part))
-
-    @property
-    def watchers(self) -> NoReturn:
-        """Refuse: nothing changes."""
-        raise QueryError("the past does not change: `live()` is for the present")
 
     @property
     def met(self) -> NoReturn:
