@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakValueDictionary
 
 import trio
@@ -71,6 +71,10 @@ class PastNode:
             home = self._collections[model.table.schema] = PastCollection(self, model)  # type: ignore[arg-type]  # it asks no more
             if home.shards is not None and (present := node.collection(home.schema).shards) is not None:
                 home.shards.held = present.held
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever has no past is the present's: its identity, its pins, its numbers."""
+        return getattr(self.present, name)
 
     def collection(self, schema: Schema) -> Collection:
         """Return one model's records, as they were."""
