@@ -139,17 +139,21 @@ class Subscription(Generic[R]):
             ClosedError: the node, or this subscription, is closed.
             StorageError: the log cannot be read.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        rested = False  # whether others had their turn: who has slept need not wait once more
         while True:
             self._check()
             while self._ready:
                 event = self._next()
                 if event is not None:
+                    if not rested:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
                     return event
             if not self._advance():
                 await self._feed.wait(self._name, self)
-            else:
-                await trio.lowlevel.checkpoint_if_cancelled()
+                rested = True
+            elif not self._ready:
+                await trio.lowlevel.checkpoint()
 
     async def backlog(self) -> list[Event[R]]:
         """Return the events that there are now, without waiting for others."""
