@@ -60,6 +60,7 @@ async def _adding(setting: Setting) -> list[Line]:
             [
                 Action("add", 1, add, lambda: random.randbytes(SIZE)),
                 Action("hash", 1, hashing, lambda: random.randbytes(SIZE)),
+                Action("raw", 1, sync(lambda data: _hash_and_write(setting, data)), lambda: random.randbytes(SIZE)),
             ],
             rounds,
         )
@@ -80,8 +81,18 @@ async def _adding(setting: Setting) -> list[Line]:
         )
     return [
         against("add a file of 64 MiB, durable", costs["add"], "SHA-256 alone", costs["hash"], 2.5),
+        against("add a file of 64 MiB, durable", costs["add"], "SHA-256, write and sync", costs["raw"], 2.0),
         against("get whose model counts accesses", got["counted"], "one that does not", got["plain"], 1.05),
     ]
+
+
+def _hash_and_write(setting: Setting, data: bytes) -> None:
+    hashlib.sha256(data).digest()
+    handle = DiskFiles().open(str(setting.homes.place()), create=True)
+    for at in range(0, len(data), 4 << 20):
+        handle.pwrite(memoryview(data)[at : at + (4 << 20)], at)
+    handle.sync()
+    handle.close()
 
 
 async def _pins(setting: Setting) -> list[Line]:
