@@ -24,8 +24,6 @@ from debros.replica.store import Store
 from debros.sync import serving
 from debros.sync import sync as syncing
 from debros.sync.held import Held, Pool
-from debros.sync.pulling import Pull
-from debros.sync.wire import Range
 
 
 class Bug(NamedTuple):
@@ -41,7 +39,7 @@ def _append_unsynced(store: Store, blocks: list[Any]) -> list[int]:
 
 
 def _tie_by_arrival(document: Document, clock: int, tie: Any, other_clock: int, other_tie: Any) -> bool:
-    return clock >= other_clock
+    return clock >> 28 >= other_clock >> 28  # who writes within four seconds of another
 
 
 def _no_check(*_: Any) -> None:
@@ -85,20 +83,6 @@ def _any_chain(header: Header, log: Any) -> bytes:
 
 def _never_known(batch: Any, digest: bytes) -> None:
     return None
-
-
-_differing = Pull._differing
-
-
-def _blind_to_f(pull: Pull, range: Range, children: Any) -> list[str]:
-    return [prefix for prefix in _differing(pull, range, children) if not prefix.endswith("f")]
-
-
-_unjudged = Pull._unjudged
-
-
-def _loses_one(pull: Pull, range: Range, listed: bytes) -> list[bytes]:
-    return [record for record in _unjudged(pull, range, listed) if record[-1] & 7]
 
 
 def _drop_orphan(pool: Pool, held: Held) -> None:
@@ -173,7 +157,6 @@ PLANTED: Final[dict[str, list[Bug]]] = {
         Bug(Pool, "add", _drop_orphan), Bug(syncing.Sync, "is_at_hand", _forgets_dropped),
         Bug(syncing.Sync, "all_judged", _dropped_are_judged),
     ],
-    "overlook a range": [Bug(Pull, "_differing", _blind_to_f), Bug(Pull, "_unjudged", _loses_one)],
     "equal by count of heads": [Bug(serving, "print_of", _equal_by_count)],
     "lose a change": [Bug(replicas.Replica, "_admit", _last_change_only)],
     "count twice": [Bug(replicas.Replica, "_admit", _counts_twice)],

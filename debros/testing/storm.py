@@ -16,7 +16,7 @@ from debros.net.memory import Faults
 from debros.testing import deterministic
 from debros.testing.hostile import Hostile
 from debros.testing.workload import act, models
-from debros.testing.world import World
+from debros.testing.world import SETTLING_S, World
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Weathered:
     trace: str
 
 
-async def _storm(seed: int, nodes: int, duration_s: float) -> Weathered:
+async def _storm(seed: int, nodes: int, duration_s: float, settling_s: float) -> Weathered:
     random = Random(f"storm {seed}")  # noqa: S311 - a simulation
     faults = Faults(
         loss=random.uniform(0, 0.3), duplicate=random.uniform(0, 0.3), cut=random.uniform(0, 0.1),
@@ -51,7 +51,7 @@ async def _storm(seed: int, nodes: int, duration_s: float) -> Weathered:
             for one in hostile:
                 nursery.start_soon(one.run, until_s)
             nursery.start_soon(_weather, world, random, until_s)
-        await world.settle()
+        await world.settle(timeout_s=settling_s)
         world.check()
         first = world["n0"]
         forks = {fork.headers for life in world.everybody for fork in life.db.forks}
@@ -87,13 +87,13 @@ async def _weather(world: World, random: Random, until_s: float) -> None:
                     world.crash_soon(life.name, random.randint(1, 12))
 
 
-def storm(seed: int, *, nodes: int = 5, duration_s: float = 30.0) -> Weathered:
+def storm(seed: int, *, nodes: int = 5, duration_s: float = 30.0, settling_s: float = SETTLING_S) -> Weathered:
     """Run one storm, and check every law at its end.
 
     Raises:
         Broken: a law does not hold; the text says which.
     """
-    return deterministic.run(partial(_storm, seed, nodes, duration_s), seed)
+    return deterministic.run(partial(_storm, seed, nodes, duration_s, settling_s), seed)
 
 
 def main(first: int, behind: int) -> int:
