@@ -13,7 +13,8 @@ from bench.document import Documents, Post
 from bench.yardsticks import RawTable, to_row
 from debros.blocks.files import Files
 from debros.env import SYSTEM
-from debros.node import Debros, open_node
+from debros.node import Debros
+from debros.opening import open_node
 
 
 def opened(home: Path, files: Files | None = None, **settings: Any) -> AbstractAsyncContextManager[Debros]:

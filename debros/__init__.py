@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     from debros.models.versions import Version as Version
     from debros.node import Debros as Debros
     from debros.node import Status as Status
-    from debros.node import open as open
+    from debros.opening import open as open
 
     # content
     from debros.pinning.rules import by_age as by_age
@@ -179,7 +179,8 @@ _HOMES = {
     "debros.config": "Config",
     "debros.current": "current_node",
     "debros.identity.keys": "Identity",
-    "debros.node": "Debros Status open",
+    "debros.node": "Debros Status",
+    "debros.opening": "open",
     "debros.replica.transaction": "Transaction",
     "debros.pinning.rules": "by_age by_size custom fixed popularity tiered",
     "debros.sync.forks": "Fork",

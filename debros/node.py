@@ -1,28 +1,24 @@
-"""The composition root behind `debros.open(...)`: it opens everything, and everything goes through what it holds."""
+"""An open node: everything goes through what it holds. `debros.opening` makes it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 from cachetools import LRUCache
 
 from debros import current
 from debros.blocks import cid, dagcbor
-from debros.blocks.carstore import CarStore
 from debros.blocks.cid import Link
-from debros.blocks.files import DiskFiles, Files, MemoryFiles
-from debros.config import changed, load
-from debros.env import SYSTEM, Env
+from debros.config import changed
+from debros.env import Env
 from debros.errors import (
     ConfigError,
     IdentityError,
@@ -33,25 +29,21 @@ from debros.errors import (
 )
 from debros.events.events import Events
 from debros.health import Health, look
-from debros.home import Devices, Home
+from debros.home import Devices
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
-from debros.log.manifest import Manifest, manifest_of_user
+from debros.log.manifest import Manifest
 from debros.metrics import Meter, Metrics
-from debros.migrations.files import Source
-from debros.migrations.files import load as load_migrations
-from debros.migrations.plans import ProgramPlans, rename_models
+from debros.migrations.plans import ProgramPlans
 from debros.migrations.runner import Migrations
 from debros.models.declare import schema_of
-from debros.models.linking import check_models
-from debros.models.registry import defined_models
 from debros.pinning.pins import Pins
 from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
 from debros.query.slow import SlowQueries
 from debros.replica.acting import grant, revoke
-from debros.replica.indexing import IndexBuild, build_indexes
-from debros.replica.opening import Opened, open_store
+from debros.replica.indexing import IndexBuild
+from debros.replica.opening import Opened
 from debros.replica.replica import Replica
 from debros.replica.tables import quoted
 from debros.replica.transaction import Transaction
@@ -67,9 +59,8 @@ from debros.values.file import File
 
 if TYPE_CHECKING:
     from debros.blocks.archive import Progress
-    from debros.config import Config, Preset
+    from debros.config import Config
     from debros.models.record import Model
-    from debros.net.transport import Transport
     from debros.pinning.carrying import Exported, Imported
     from debros.replica.entries import EntryRow
     from debros.sync.forks import Fork
@@ -659,210 +650,8 @@ class Debros:
         await self.store.aclose()
 
 
-@asynccontextmanager
-async def open(
-    home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type] | None = None,
-    identity: Identity | None = None, listen: str | Sequence[str] | None = None, peers: Iterable[str] = (),
-    admins: Sequence[str] = (), open: bool = True, migrations: Source = (), config: Config | Preset | None = None,
-    **settings: Any,
-) -> AsyncIterator[Debros]:  # fmt: skip
-    """Open a node in a directory, which is made if it is not there; `":memory:"` keeps everything in memory.
-
-    Args:
-        home: the directory.
-        app: name of the application; nodes share logs only under the same name, `admins` and `open`.
-        models: what to show; every `@model` class defined so far if not given.
-        identity: who writes; if not given, the key kept in the home, made when there is none.
-        listen: addresses to listen on, e.g. `/ip4/127.0.0.1/tcp/0`; needs `debros[net]`.
-        peers: addresses of other nodes, to be connected with as long as the node is open.
-        admins: DIDs who may always write to the global log, and may grant and revoke.
-        open: whether anybody may write to the global log.
-        migrations: a package, its name, a folder, or a list; `db.migrations` applies them.
-        config: `"development"`, `"production"`, `"testing"`, or a `debros.Config`.
-        settings: single settings by name, e.g. `durability="process"`; they outrank all other sources.
-
-    Raises:
-        ConfigError: a setting is unknown or wrong, nobody could write to the global log, or the home holds other logs:
-            those of another app, or of other `admins` or `open`.
-        ModelError: the models contradict each other.
-        StoreLockedError: the home is open already.
-        StorageError: the disk refused.
-        IdentityError: the key file cannot be used.
-        MigrationError: the migrations contradict each other or the models, or cannot be read.
-        TransportError: an address cannot be listened on.
-    """
-    listening = (listen,) if isinstance(listen, str) else tuple(listen or ())
-    dialled = tuple(peers)
-    make = partial(_libp2p, listening, dialled) if listening or dialled else None
-    async with open_node(
-        SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
-        settings=settings, migrations=migrations, peers=dialled, make_transport=make,
-    ) as node:  # fmt: skip
-        yield node
-
-
-@asynccontextmanager
-async def open_node(
-    env: Env, files: Files | None, home: str | os.PathLike[str], *, app: str | None = None,
-    models: Iterable[type] | None = None, identity: Identity | None = None, admins: Sequence[str] = (),
-    anybody: bool = True, config: Config | Preset | None = None, settings: Mapping[str, Any] | None = None,
-    migrations: Source = (),
-    peers: Iterable[str] = (), make_transport: Callable[[Path | None], Transport] | None = None,
-) -> AsyncIterator[Debros]:  # fmt: skip
-    """Open a node in a given world: like `open`, with the environment, the log's files and the transport to use.
-
-    `make_transport` gets the home's directory, or `None` in memory, once the home is open.
-    """
-    if not os.fspath(home):
-        raise ConfigError('home is empty: it is the directory of the node, or ":memory:"')
-    in_memory = str(home) == MEMORY
-    arguments = {**(settings or {}), **({} if app is None else {"app": app})}
-    chosen = load(
-        None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=Path.cwd()
-    )
-    classes = cast("tuple[type[Model], ...]", tuple(defined_models() if models is None else models))
-    ordered = load_migrations(migrations)
-    rename_models(classes, ordered)
-    check_models(classes)
-    schemas = [schema_of(model) for model in classes]
-    plans = ProgramPlans(ordered, schemas)
-    map = _map(chosen.app, anybody, admins, schemas)
-    place = None if in_memory else Home(Path(home))
-    try:
-        who = identity or (Identity.generate(env.random_bytes) if place is None else place.identity(env))
-        devices = Devices(None if place is None else place.path / "device", env)
-        manifests = (map.shared, manifest_of_user(map.app, who.user))
-
-        def renew() -> None:
-            if who.root is None:
-                raise IdentityError(
-                    "the log lost entries of this device's key, and it must not sign their numbers again; "
-                    "make a new device with `identity.new_device()`"
-                )
-            devices.renew(env)  # on disk before the view goes that knows why
-
-        opened = await env.offload(
-            _open_store, env, files, place, chosen, schemas, devices.keys, manifests, renew, plans
-        )
-        try:
-            _check_home(home, map, opened.store.by_number.samples())
-            if opened.orphaned and who.root is not None:
-                devices.renew(env)
-            pins = _pins(env, files, place, chosen, opened)
-            try:
-                transport = None if make_transport is None else make_transport(None if place is None else place.path)
-                async with transport or nullcontext(), _tasks() as tasks:
-                    met = Peers(None if place is None else place.path, lambda: node.users_here())
-                    node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met)
-                    for user in (who.user, *[key_of(did) for did in met.following.owners]):
-                        node.keep_logs_of(user)
-                    tasks.start_soon(build_indexes, opened.store)
-                    members_only = chosen.serve == "members"
-                    device = partial(node.device_of, who)
-                    current.open_nodes.append(node)
-                    try:
-                        if chosen.auto_migrate:
-                            await node.migrations.apply()
-                        if transport is not None:
-                            pins.meet(transport, device)
-                        async with met.meeting(
-                            opened.store, transport, tasks, device, node._globals, peers, members_only=members_only
-                        ):
-                            yield node
-                    finally:
-                        current.open_nodes.remove(node)
-                        node.watchers.close()
-                        await node.events.aclose()
-            finally:
-                await pins.aclose()
-        finally:
-            await opened.store.aclose()
-    finally:
-        if place is not None:
-            place.close()
-
-
-@asynccontextmanager
-async def _tasks() -> AsyncIterator[trio.Nursery]:
-    """A nursery that is cancelled at the end of the block, and whose block raises what it raises, not a group of it."""
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield nursery
-        except BaseException as error:  # told on below
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-
-
-def _libp2p(listen: Sequence[str], peers: Sequence[str], home: Path | None) -> Transport:
-    """Return the transport over libp2p, which is loaded only now."""
-    from debros.net.libp2p import libp2p_transport
-
-    return libp2p_transport(listen, peers, home)
-
-
-def _open_store(
-    env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes],
-    manifests: Sequence[Manifest], on_lost: Callable[[], None], plans: ProgramPlans,
-) -> Opened:  # fmt: skip
-    return open_store(
-        env,
-        files or (MemoryFiles() if place is None else DiskFiles()),
-        "/log" if place is None else place.log,
-        MEMORY if place is None else place.view,
-        schemas,
-        prepare=register,
-        own_keys=keys,
-        durable=config.durability == "disk" and place is not None,
-        flush_rows=config.flush_rows,
-        row_cache=config.row_cache,
-        max_segment=config.max_segment_bytes,
-        manifests=manifests,
-        on_lost=on_lost,
-        plans=plans if plans.migrations else None,
-    )
-
-
-def _pins(env: Env, files: Files | None, place: Home | None, config: Config, opened: Opened) -> Pins:
-    where = "/content" if place is None else str(place.path / "content")
-    index = MEMORY if place is None or files is not None else str(place.path / "content" / "index.sqlite")
-    disk = files or (MemoryFiles() if place is None else DiskFiles())
-    ledger = MEMORY if place is None else str(place.path / "pins.sqlite")
-    return Pins(env, config, opened.store, lambda: CarStore.open(env, disk, where, index), ledger)
-
-
-def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable[Manifest]) -> None:
-    """Refuse a home whose logs are not those that the node would write to: the view shows all logs of its home.
-
-    Otherwise a query would show records that `get` does not find and nobody can change.
-    """
-    for found in manifests:
-        if found.app != map.app:
-            raise ConfigError(f"{home} belongs to the app {found.app!r}, not {map.app!r}; use one home for each")
-        if found.scope == "global" and (found.open, found.admins) != (map.open, map.admins):
-            admins = [did_of(key) for key in found.admins]
-            raise ConfigError(
-                f"{home} was written with open={found.open} and admins={admins}, which are fixed for the life of a log; "
-                "open it with the same"
-            )
-
-
 def _key(did: str) -> bytes:
     try:
         return key_of(did)
     except ValueError as error:
         raise IdentityError(f"{did!r} is not the DID of a key: {error}") from error
-
-
-def _map(app: str, anybody: bool, admins: Sequence[str], schemas: Sequence[Schema]) -> ShardMap:
-    if not anybody and not admins:
-        raise ConfigError("open=False without admins: nobody could ever write to the global log; name admins by DID")
-    for schema in schemas:
-        if schema.write == "admins" and schema.scope == "global" and not admins:
-            raise ModelError(f'{schema.name} is write="admins", and there are none; `debros.open(..., admins=[did])`')
-    try:
-        return ShardMap(app, anybody, tuple(sorted({key_of(did) for did in admins})))
-    except ValueError as error:
-        raise ConfigError(f"admins: {error}") from error

@@ -32,7 +32,7 @@ import trio
 from debros import current
 from debros.errors import ClosedError
 from debros.node import Debros
-from debros.node import open as open_node
+from debros.opening import open as open_node
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -112,11 +112,10 @@ class Model(metaclass=ModelMeta):
     @classmethod
     def query(cls) -> Query[Self]:
         """Return a query for all records."""
-        from debros.query.query import Query
-
-        if cls.__subject__ is None:
+        subject = cls.__subject__
+        if subject is None:
             raise ModelError(f"{cls.__name__} is abstract: put `@model(...)` above the class to query it")
-        return Query(cls.__subject__)
+        return subject.query()
 
     @overload
     @classmethod

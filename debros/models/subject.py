@@ -10,6 +10,7 @@ from debros.errors import QueryError
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.ports import Source
+from debros.query.query import Query
 from debros.replica.tables import Row
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class ModelSubject:
     def model(self) -> Any:
         """The model class."""
         return self._cls
+
+    def query(self) -> Query[Any]:
+        """Return a query for all records."""
+        return Query(self)
 
     def source(self) -> Collection:
         """Return the model's records on the current node.
@@ -118,6 +123,10 @@ class PastSubject(ModelSubject):
 
     async def ready(self) -> None:
         await current_node().past(self.clock)
+
+    def query(self) -> Query[Any]:
+        """Return a query for all records."""
+        return Query(self)
 
     def source(self) -> Collection:
         return current_node().past_at(self.clock).collection(self.schema)

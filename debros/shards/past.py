@@ -50,7 +50,9 @@ class PastCollection(Collection):
         """Refuse: nothing changes."""
         raise QueryError("the past does not change: `live()` is for the present")
 
-    def watch(self, *_: object) -> NoReturn:
+    def watch(
+        self, logs: frozenset[int] | None, equal: tuple[int, frozenset[Any]] | None, depends: frozenset[str]
+    ) -> NoReturn:
         """Refuse, likewise."""
         self.cursor()
 

@@ -33,7 +33,8 @@ from debros.errors import ClosedError, DebrosError, StorageError
 from debros.identity.keys import Identity
 from debros.log.manifest import manifest_of_user
 from debros.net.memory import Faults, MemoryNetwork
-from debros.node import Debros, open_node
+from debros.node import Debros
+from debros.opening import open_node
 from debros.replica.store import Admitted
 from debros.testing.checks import Broken, Witness, check_log
 from debros.testing.environment import SimulatedEnv

@@ -222,7 +222,7 @@ def test_verbs_for_a_database_that_is_not_there_say_so(project: Project) -> None
 def test_a_home_that_is_open_elsewhere_has_an_exit_code_of_its_own(filled: Project) -> None:
     import trio
 
-    from debros.node import open as open_node
+    from debros.opening import open as open_node
 
     async def main() -> None:
         async with open_node("data", models=[], app="test-abc"):

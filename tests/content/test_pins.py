@@ -15,7 +15,8 @@ import debros
 from debros import CeilingError, ContentError, ContentMissingError, Field, File, Model, field, model, popularity
 from debros.blocks.files import MemoryFiles
 from debros.env import SystemEnv
-from debros.node import Debros, open_node
+from debros.node import Debros
+from debros.opening import open_node
 from debros.pinning.rules import DAY_S, HOUR_S
 from debros.pinning.told import Usage
 

@@ -11,7 +11,7 @@ import pytest
 
 from debros import Field, Model, field, migration, model
 from debros.blocks.files import MemoryFiles
-from debros.node import open_node
+from debros.opening import open_node
 from debros.testing.faults import RecordingFiles
 from tests.support.stories import VIEW, QuietEnv, forget_view, quick_directory
 

@@ -23,7 +23,7 @@ from debros import (
 )
 from debros.migrations.steps import Progress
 from debros.node import Debros
-from debros.node import open as open_node
+from debros.opening import open as open_node
 from tests.support.versions import send
 
 

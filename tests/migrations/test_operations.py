@@ -13,7 +13,7 @@ import pytest
 from debros import Field, Index, Migration, MigrationError, Model, field, migration, model
 from debros.migrations.operations import derived_uuid
 from debros.node import Debros
-from debros.node import open as open_node
+from debros.opening import open as open_node
 
 
 def old_model(**options: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from debros import Field, Identity, MigrationError, Model, field, hash_shards, migration, model
-from debros.node import open as open_node
+from debros.opening import open as open_node
 from tests.support.versions import meet, send
 
 

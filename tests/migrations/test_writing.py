@@ -11,7 +11,7 @@ import trio
 from debros import Field, Migration, MigrationError, Model, field, migration, model
 from debros.migrations import writing
 from debros.node import Debros
-from debros.node import open as open_node
+from debros.opening import open as open_node
 
 
 @model(name="Letter", version="1.0.0")

@@ -12,7 +12,7 @@ import pytest
 import debros
 from debros import ConfigError, Field, Model, StorageError, StoreLockedError, UniqueError, field, migration, model
 from debros.metrics import BOUNDS_S, Histogram
-from debros.node import open as open_node
+from debros.opening import open as open_node
 from tests.support.nodes import a_node
 
 

@@ -17,7 +17,7 @@ from debros.env import SYSTEM
 from debros.log.body import encode_body
 from debros.log.changes import encode_change
 from debros.log.entry import sign_header
-from debros.node import open_node
+from debros.opening import open_node
 from debros.replica.receive import Delivery, receive
 from debros.replica.verify import Finding
 

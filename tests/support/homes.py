@@ -141,7 +141,7 @@ class Home:
 
     @asynccontextmanager
     async def transaction(self, device: Device | None = None) -> AsyncIterator[Transaction]:
-        """As `debros.node` opens one."""
+        """As `debros.opening` opens one."""
         async with self.store.writer.exclusive():
             self.store.flush()
             transaction = Transaction(self.store, device or self.device)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from debros.node import Debros
-from debros.node import open as open_node
+from debros.opening import open as open_node
 
 
 @asynccontextmanager

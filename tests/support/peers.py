@@ -12,7 +12,8 @@ import trio.testing
 
 from debros.env import Env
 from debros.net.memory import MemoryNetwork
-from debros.node import Debros, open_node
+from debros.node import Debros
+from debros.opening import open_node
 from debros.testing.environment import SimulatedEnv
 
 

@@ -22,7 +22,8 @@ from debros import Field, Model, model
 from debros import field as declared
 from debros.blocks.files import Files
 from debros.identity.keys import Identity
-from debros.node import Debros, open_node
+from debros.node import Debros
+from debros.opening import open_node
 from debros.testing.faults import RecordingFiles
 
 T = TypeVar("T")

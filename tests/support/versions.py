@@ -8,7 +8,7 @@ from typing import Any
 
 from debros import Field, Migration, Model, field, migration, model
 from debros.node import Debros
-from debros.node import open as open_node
+from debros.opening import open as open_node
 from debros.replica.receive import Delivery, receive
 
 
