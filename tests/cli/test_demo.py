@@ -84,7 +84,10 @@ def test_its_edits_are_remembered(history: Path, tmp_path: Path, capsys: Capture
     }
 
 
-def test_it_tells_people_the_same_story(history: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_it_tells_people_the_same_story(
+    history: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")  # wide enough for any temporary path
     assert main(["demo", str(history), "--home", str(tmp_path / "home")]) == 0
     told = capsys.readouterr().out
     for expected in ("story: 120 commits", str(tmp_path / "home"), "Ana Duarte", "Rewritten, and the log", "In short"):
