@@ -97,6 +97,10 @@ class Collection(Source, Protocol):
         """
         ...
 
+    def damage(self, error: Exception) -> Exception:
+        """Return the error for a value in the view that cannot be."""
+        ...
+
     async def history(self, row: Row) -> list[Step]:
         """Return every entry's effect, oldest first."""
         ...

@@ -243,7 +243,10 @@ class Shape:
         at, decode = self.late[name]
         value = own["_row"][at]
         if value is not None:
-            value = decode(value)
+            try:
+                value = decode(value)
+            except Exception as error:  # what the view holds can be decoded, unless it has rotted
+                raise own["_home"].damage(error) from error
         own[name] = value
         return value
 

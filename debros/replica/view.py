@@ -367,11 +367,15 @@ class View:
         if isinstance(error, apsw.ConnectionClosedError):
             return ClosedError("the node is closed")
         if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
-            self.give_up()
-            return StorageError(
-                f"the view is damaged ({error}); the log is not: open the node again, and the view is made anew from it"
-            )
+            return self.damage(error)
         return StorageError(f"the view cannot be used: {error}; deleting view.sqlite rebuilds it from the log")
+
+    def damage(self, error: Exception) -> StorageError:
+        """Give a view up in which something was found that cannot be; return the error that says so."""
+        self.give_up()
+        return StorageError(
+            f"the view is damaged ({error}); the log is not: open the node again, and the view is made anew from it"
+        )
 
     def give_up(self) -> None:
         """Take the name from the file, so that whoever opens the home next, even after a crash, makes a new view."""

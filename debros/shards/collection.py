@@ -13,7 +13,7 @@ from trio import current_time
 
 from debros.blocks import cid
 from debros.current import context
-from debros.errors import FieldError, NotFoundError, ValidationError
+from debros.errors import FieldError, NotFoundError, StorageError, ValidationError
 from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
@@ -68,6 +68,10 @@ class Collection:
     def _inside(self) -> Transaction | None:
         transaction = context().transaction
         return transaction if transaction is not None and transaction.belongs_to(self._store) else None
+
+    def damage(self, error: Exception) -> StorageError:
+        """Return the error for a value in the view that cannot be; the next opening makes the view anew."""
+        return self._store.view.damage(error)
 
     # -- rows ------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import debros
 from debros import ContentError, ContentMissingError, Field, File, Identity, Model, NotFoundError, field, model
 from debros.blocks import car, cid, open_store, unixfs
 from debros.blocks.archive import Reader
+from tests.support.cancelling import counted_checkpoints
 from tests.support.nodes import a_node
 
 
@@ -169,3 +170,25 @@ async def test_content_beyond_the_ceiling_is_refused(tmp_path: Path) -> None:
         with pytest.raises(debros.CeilingError):
             await db.import_car(tmp_path / "x.car")
         assert (await db.pins.stats()).used_bytes == 0
+
+
+async def test_both_ways_are_cancelled_without_a_trace_that_harms(tmp_path: Path) -> None:
+    path, half = tmp_path / "all.car", tmp_path / "half.car"
+    async with a_node(Post, Diary) as db:
+        await Post.create(title="one", picture=await File.add(b"picture" * 100_000))
+        await Post.create(title="two")
+        await db.export_car(path)
+        expected = await db.fingerprint()
+        with counted_checkpoints() as checkpoints:
+            nth = 0
+            while await checkpoints.run(lambda: db.export_car(half), nth):
+                assert not half.exists()
+                nth += 1
+        assert nth
+    async with a_node(Post, Diary) as db:
+        with counted_checkpoints() as checkpoints:
+            nth = 0
+            while await checkpoints.run(lambda: db.import_car(path), nth):
+                nth += 1
+        assert nth
+        assert await db.fingerprint() == expected

@@ -503,6 +503,7 @@ async def test_every_public_coroutine_is_cancelled_here() -> None:
     }  # fmt: skip
     opened = {"Debros.transaction", "Debros.acting_as", "Debros.close"}
     opened |= {"Model.settled", "Debros.synced", "Debros.follow", "Debros.unfollow"}  # with peers: tests/sync
+    opened |= {"Debros.export_car", "Debros.import_car"}  # tests/content
     elsewhere = {"Model.create", "RelatedMany.__await__"}  # of the metaclass, and inherited
     public = elsewhere | {
         f"{owner.__name__}.{name}"
