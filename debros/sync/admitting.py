@@ -61,14 +61,14 @@ async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refu
     """Try held entries again whose parents have come, and with `all` those that wait for time; how many got in."""
     admitted = 0
     for pool in pools:
-        progress = True
+        progress, timed = True, all
         while progress:
             progress = False
             for held in pool.of_log(replica.n):
                 known = replica.entry(held.digest) is not None
                 if known or refused.has(replica.n, held.digest):
                     pool.remove(held.digest)
-                elif any(replica.entry(parent) is None for parent in held.missing) or not (held.missing or all):
+                elif any(replica.entry(parent) is None for parent in held.missing) or not (held.missing or timed):
                     continue
                 else:
                     outcome = await admit(store, replica, [held.delivery], pool, refused)
@@ -76,7 +76,7 @@ async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refu
                         pool.remove(held.digest)
                         admitted += outcome.admitted
                         progress = True
-            all = False
+            timed = False  # time does not pass meanwhile
     return admitted
 
 

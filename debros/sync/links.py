@@ -80,12 +80,11 @@ class Link:
         """Let the link's task look what is to be done."""
         self._wake.set()
 
-    async def wait(self, longest_s: float) -> bool:
-        """Wait until there is something to do; `False`: nothing came in so many seconds."""
-        with trio.move_on_after(longest_s) as scope:
+    async def wait(self, longest_s: float) -> None:
+        """Wait until there is something to do, at most so many seconds."""
+        with trio.move_on_after(longest_s):
             await self._wake.wait()
         self._wake = trio.Event()
-        return not scope.cancelled_caught
 
 
 REMEMBERED_PEERS: Final = 10_000

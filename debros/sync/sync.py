@@ -203,6 +203,7 @@ class Sync:
 
     async def _keep_together(self, link: Link) -> None:
         asker = Asker(self.transport, link.peer)
+        repair_s = self.now_s() + self._period_s()
         while True:
             if link.greeted != self.version():
                 self._gather()
@@ -214,11 +215,18 @@ class Sync:
                 log_id = next(iter(link.due))
                 del link.due[log_id]
                 await self._compare(link, asker, log_id)
-            if not await link.wait(PERIOD_S * (0.75 + self._dice() / 2)):
+            await link.wait(max(0.0, repair_s - self.now_s()))
+            if (
+                self.now_s() >= repair_s
+            ):  # counted from the last repair: a peer that talks all the time puts nothing off
+                repair_s = self.now_s() + self._period_s()
                 for replica in self.kept_replicas():
                     await self._retry(replica, all=True)
                 link.compare_all()
                 link.greeted = -1  # the peer may have proven more, or hold more, since
+
+    def _period_s(self) -> float:
+        return PERIOD_S * (0.75 + self._dice() / 2)
 
     def version(self) -> int:
         """Return what changes whenever the logs that this node keeps do."""

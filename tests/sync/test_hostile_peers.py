@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,7 @@ from debros.errors import ProtocolError, TransportError
 from debros.identity.signing import SigningKey
 from debros.log.entry import sign_header
 from debros.net.memory import MemoryNetwork, MemoryTransport
+from debros.net.transport import Serve
 from debros.replica.receive import Delivery
 from debros.sync import wire
 from debros.sync.asking import Asker
@@ -174,3 +175,37 @@ def test_every_request_reads_as_it_was_written() -> None:
         wire.Attest(bytes(32), bytes(32)),
     ):
         assert wire.parse_request(wire.encode_request(request)) == request
+
+
+@in_virtual_time
+async def test_an_entry_from_the_future_gets_in_when_its_time_has_come_though_peers_talk_all_the_time() -> None:
+    network, both = MemoryNetwork(), models()
+    async with peer(network, "left", models=both) as left, network.host("liar") as liar:
+        log = left.shared.log_id
+        ahead = entry(log, clock=(left.env.now_us() // 1000 + 330_000) << 16)
+        digest = sha256(ahead.header).digest()
+        liar.handle(wire.PROTOCOL, honest_but_chatty(left.env.random_bytes))
+        await liar.connect("/memory/left")
+        asker = Asker(liar, "left")
+        await asker.one(wire.Offer(log, bytes(32), [digest], [ahead]))
+        assert left.store.entries.find(digest) is None
+        for _ in range(30):
+            await trio.sleep(2)
+            await asker.one(wire.Offer(log, bytes(32), [bytes(32)], []))  # it claims to have something else
+        assert left.store.entries.find(digest) is not None
+
+
+def honest_but_chatty(random_bytes: Callable[[int], bytes]) -> Serve:
+    """A peer that shares every log and never has anything."""
+
+    async def serve(peer: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        await trio.lowlevel.checkpoint()
+        match wire.parse_request(body):
+            case wire.Hello(_, marks, _):
+                yield wire.encode_welcome(wire.Welcome(random_bytes(wire.NONCE), list(range(len(marks))), []))
+            case wire.Ranges(_, ranges):
+                yield wire.encode_differences([b"" for _ in ranges])
+            case _:
+                yield wire.encode_state(wire.State(False, False, 0, []))
+
+    return serve
