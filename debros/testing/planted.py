@@ -135,7 +135,7 @@ def _keeps_old_heads(replica: Any, entry: Any, parents: Any, changes: Any, acts:
 
 
 def _truncating(log: LogFile, blocks: Any, *, durable: bool) -> list[int]:
-    return log._tail.append(blocks, durable=durable and log._tail.end % 3 != 0)
+    return log._tail.append(blocks, durable=durable and log._tail.end % 4 == 0)
 
 
 PLANTED: Final[dict[str, list[Bug]]] = {
