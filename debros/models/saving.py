@@ -16,6 +16,7 @@ from debros.errors import FieldError, NotFoundError, PermissionDeniedError, Uniq
 from debros.models.after import run_after, run_before
 from debros.models.ids import flaw_of
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
+from debros.models.turns import Turn, until_free
 from debros.replica.draft import Draft
 from debros.replica.tables import Row
 from debros.schema import FieldSpec
@@ -62,8 +63,18 @@ def present_row(record: Any, home: Collection) -> Row | None:
     return row
 
 
-def take(shape: Shape, record: Any, row: Row, home: Collection, before: Snapshot | None) -> Transaction | None:
-    """Take over what was written. A transaction gives the row its final form, or the record its state `before`."""
+def take(
+    shape: Shape,
+    record: Any,
+    row: Row,
+    home: Collection,
+    before: Snapshot | None,
+    sent: Mapping[str, Any] | None = None,
+) -> Transaction | None:
+    """Take over what was written. A transaction gives the row its final form, or the record its state `before`.
+
+    `sent` are the values that were written, where tasks may have edited the record meanwhile.
+    """
     transaction = transaction_of(home)
     if transaction is not None:
         before = before or Snapshot(shape, record.__dict__, deep=False)
@@ -74,7 +85,7 @@ def take(shape: Shape, record: Any, row: Row, home: Collection, before: Snapshot
         own["_row"] = row
         own["_home"] = home
     else:
-        absorb(shape, record, row, home)
+        absorb(shape, record, row, home, sent)
     return transaction
 
 
@@ -86,8 +97,11 @@ def _settle(record: Any, home: Collection) -> None:
         record.__dict__["_row"] = row
 
 
-def absorb(shape: Shape, record: Any, row: Row, home: Collection) -> None:
-    """Give a record the merged values of its row; mutable values that are equal stay the same objects."""
+def absorb(shape: Shape, record: Any, row: Row, home: Collection, sent: Mapping[str, Any] | None = None) -> None:
+    """Give a record the merged values of its row; mutable values that are equal stay the same objects.
+
+    What was assigned since `sent` stays, unsaved: a counter goes on by as much as it was moved.
+    """
     own = record.__dict__
     if "_loaded" in own:
         shape.decoded(record)  # so that it is seen which keys stay what they were
@@ -101,6 +115,11 @@ def absorb(shape: Shape, record: Any, row: Row, home: Collection) -> None:
             if fresh[name] != own.get(name):
                 for relation in relations:
                     loaded.pop(relation, None)
+    if sent is not None:
+        for spec in shape.fields:
+            name = spec.name
+            if name in sent and (now := own[name]) is not sent[name]:
+                fresh[name] = fresh[name] + now - sent[name] if spec.merge == "counter" else now
     own.update(fresh)
     own["_row"] = row
     own["_home"] = home
@@ -114,20 +133,29 @@ async def create(record: Any, skip_hooks: bool = False, checked: bool = False) -
     home = collection_of(record)
     known = {} if skip_hooks else cls.__hooks__
     snapshot = Snapshot(shape, own, deep=True) if known else None
+    turn: Turn | None = None
     try:
         if known:
             await run_before(record, "create", known)
             shape.check_whole(own)
         elif not checked:
             shape.check_mutable(own)
+        if "_turn" in own:
+            await until_free(own, in_transaction=transaction_of(home) is not None)
+            if record._row is not None:  # another task has created it meanwhile
+                return await save(record, skip_hooks=skip_hooks)
         draft = create_draft(shape, own, "_fresh" in own)
+        turn = Turn(own)
         [row] = await home.commit((draft,))
+        written = changes_of(shape, turn.sent, None) if known else {}
+        transaction = take(shape, record, row, home, snapshot, turn.sent)
     except BaseException:  # cancelled, too
         if snapshot is not None:
             snapshot.restore()
         raise
-    written = changes_of(shape, own, None) if known else {}
-    transaction = take(shape, record, row, home, snapshot)
+    finally:
+        if turn is not None:
+            turn.end(own)
     if known:
         await run_after(record, "create", known, written, transaction)
     return record
@@ -141,6 +169,10 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
     cls = type(record)
     shape: Shape = cls.__shape__
     own = record.__dict__
+    if "_turn" in own:
+        await until_free(own, in_transaction=transaction_of(collection_of(record)) is not None)
+        row = record._row
+    assert row is not None, "a record that was saved stays so"
     changed = changed_fields(shape, own, row)
     if not changed:
         return record
@@ -151,21 +183,29 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
     shape.decoded(record)
     known = {} if skip_hooks else cls.__hooks__
     snapshot = Snapshot(shape, own, deep=True) if known else None
+    turn: Turn | None = None
     try:
         if known:
             await run_before(record, "update", known)
+            if "_turn" in own:
+                await until_free(own, in_transaction=transaction_of(home) is not None)
+            row = record._row
             changed = changed_fields(shape, own, row)
             if not changed:  # the hooks took it back
                 return record
         shape.check_changed(own, [spec.name for _, spec in changed])
         draft = update_draft(shape, own, row, changed, if_unchanged)
+        turn = Turn(own)
         [merged] = await home.commit((draft,))
+        written = changes_of(shape, turn.sent, row, changed) if known else {}
+        transaction = take(shape, record, merged, home, snapshot, turn.sent)
     except BaseException:  # cancelled, too
         if snapshot is not None:
             snapshot.restore()
         raise
-    written = changes_of(shape, own, row, changed) if known else {}
-    transaction = take(shape, record, merged, home, snapshot)
+    finally:
+        if turn is not None:
+            turn.end(own)
     if known:
         await run_after(record, "update", known, written, transaction)
     return record
