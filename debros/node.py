@@ -260,7 +260,9 @@ class Debros:
 
         Raises:
             TransactionError: inside a transaction, which has one identity.
+            IdentityError: it is none; a DID names a user, and cannot sign.
         """
+        check_identity(identity)
         chosen = current.context()
         if chosen.transaction is not None and identity.user != (chosen.identity or self.identity).user:
             raise TransactionError("a transaction has one identity: use `acting_as` around it, not inside")
@@ -648,6 +650,14 @@ class Debros:
     async def close(self) -> None:
         """Flush and close; leaving the `async with` does it."""
         await self.store.aclose()
+
+
+def check_identity(given: object) -> None:
+    """Raise `IdentityError` for what is no identity."""
+    if not isinstance(given, Identity):
+        raise IdentityError(
+            f"{given!r} is no identity: `Identity.generate()` or `Identity.load(path)`; a DID only names a user"
+        )
 
 
 def _key(did: str) -> bytes:

@@ -16,11 +16,7 @@ from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import load
 from debros.env import SYSTEM, Env
-from debros.errors import (
-    ConfigError,
-    IdentityError,
-    ModelError,
-)
+from debros.errors import ConfigError, IdentityError, ModelError, did_you_mean
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Identity
@@ -31,7 +27,7 @@ from debros.migrations.plans import ProgramPlans, rename_models
 from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
-from debros.node import MEMORY, Debros
+from debros.node import MEMORY, Debros, check_identity
 from debros.pinning.pins import Pins
 from debros.query.functions import register
 from debros.replica.indexing import build_indexes
@@ -79,7 +75,7 @@ async def open(
         TransportError: an address cannot be listened on.
     """
     listening = (listen,) if isinstance(listen, str) else tuple(listen or ())
-    dialled = tuple(peers)
+    dialled = (peers,) if isinstance(peers, str) else tuple(peers)
     make = partial(_libp2p, listening, dialled) if listening or dialled else None
     async with open_node(
         SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
@@ -114,6 +110,9 @@ async def open_node(
     schemas = [schema_of(model) for model in classes]
     plans = ProgramPlans(ordered, schemas)
     map = _map(chosen.app, anybody, admins, schemas)
+    _check_shards(chosen, schemas)
+    if identity is not None:
+        check_identity(identity)
     place = None if in_memory else Home(Path(home))
     try:
         who = identity or (Identity.generate(env.random_bytes) if place is None else place.identity(env))
@@ -218,6 +217,15 @@ def _pins(env: Env, files: Files | None, place: Home | None, config: Config, ope
     disk = files or (MemoryFiles() if place is None else DiskFiles())
     ledger = MEMORY if place is None else str(place.path / "pins.sqlite")
     return Pins(env, config, opened.store, lambda: CarStore.open(env, disk, where, index), ledger)
+
+
+def _check_shards(config: Config, schemas: Sequence[Schema]) -> None:
+    """Refuse a choice of shards that would be passed over."""
+    sharded = {schema.name for schema in schemas if schema.sharding is not None}
+    for name in config.shards:
+        if name not in sharded:
+            known = did_you_mean(name, sharded) or f"; sharded are: {', '.join(sorted(sharded)) or 'none'}"
+            raise ConfigError(f"shards: {name!r} is no sharded model that is opened{known}")
 
 
 def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable[Manifest]) -> None:

@@ -216,3 +216,20 @@ async def test_an_error_inside_the_block_closes_the_node(tmp_path: Path) -> None
     with pytest.raises(debros.NoNodeError):
         debros.current_node()
     assert await opens(tmp_path) == 1
+
+
+async def test_what_is_no_identity_is_refused_where_it_is_given() -> None:
+    wrong: Any = "did:key:z6Mk"
+    with pytest.raises(debros.IdentityError, match="a DID only names a user"):
+        async with debros.open(":memory:", models=[], identity=wrong):
+            pass
+    async with debros.open(":memory:", models=[]) as db:
+        with pytest.raises(debros.IdentityError, match="is no identity"):
+            async with db.acting_as(wrong):
+                pass
+
+
+async def test_a_choice_of_shards_of_a_model_that_is_not_there_is_refused() -> None:
+    with pytest.raises(debros.ConfigError, match="'Post' is no sharded model that is opened"):
+        async with debros.open(":memory:", models=[], shards={"Post": [0]}):
+            pass
