@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from debros import current
 from debros.current import current_node
@@ -189,7 +189,7 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
             await run_before(record, "update", known)
             if "_turn" in own:
                 await until_free(own, in_transaction=transaction_of(home) is not None)
-            row = record._row or row
+            row = cast(Row, record._row)
             changed = changed_fields(shape, own, row)
             if not changed:  # the hooks took it back
                 return record
