@@ -29,7 +29,7 @@ test: $(INSTALLED)  ## the tests
 test-integration: $(INSTALLED) $(IPFS) browser  ## programs as a user starts them: README, examples, the command
 	@$(BIN)/python -m pytest -q tests/integration
 
-browser:  # the live page is tested in a real one
+browser:  ## Debian's Chromium, in which test-integration opens the live page
 ifeq ($(shell command -v chromedriver 2>/dev/null),)
 	@echo "Installing Debian's chromium and chromium-driver ..." >&2
 	@apt-get install -y -qq chromium chromium-driver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }

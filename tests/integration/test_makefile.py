@@ -14,6 +14,7 @@ import pytest
 from tests.support.programs import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+WITNESS = "tests/integration/ipfs"
 TARGETS = ("demo", "test", "test-integration", "check", "bench", "format")
 
 
@@ -27,6 +28,7 @@ def fresh(tmp_path: Path) -> Path:
     """What the environment is made from, and nothing else."""
     for name in ("Makefile", "pyproject.toml", "requirements-dev.lock", "requirements-bench.lock"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / WITNESS, tmp_path / WITNESS)
     return tmp_path
 
 
@@ -47,8 +49,9 @@ def test_every_target_sets_itself_up(fresh: Path, target: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_it_is_set_up_again_only_when_a_source_of_it_changed(fresh: Path, target: str) -> None:
     (fresh / ".venv").mkdir()
-    for stamp in (".installed", ".installed-bench"):
-        (fresh / ".venv" / stamp).touch()
+    (fresh / "build" / "ipfs").mkdir(parents=True)
+    for stamp in (".venv/.installed", ".venv/.installed-bench", "build/ipfs/.installed"):
+        (fresh / stamp).touch()
     assert "install" not in make(fresh, "--dry-run", target).stdout.replace("python -m pytest -q tests/integration", "")
     for name in ("pyproject.toml", "requirements-dev.lock"):
         os.utime(fresh / ".venv" / ".installed", (1, 1))
