@@ -63,9 +63,12 @@ def browser(folder: Path) -> Iterator[httpx.Client]:
             wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 session = client.post("/session", json=wanted).json()["value"]["sessionId"]
-                client.base_url = httpx.URL(f"http://127.0.0.1:{port}/session/{session}")
-                yield client
-                client.delete("")
+                place = f"http://127.0.0.1:{port}/session/{session}"
+                client.base_url = httpx.URL(place)
+                try:
+                    yield client
+                finally:
+                    client.delete(place)  # without a slash at its end, at which the driver would know no session
         finally:
             process.terminate()
             process.wait(timeout=30)
