@@ -122,21 +122,30 @@ class Devices:
     def _save(self, *more: bytes) -> None:
         if self._path is None:
             return
-        new = self._path.with_name("device.new")
+        replace_file(self._path, self.salt + b"".join((*self._keys, *more)))
+        self._saved = True
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file of a home anew: after a power cut it holds the old content or the new, whole.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    new = path.with_name(f"{path.stem}.new")
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+        directory = os.open(path.parent, os.O_RDONLY)
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(self.salt + b"".join((*self._keys, *more)))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-            self._saved = True
-        except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error}") from error
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}") from error
 
 
 def _read(path: Path) -> bytes:

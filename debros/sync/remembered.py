@@ -7,12 +7,12 @@ refused, not forgotten: it says which logs the user wants kept.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 from debros.blocks import dagcbor
 from debros.errors import StorageError
+from debros.home import replace_file
 
 MOST_FORKS: Final = 1000
 
@@ -62,18 +62,4 @@ class Remembered:
             return
         forks = [list(pair) for pair in self.forks]
         value = {"forks": forks, "follow": sorted(self.follow), "unfollow": sorted(self.unfollow)}
-        block = dagcbor.encode(value)
-        new = self._path.with_name("peers.new")
-        try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error}") from error
+        replace_file(self._path, dagcbor.encode(value))
