@@ -89,13 +89,13 @@ def section_head(codec: int, digest: bytes, size: int) -> bytes:
     Raises:
         ValueError: the codec is none of ours, or the digest has not 32 bytes.
     """
-    length = size + cid.SIZE
+    length, name = size + cid.SIZE, cid.to_bytes(digest, codec)
     if length < 0x80:
-        return bytes((length,)) + cid.to_bytes(digest, codec)
+        return b"%c%b" % (length, name)
     if length < 0x4000:
-        return bytes((length & 127 | 128, length >> 7)) + cid.to_bytes(digest, codec)
+        return b"%c%c%b" % (length & 127 | 128, length >> 7, name)
     groups = [length >> shift & 127 for shift in range(0, length.bit_length(), 7)]
-    return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + cid.to_bytes(digest, codec)
+    return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + name
 
 
 def segment_start(part: int, store: bytes) -> bytes:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from math import isfinite
-from struct import pack, unpack
+from struct import Struct, pack, unpack
 from typing import Any, Final, TypeAlias
 
 import cbor2
@@ -36,6 +36,10 @@ _LINK_BODY: Final = 37  # a zero byte, then 36 bytes of CID
 _LINK: Final = re.compile(rb"\xd8\x2a(?:[\x40-\x57]|\x58.|\x59..|\x5a.{4}|\x5b.{8})\x00", re.DOTALL)
 _CONTAINER_HEADS: Final = bytes(range(0x80, 0xC0))  # each array and map begins with one of these bytes
 _LONG_HEADS: Final = bytes.fromhex("999a9bb9babb")  # those with a length of two bytes and more
+_SHORT_HEADS: Final = tuple(bytes((initial,)) for initial in range(256))
+_HEAD_2: Final = Struct(">BH").pack
+_HEAD_4: Final = Struct(">BI").pack
+_HEAD_8: Final = Struct(">BQ").pack
 _MODEST_ITEMS: Final = 1 << 21
 _SIMPLE: Final = {0xF4: False, 0xF5: True, 0xF6: None}
 
@@ -119,14 +123,14 @@ def is_shallow(data: bytes) -> bool:
 def head(major: int, argument: int) -> bytes:
     """Return the head of a data item: major type 0..7 and its argument in the shortest form."""
     if argument < 24:
-        return bytes((major << 5 | argument,))
+        return _SHORT_HEADS[major << 5 | argument]
     if argument < 0x100:
         return bytes((major << 5 | 24, argument))
     if argument < 0x10000:
-        return pack(">BH", major << 5 | 25, argument)
+        return _HEAD_2(major << 5 | 25, argument)
     if argument < 0x100000000:
-        return pack(">BI", major << 5 | 26, argument)
-    return pack(">BQ", major << 5 | 27, argument)
+        return _HEAD_4(major << 5 | 26, argument)
+    return _HEAD_8(major << 5 | 27, argument)
 
 
 def _item(data: bytes, at: int, depth: int) -> tuple[Value, int]:

@@ -63,8 +63,7 @@ class Commit:
         plans: dict[int, Plan] = {}
         for item in self._items:
             replica, model, draft = item
-            name = model.table.schema.name
-            place = (name, replica.n, draft.id)
+            place = (model.table.schema.name, replica.n, draft.id)
             if place in group.documents:
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
@@ -73,54 +72,66 @@ class Commit:
                 store.flush()
                 refuse_restricted(store, item)
             if place in documents:
-                raise UniqueError(name, ("id",), draft.id)
+                raise UniqueError(place[0], ("id",), draft.id)
             change = self._change(item)
             if change is None:
                 continue
             documents.add(place)
-            if model.twins is not None and draft.kind in ("create", "restore") and not draft.fresh:
-                own_id = (name, ("id", draft.id))
-                if own_id in group.claims:
-                    return False
-                if own_id in claims or model.twins.holder(replica.n, draft.id) is not None:
-                    raise UniqueError(name, ("id",), draft.id)
-                claims.add(own_id)
-            for key in self._new_claims(item, change) if model.claims.indexes else ():
-                if (name, key) in group.claims:
-                    return False
-                if (name, key) in claims:
-                    raise UniqueError(name, model.claims.fields(key), draft.id)
-                claims.add((name, key))
-                if (holder := model.claims.holder(key, replica.n, draft.id)) is not None:
-                    raise UniqueError(name, model.claims.fields(key), holder)
+            if (model.twins or model.claims.indexes) and not self._claim(item, change, group, claims):
+                return False
             plan = plans.get(replica.n)
             if plan is None:
                 replica.check_right(self._device)
                 plan = plans[replica.n] = Plan(replica, [], [])
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
-        entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
-        for part in entries:
-            build(store, group, self._device, part)
-        group.documents.update(documents)
-        group.claims.update(claims)
+        for plan in plans.values():
+            for part in parts_of(plan, parts=self._parts):
+                build(store, group, self._device, part)
+        group.documents |= documents
+        group.claims |= claims
         return True
 
     def _change(self, item: Item) -> Change | None:
         """Return what to write."""
         replica, model, draft = item
         table = model.table
+        schema = table.schema
         if not may_write(draft.id, self._device.user, replica.manifest):
-            raise refuse_foreign(table.schema.name, draft.id)
+            raise refuse_foreign(schema.name, draft.id)
         fresh = draft.fresh and draft.id > model.rows.greatest[replica.n]
         before = None if fresh else self._store.view.row(model.rows, replica.n, draft.id)
         value = change_of(draft, before, table, model.states)
         if value is None:
             return None
-        schema = table.schema
         if before is None:
             return Change(schema.name, schema.version, draft.id, value, True, None, draft.wires)
         return Change(schema.name, schema.version, draft.id, value)
+
+    def _claim(self, item: Item, change: Change, group: Group, claims: set[tuple[str, object]]) -> bool:
+        """Claim the id, where shards make it one of many, and unique values; `False`: the group has a claim to one.
+
+        Raises:
+            UniqueError: one is taken.
+        """
+        replica, model, draft = item
+        name = model.table.schema.name
+        if model.twins is not None and draft.kind in ("create", "restore") and not draft.fresh:
+            own_id = (name, ("id", draft.id))
+            if own_id in group.claims:
+                return False
+            if own_id in claims or model.twins.holder(replica.n, draft.id) is not None:
+                raise UniqueError(name, ("id",), draft.id)
+            claims.add(own_id)
+        for key in self._new_claims(item, change) if model.claims.indexes else ():
+            if (name, key) in group.claims:
+                return False
+            if (name, key) in claims:
+                raise UniqueError(name, model.claims.fields(key), draft.id)
+            claims.add((name, key))
+            if (holder := model.claims.holder(key, replica.n, draft.id)) is not None:
+                raise UniqueError(name, model.claims.fields(key), holder)
+        return True
 
     def _new_claims(self, item: Item, change: Change) -> list[tuple[object, ...]]:
         """Return the unique values that the document does not claim yet."""

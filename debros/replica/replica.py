@@ -177,7 +177,8 @@ class Replica:
         `skipped` is how many other changes it has, of bad form.
         """
         store, rights = self._store, self._rights or self.rights
-        self._skip(skipped)
+        if skipped:
+            self._skip(skipped)
         if rights.has_cuts and rights.is_void(entry):
             entry = entry._replace(void=True)
         store.entries.add(entry)

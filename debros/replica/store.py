@@ -98,28 +98,31 @@ class Group:
         self.documents: set[tuple[str, int, str]] = set()  # (model, log, id) touched
         self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
         self.is_closed = False  # whether nobody may join any more
-        self._tips: dict[tuple[int, bytes], Tip] = {}
-        self._heads: dict[int, tuple[set[bytes], int]] = {}
+        self._newest: dict[int, Staged] = {}  # by log
+        self._newest_of: dict[tuple[int, bytes], Staged] = {}  # by log and key
 
     def tip(self, replica: Replica, author: bytes) -> Tip:
         """Return where the next entry of a key goes, behind those staged."""
-        tip = self._tips.get((replica.n, author)) or replica.tip(author)
-        if replica.n in self._heads:
-            tip.heads, tip.clock = self._heads[replica.n]
+        newest = self._newest.get(replica.n)
+        if newest is None:
+            return replica.tip(author)
+        own = self._newest_of.get((replica.n, author))
+        tip = replica.tip(author) if own is None else Tip(own.digest, own.seq + 1, set(), 0)
+        tip.heads, tip.clock = {newest.digest}, newest.clock
         return tip
 
     def add(self, staged: Staged) -> None:
         """Take an entry into the group."""
-        replica = staged.replica
-        if replica.clock == NONE and replica.n not in self._heads:  # the log's first entry: its manifest goes before
-            self.blocks.append((cid.DAG_CBOR, replica.log_id, replica.manifest.block))
+        replica, blocks = staged.replica, self.blocks
+        if replica.clock == NONE and replica.n not in self._newest:  # the log's first entry: its manifest goes before
+            blocks.append((cid.DAG_CBOR, replica.log_id, replica.manifest.block))
         self.staged.append(staged)
-        self.slots.append(len(self.blocks))
-        self.blocks.append((cid.DAG_CBOR, staged.body_digest, staged.body))
-        self.blocks.append((cid.DAG_CBOR, staged.digest, staged.header))
-        heads = {staged.digest}
-        self._tips[replica.n, staged.author] = Tip(staged.digest, staged.seq + 1, heads, staged.clock)
-        self._heads[replica.n] = (heads, staged.clock)
+        self.slots.append(len(blocks))
+        blocks += (
+            (cid.DAG_CBOR, staged.body_digest, staged.body),
+            (cid.DAG_CBOR, staged.digest, staged.header),
+        )
+        self._newest[replica.n] = self._newest_of[replica.n, staged.author] = staged
 
 
 class Store:
@@ -270,13 +273,13 @@ class Store:
         admitted: list[Admitted] = []
         try:
             for staged, at in zip(group.staged, group.slots, strict=True):
+                replica = staged.replica
                 entry = EntryRow(
-                    self.entries.next_e, staged.digest, staged.replica.n, staged.author, staged.user, staged.seq,
-                    staged.clock, positions[at + 1], positions[at], False,
+                    self.entries.next_e, staged.digest, replica.n, staged.author, staged.user, staged.seq, staged.clock,
+                    positions[at + 1], positions[at], False,
                 )  # fmt: skip
-                staged.replica._admit(entry, staged.parents, staged.changes, staged.acts)
-                if self.on_admitted:
-                    admitted.append(Admitted(staged.replica, entry, staged.changes, "local"))
+                replica._admit(entry, staged.parents, staged.changes, staged.acts)
+                admitted.append(Admitted(replica, entry, staged.changes, "local"))
         except BaseException as error:
             raise self.break_off(error) from error
         self.announce(admitted)
@@ -320,7 +323,8 @@ class Store:
 
     def is_full(self) -> bool:
         """Whether enough waits in memory to be moved into the view, or a cut that rows in memory do not show."""
-        full = self.entries.pending() >= self._flush_rows or self.view.pending_rows >= 4 * self._flush_rows
+        most = self._flush_rows
+        full = self.entries.pending() >= most or self.view.pending_rows >= 4 * most
         return full or bool(self.cut) or self.lifts.changed
 
     # -- the view ----------------------------------------------------------------------------------------------
