@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from debros.errors import MigrationError, ModelError
+from debros.log.layout import MAX_SHARDS
 from debros.migrations import operations as ops
 from debros.migrations.fingerprint import digest_of
 from debros.models.options import version_number, version_text
@@ -56,6 +57,11 @@ class Migration:
     def writes(self) -> bool:
         """Whether it writes entries, beside the one that says it was applied."""
         return any(operation.writes for operation in self.operations)
+
+    @property
+    def halts(self) -> bool:
+        """Whether its models refuse writes until it is applied, whatever documents there are."""
+        return any(operation.halts for operation in self.operations)
 
     def digest(self) -> str:
         """A text that changes with what the migration does."""
@@ -141,6 +147,23 @@ class Migration:
     def remove_index(self, model: object, *fields: str) -> Migration:
         """Note that the model declares an index no more."""
         return self._with(ops.RemoveIndex(self._model(model), ops.names_of(fields, f"{self.name}: remove_index")))
+
+    def reshard(self, model: object, to: int | Iterable[Any], *, was: int | Iterable[Any]) -> Migration:
+        """Open another layout of a sharded model, as its class declares it now: a number of shards, or bounds.
+
+        Old records stay in the logs where they were signed, and are found as before; new ones follow the new layout. The
+        way back is to follow the former one again.
+
+        Args:
+            model: the sharded model.
+            to: what `@model(sharding=...)` declares now: n of `hash_shards`, bounds of `range_shards`.
+            was: what it declared before.
+        """
+        name = self._model(model)
+        layouts = [self._layout(one) for one in (to, was)]
+        if type(layouts[0]) is not type(layouts[1]) or layouts[0] == layouts[1]:
+            raise MigrationError(f"{self.name}: reshard from {was!r} to {to!r} is no change of a layout")
+        return self._with(ops.Reshard(name, *layouts))
 
     # -- data --------------------------------------------------------------------------------------------------
 
@@ -233,6 +256,15 @@ class Migration:
         if not isinstance(name, str) or _FIELD.fullmatch(name) is None:
             raise MigrationError(f"{self.name}: {model!r} is no model; give the class, or its name as text")
         return name
+
+    def _layout(self, given: object) -> int | tuple[Any, ...]:
+        if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+            return tuple(given)
+        if type(given) is not int or not 1 <= given <= MAX_SHARDS:
+            raise MigrationError(
+                f"{self.name}: {given!r} is no layout; give 1 to {MAX_SHARDS} shards, or a list of bounds"
+            )
+        return given
 
     def _field(self, name: object) -> str:
         if not isinstance(name, str) or _FIELD.fullmatch(name) is None or name == "id":

@@ -112,12 +112,8 @@ def _model(
                 f"{name}: {option} changed from {before[option]!r} to {after[option]!r}, and the old documents lie where "
                 f"the new ones would not; declare a new model, and `copy_to` it"
             )
-    if before.get("sharding") != after.get("sharding"):
-        changes.notes.append(
-            f"{name}: the sharding changed; declare it as before, and then: await db.shards[{name}].resize(...)"
-        )
     old, new = before["fields"], after["fields"]
-    lines: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = _sharding(name, before.get("sharding"), after.get("sharding"))
     gone, come = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
     for added in list(come):
         for removed in gone:
@@ -149,6 +145,19 @@ def _model(
         version = _raised(name, before, after)
         for line, word in lines:
             changes.add(version, line, word)
+
+
+def _sharding(model: str, before: dict[str, str] | None, after: dict[str, str] | None) -> list[tuple[str, str]]:
+    """Return the call that opens another layout, if that is what changed."""
+    if before == after:
+        return []
+    if before is None or after is None or before["by"] != after["by"]:
+        was, is_now = (one["by"] if one else "nothing" for one in (before, after))
+        raise MigrationError(
+            f"{model}: it was sharded by {was} and is sharded by {is_now} now, and the old records lie where the new ones "
+            "would not; declare a new model, and `copy_to` it"
+        )
+    return [(f'.reshard("{model}", {after["layout"]}, was={before["layout"]})', "reshard")]
 
 
 def _field(model: str, name: str, before: dict[str, Any], after: dict[str, Any]) -> str | None:

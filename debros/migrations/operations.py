@@ -33,6 +33,7 @@ class Operation:
 
     model: str
     writes: ClassVar[bool] = False  # whether it writes entries, and does not only say how rows are read
+    halts: ClassVar[bool] = False  # whether its models refuse writes until it is done, whatever documents there are
 
     @property
     def text(self) -> str:
@@ -237,6 +238,7 @@ class CopyTo(Operation):
     """New records of another model, made from the records of this one, under the same ids. Writes entries."""
 
     writes: ClassVar[bool] = True
+    halts: ClassVar[bool] = True
 
     target: str
     mapping: Mapping[str, str] = field(default_factory=dict)  # field of the target -> field of this model
@@ -250,10 +252,34 @@ class CopyTo(Operation):
 
 
 @dataclass(frozen=True)
+class Reshard(Operation):
+    """Another layout of a sharded model: so many shards, or these bounds. Old records stay where they are.
+
+    Writes one entry, which opens the layout; where it is open already, none.
+    """
+
+    writes: ClassVar[bool] = True
+
+    to: int | tuple[Any, ...]
+    was: int | tuple[Any, ...]
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.to, int):
+            return f"reshard {self.model}: {self.was} to {self.to} shards"
+        return f"reshard {self.model}: bounds {_listed(self.was)} to {_listed(self.to)}"
+
+
+def _listed(bounds: int | tuple[Any, ...]) -> str:
+    return ", ".join(map(str, bounds)) if isinstance(bounds, tuple) else str(bounds)
+
+
+@dataclass(frozen=True)
 class Run(Operation):
     """A function of the program, run once, in one transaction. `model` is empty. Writes entries."""
 
     writes: ClassVar[bool] = True
+    halts: ClassVar[bool] = True
 
     function: Function
     undo: Function | None = None

@@ -10,6 +10,7 @@ from debros.errors import MigrationError
 from debros.migrations.builder import Migration
 from debros.migrations.graph import concerned, stored_names
 from debros.migrations.lifter import Lifter
+from debros.migrations.resharding import first_sharding
 from debros.migrations.stages import Step, steps_of, stored_fields
 from debros.models.build import build
 from debros.replica.lifting import APPLIED, ROLLED_BACK, RUNNING, Record
@@ -61,7 +62,7 @@ class ProgramPlans:
             if model in self.concerned[each.name]:
                 record = records.get(each.name)
                 if record is None or record.state != APPLIED:
-                    found.append((each.name, each.number, each.writes or record is not None))
+                    found.append((each.name, each.number, each.halts or record is not None))
         return found
 
 
@@ -75,7 +76,7 @@ def _check_version(schema: Schema, steps: Sequence[Step]) -> None:
 
 
 def rename_models(classes: Iterable[Any], migrations: Sequence[Migration]) -> None:
-    """Let renamed models and fields keep their stored names, as `name=` would say.
+    """Let renamed models and fields keep their stored names, as `name=` would say, and sharded ones their first layout.
 
     A class is built anew where that changes something.
 
@@ -89,5 +90,7 @@ def rename_models(classes: Iterable[Any], migrations: Sequence[Migration]) -> No
             continue  # no model: `check_models` says so
         name = stored.get(options.name, options.name)
         wires = stored_fields(replace(cls.__schema__, name=name), migrations)
-        if name != cls.__schema__.name or any(cls.__schema__.by_name[a].wire != wire for a, wire in wires.items()):
-            build(cls, replace(options, name=name), wires)
+        sharding = first_sharding(name, options.sharding, migrations)
+        renamed = name != cls.__schema__.name or any(cls.__schema__.by_name[a].wire != w for a, w in wires.items())
+        if renamed or sharding is not options.sharding:
+            build(cls, replace(options, name=name, sharding=sharding), wires)

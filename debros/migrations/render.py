@@ -8,6 +8,8 @@ from pathlib import Path
 
 from debros.migrations.builder import Migration
 
+_IMPORTS = (("datetime.", "import datetime"), ("Decimal(", "from decimal import Decimal"))  # what bounds of shards need
+
 
 def next_number(folder: Path) -> int:
     """Return the number that the next file in a folder gets."""
@@ -28,7 +30,9 @@ def render(name: str, version: str, lines: Sequence[str], before: Sequence[Migra
         calls.append(f'.depends_on("{before[-1].name}")')
     calls += lines
     listed = "\n".join(f"    {call}" for call in calls)
+    imports = [line for word, line in _IMPORTS if any(word in call for call in lines)]
+    above = "".join(f"{line}\n" for line in (*imports, "") if imports)
     return (
-        f'"""{name[5:].replace("_", " ").capitalize()}."""\n\nfrom debros import migration\n\n'
+        f'"""{name[5:].replace("_", " ").capitalize()}."""\n\n{above}from debros import migration\n\n'
         f'm{name[:4]} = (\n    migration("{name}", "{version}")\n{listed}\n)\n'
     )

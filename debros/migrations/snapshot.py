@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from debros.errors import MigrationError
 from debros.models.options import version_text
-from debros.schema import FieldSpec, Schema
+from debros.replica.layouts import key_codec
+from debros.schema import Codec, FieldSpec, Schema, ShardSpec
 
 FILE: Final = "snapshot.json"
 FORMAT: Final = 1
@@ -34,8 +35,14 @@ def _model(schema: Schema) -> dict[str, Any]:
             for index in schema.indexes
         ),
     }
-    sharding = getattr(schema, "sharding", None)
-    return found if sharding is None else found | {"sharding": repr(sharding)}
+    return found if schema.sharding is None else found | {"sharding": _sharding(schema.sharding, key_codec(schema))}
+
+
+def _sharding(spec: ShardSpec, codec: Codec) -> dict[str, Any]:
+    """Return how a model is sharded; `layout` as Python writes it."""
+    decode = codec.from_wire or (lambda value: value)
+    layout = repr([decode(bound) for bound in spec.bounds]) if spec.kind == "range" else str(spec.n)
+    return {"by": f"{spec.name or spec.kind} {spec.key}".rstrip(), "layout": layout}
 
 
 def _field(spec: FieldSpec) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from debros.errors import MigrationError
 from debros.migrations.builder import Migration
-from debros.migrations.operations import CopyTo, Function, Operation, Run
+from debros.migrations.operations import CopyTo, Function, Operation, Reshard, Run
 from debros.migrations.recording import change_of
+from debros.migrations.resharding import close_layout, open_layout
 from debros.replica.lifting import RUNNING, migrating
 from debros.replica.replica import Replica
 from debros.replica.tables import DELETED, quoted
@@ -43,6 +44,11 @@ async def write(node: Debros, migration: Migration, home: Replica, classes: Mapp
         if isinstance(operation, CopyTo):
             after = record.after if n == record.done else ""
             await _copy(node, migration, home, n, operation, classes, after, tell)
+        elif isinstance(operation, Reshard):
+            tell("running", operation.text, 0)
+            await _note(node, migration, home, n, BEGINNING)  # begun: the way back takes back what a crash leaves
+            await open_layout(node, _class(classes, migration, operation, operation.model), operation)
+            await _note(node, migration, home, n + 1, "")
         elif isinstance(operation, Run):
             tell("running", operation.text, 0)
             await _call(node, migration, home, operation.function, n + 1)
@@ -63,6 +69,9 @@ async def unwrite(node: Debros, migration: Migration, home: Replica, classes: Ma
         if isinstance(operation, CopyTo):
             await _note(node, migration, home, n, BEGINNING)  # whatever a crash leaves of it, both ways go on from here
             await _delete_copies(node, migration, home, operation, classes)
+            await _note(node, migration, home, n, "")
+        elif isinstance(operation, Reshard):
+            await close_layout(node, _class(classes, migration, operation, operation.model), operation)
             await _note(node, migration, home, n, "")
         elif isinstance(operation, Run):
             if operation.undo is None:

@@ -58,6 +58,23 @@ class Sharding:
         return f"{self.kind}_shards({'' if self.kind == 'user' else f'{self.key!r}, '}{last})"
 
 
+class _Laid:
+    """A strategy of the program's own, with another number of shards."""
+
+    def __init__(self, strategy: Strategy, n: int) -> None:
+        self.name, self.key, self.shard_of = strategy.name, strategy.key, strategy.shard_of
+        self.n = n
+
+
+def with_layout(strategy: Sharding | Strategy, layout: int | Sequence[Any]) -> Sharding | Strategy:
+    """Return a strategy with another number of shards, or one of ranges with other bounds."""
+    if not isinstance(layout, int):
+        return range_shards(strategy.key, layout)
+    if isinstance(strategy, Sharding):
+        return Sharding(strategy.kind, strategy.key, layout)
+    return _Laid(strategy, layout)
+
+
 def hash_shards(key: str, n: int = 4) -> Sharding:
     """Spread records evenly over `n` shards, by the hash of a field's value (or of `"id"`).
 

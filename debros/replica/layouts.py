@@ -155,9 +155,19 @@ class Layouts:
             if not any(part[1] in layout.parts for layout in self._layouts[part[0]]):
                 raise ModelError(
                     f"{part[0]} is declared to have the shards {', '.join(self._layouts[part[0]][0].parts[:3])}..., and its"
-                    f" records are in another layout, in {part[1]!r}; declare the first layout as before, and change it by"
-                    f" `await db.shards[{part[0]}].resize(...)`"
+                    f" records are in another layout, in {part[1]!r}; next: debros makemigrations, which writes"
+                    f" migration(...).reshard({part[0]!r}, {_told(self._specs[part[0]])}, was=...)"
                 )
+
+
+def _told(sharding: tuple[ShardSpec, Codec]) -> str:
+    """Return the layout that a model declares, as a migration names it."""
+    spec, codec = sharding
+    return (
+        str(spec.n)
+        if spec.kind != "range"
+        else repr([codec.from_wire(b) if codec.from_wire else b for b in spec.bounds])
+    )
 
 
 def refuse_other_key(view: View, schema: Schema) -> None:

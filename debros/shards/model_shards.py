@@ -137,7 +137,7 @@ class ModelShards:
             PermissionDeniedError: the log is not open, or has admins, and the acting identity is none of them.
             TransactionError: inside a transaction.
         """
-        layout = self._layout(to)
+        layout = self.layout(to)
         self._node.refuse_inside("a resize")
         store = self._node.store
         store.check_open()
@@ -178,7 +178,12 @@ class ModelShards:
         decode = codec.from_wire or (lambda value: value)
         return await self.resize([decode(bound) for bound in sorted(bounds, key=sort_key(codec))])
 
-    def _layout(self, to: int | Iterable[Any]) -> Layout:
+    def layout(self, to: int | Iterable[Any]) -> Layout:
+        """Return the layout of so many shards, or of a range strategy with these bounds.
+
+        Raises:
+            ModelError: there is no such layout.
+        """
         spec = self._shards.spec
         if spec.kind == "range":
             if isinstance(to, str | bytes) or not isinstance(to, Iterable):
