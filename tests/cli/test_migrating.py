@@ -143,3 +143,29 @@ def test_a_database_that_a_newer_program_migrated_still_opens_with_the_older_one
     [step] = project.json("showmigrations")["migrations"]
     assert (step["name"], step["state"]) == ("0001_add_lang", "unknown")
     assert "'Bob'" in project.run("shell", "--command", "(await Note.get('b')).text")[0]
+
+
+def test_a_changed_sharding_declaration_is_written_applied_and_taken_back(project: Project) -> None:
+    def declare(version: str, n: int) -> None:
+        project.write_models(version)
+        models = project.root / project.package / "models.py"
+        text = models.read_text(encoding="utf-8").replace(
+            'name="Note"', f'name="Note", sharding=hash_shards("id", {n})'
+        )
+        models.write_text(
+            text.replace("import debros\n", "import debros\nfrom debros import hash_shards\n", 1), "utf-8"
+        )
+
+    declare("1.0.0", 2)
+    project.run("makemigrations")
+    project.fill()
+    declare("1.1.0", 3)
+    _, err = project.run("shell", "--command", "await Note.count()", code=1)
+    assert "next: debros makemigrations" in err
+    assert project.json("makemigrations")["operations"] == ['.reshard("Note", 3, was=2)']
+    out, _ = project.run("migrate", "--plan")
+    assert "reshard Note: 2 to 3 shards" in out
+    assert "applied  0001_reshard 1.1.0" in project.run("migrate")[0]
+    assert len(project.json("shards")["models"]["Note"]["shards"]) == 5
+    assert "rolled back  0001_reshard" in project.run("rollback", "--yes")[0]
+    assert project.json("makemigrations")["changed"] is False
