@@ -61,7 +61,7 @@ def remarks(project: Project, *, laws: bool) -> list[Remark]:
     try:
         models = project.models()
         check_models(models)
-        now = snapshots.snapshot(schema_of(model) for model in models)
+        now = snapshots.snapshot(models)
         migrations = project.migrations()
         rename_models(models, migrations)
         check_models(models)

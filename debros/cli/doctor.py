@@ -188,9 +188,8 @@ def write_bundle(bundle: Path, project: Project, home: Path, found: list[Finding
     ]
     try:
         from debros.migrations.snapshot import snapshot
-        from debros.models.declare import schema_of
 
-        declared = snapshot(schema_of(model) for model in project.models())
+        declared = snapshot(project.models())
         for model in declared.values():
             for spec in model["fields"].values():
                 spec["default"] = None if spec["default"] is None else "..."  # a default may be a secret

@@ -38,13 +38,12 @@ def command(
     from debros.migrations.diff import Question, diff
     from debros.migrations.plans import rename_models
     from debros.migrations.render import next_number, render, slug
-    from debros.models.declare import schema_of
     from debros.models.linking import check_models
 
     screen, project = Screen(json), Project.here()
     models, folder, present = project.models(), project.folder, project.migrations()
     check_models(models)
-    after = snapshots.snapshot(schema_of(model) for model in models)
+    after = snapshots.snapshot(models)
     before = snapshots.read(folder)
     wanted = dict(_pair(one, "--rename Post.body=text") for one in rename or ())
     defaults = dict(_pair(one, "--default Post.lang='\"en\"'") for one in default or ())

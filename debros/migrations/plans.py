@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from debros.errors import MigrationError
+from debros.log.layout import wire_bounds
 from debros.migrations.builder import Migration
 from debros.migrations.graph import concerned, stored_names
 from debros.migrations.lifter import Lifter
 from debros.migrations.resharding import first_sharding
 from debros.migrations.stages import Step, steps_of, stored_fields
 from debros.models.build import build
+from debros.models.sharding import Sharding, Strategy, layout_of
+from debros.replica.layouts import key_codec
 from debros.replica.lifting import APPLIED, ROLLED_BACK, RUNNING, Record
 from debros.schema import Schema
 
@@ -90,7 +93,17 @@ def rename_models(classes: Iterable[Any], migrations: Sequence[Migration]) -> No
             continue  # no model: `check_models` says so
         name = stored.get(options.name, options.name)
         wires = stored_fields(replace(cls.__schema__, name=name), migrations)
-        sharding = first_sharding(name, options.sharding, migrations)
+        first = first_sharding(name, options.sharding, migrations)
         renamed = name != cls.__schema__.name or any(cls.__schema__.by_name[a].wire != w for a, w in wires.items())
-        if renamed or sharding is not options.sharding:
-            build(cls, replace(options, name=name, sharding=sharding), wires)
+        if renamed or not _declares(cls.__schema__, first):
+            build(cls, replace(options, name=name), wires, first)
+
+
+def _declares(schema: Schema, sharding: Sharding | Strategy | None) -> bool:
+    """Whether a schema has the layout of a strategy."""
+    if schema.sharding is None or sharding is None:
+        return True
+    layout = layout_of(sharding)
+    if isinstance(layout, int):
+        return schema.sharding.n == layout
+    return schema.sharding.bounds == wire_bounds(layout, key_codec(schema))

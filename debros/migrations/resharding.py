@@ -13,7 +13,7 @@ from debros.errors import MigrationError
 from debros.migrations.builder import Migration
 from debros.migrations.graph import stored_names
 from debros.migrations.operations import Reshard
-from debros.models.sharding import Sharding, Strategy, with_layout
+from debros.models.sharding import Sharding, Strategy, layout_of, with_layout
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -43,10 +43,7 @@ def first_sharding(
 
 
 def _check_chain(model: str, declared: Sharding | Strategy, steps: Sequence[tuple[str, Reshard]]) -> None:
-    """Refuse steps of which one does not begin where the one before ended, or that end elsewhere than the declaration.
-
-    A class that was built anew already declares where they begin.
-    """
+    """Refuse steps of which one does not begin where the one before ended, or that end elsewhere than the declaration."""
     present = layout_of(declared)
     before: int | tuple[Any, ...] | None = None
     for name, step in steps:
@@ -56,17 +53,10 @@ def _check_chain(model: str, declared: Sharding | Strategy, steps: Sequence[tupl
         if before is not None and step.was != before:
             raise MigrationError(f"{name}: {step.text}, but the layout before it is {before!r}; correct `was=`")
         before = step.to
-    if present not in (before, steps[0][1].was):
+    if present != before:
         raise MigrationError(
             f"{model} declares the layout {present!r}, and its migrations lead to {before!r}; next: debros makemigrations"
         )
-
-
-def layout_of(strategy: Sharding | Strategy) -> int | tuple[Any, ...]:
-    """Return the layout that a strategy declares: its number of shards, or the bounds of ranges."""
-    if isinstance(strategy, Sharding) and strategy.kind == "range":
-        return tuple(strategy.bounds)
-    return strategy.n
 
 
 async def open_layout(node: Debros, cls: Any, step: Reshard) -> None:

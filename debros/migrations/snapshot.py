@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from debros.errors import MigrationError
 from debros.models.options import version_text
-from debros.replica.layouts import key_codec
-from debros.schema import Codec, FieldSpec, Schema, ShardSpec
+from debros.models.sharding import Sharding, Strategy, layout_of
+from debros.schema import FieldSpec, Schema
 
 FILE: Final = "snapshot.json"
 FORMAT: Final = 1
@@ -18,12 +18,13 @@ FORMAT: Final = 1
 Snapshot: TypeAlias = "dict[str, dict[str, Any]]"  # by stored name
 
 
-def snapshot(schemas: Iterable[Schema]) -> Snapshot:
-    """Return the snapshot of some declarations."""
-    return {schema.name: _model(schema) for schema in sorted(schemas, key=lambda schema: schema.name)}
+def snapshot(classes: Iterable[Any]) -> Snapshot:
+    """Return the snapshot of some models, given by their classes."""
+    return {cls.__schema__.name: _model(cls) for cls in sorted(classes, key=lambda cls: str(cls.__schema__.name))}
 
 
-def _model(schema: Schema) -> dict[str, Any]:
+def _model(cls: Any) -> dict[str, Any]:
+    schema: Schema = cls.__schema__
     found = {
         "version": version_text(schema.version),
         "scope": schema.scope,
@@ -35,14 +36,15 @@ def _model(schema: Schema) -> dict[str, Any]:
             for index in schema.indexes
         ),
     }
-    return found if schema.sharding is None else found | {"sharding": _sharding(schema.sharding, key_codec(schema))}
+    sharding = cls.__options__.sharding  # as declared: the schema has the first layout
+    return found if sharding is None else found | {"sharding": _sharding(sharding)}
 
 
-def _sharding(spec: ShardSpec, codec: Codec) -> dict[str, Any]:
+def _sharding(strategy: Sharding | Strategy) -> dict[str, str]:
     """Return how a model is sharded; `layout` as Python writes it."""
-    decode = codec.from_wire or (lambda value: value)
-    layout = repr([decode(bound) for bound in spec.bounds]) if spec.kind == "range" else str(spec.n)
-    return {"by": f"{spec.name or spec.kind} {spec.key}".rstrip(), "layout": layout}
+    layout = layout_of(strategy)
+    told = repr(list(layout)) if isinstance(layout, tuple) else str(layout)
+    return {"by": f"{strategy.name} {strategy.key}".rstrip(), "layout": told}
 
 
 def _field(spec: FieldSpec) -> dict[str, Any]:

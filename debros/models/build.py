@@ -27,10 +27,19 @@ from debros.values import TypeInfo, describe
 
 if TYPE_CHECKING:
     from debros.models.options import Index, Options
+    from debros.models.sharding import Sharding, Strategy
 
 
-def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Give a model class its schema, shape and subject. `wires`: stored names of fields that migrations renamed.
+def build(
+    cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyType({}), sharding: Sharding | Strategy | None = None
+) -> None:  # fmt: skip
+    """Give a model class its schema, shape and subject.
+
+    Args:
+        cls: the class.
+        options: what `@model(...)` was given.
+        wires: stored names of fields that migrations renamed.
+        sharding: the strategy with the first layout, where migrations changed the one that is declared.
 
     Raises:
         ModelError: the declaration is wrong.
@@ -65,6 +74,7 @@ def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyTyp
         for name, d in declared.items()
         if isinstance(d.declaration, RelationDeclaration)
     }
+    sharding = sharding or options.sharding
     schema = Schema(
         name=options.name,
         version=options.version,
@@ -75,7 +85,7 @@ def build(cls: Any, options: Options, wires: Mapping[str, str] = MappingProxyTyp
         computed=tuple(computed),
         indexes=_indexes(cls, specs, [spec.name for spec in computed if spec.index], options),
         relations=tuple(relation.spec for relation in relations.values()),
-        sharding=None if options.sharding is None else shard_spec(cls.__name__, options.sharding, options.scope, specs),
+        sharding=None if sharding is None else shard_spec(cls.__name__, sharding, options.scope, specs),
         pinning=options.pinning,
         pubsub=() if options.pubsub is None else options.pubsub.operations,
     )

@@ -58,6 +58,13 @@ class Sharding:
         return f"{self.kind}_shards({'' if self.kind == 'user' else f'{self.key!r}, '}{last})"
 
 
+def layout_of(strategy: Sharding | Strategy) -> int | tuple[Any, ...]:
+    """Return the layout that a strategy declares: its number of shards, or the bounds of ranges."""
+    if isinstance(strategy, Sharding) and strategy.kind == "range":
+        return tuple(strategy.bounds)
+    return strategy.n
+
+
 class _Laid:
     """A strategy of the program's own, with another number of shards."""
 

@@ -32,7 +32,6 @@ from debros.log.layout import of_hash
 from debros.migrations import snapshot as snapshots
 from debros.migrations.diff import diff
 from debros.migrations.render import render
-from debros.models.declare import schema_of
 from debros.node import Debros
 from debros.opening import open as open_shop
 from debros.opening import open_node
@@ -295,7 +294,7 @@ async def test_a_power_cut_anywhere_leaves_the_old_layout_or_the_new_one(way: st
 
 
 def told(before: Any, after: Any) -> list[str]:
-    shots = [snapshots.snapshot([schema_of(cls)]) for cls in (before, after)]
+    shots = [snapshots.snapshot([cls]) for cls in (before, after)]
     changes = diff(*shots, lambda question: False, lambda *_: "None")
     return [line for lines in changes.lines.values() for line in lines]
 

@@ -262,7 +262,7 @@ async def test_another_declaration_than_the_home_was_written_with_is_refused(tmp
     async with debros.open(tmp_path / "sharded", models=[first]):
         await first.create(id="a", author="ana")
     for other, says in (
-        (note(hash_shards("author", 8)), r"resize"),
+        (note(hash_shards("author", 8)), r"reshard\('Kept', 8, was="),
         (note(None), r"copy_to\(Kept"),
         (note(hash_shards("title", 4)), r"sharded by author.*by title.*copy_to\(Kept"),
     ):
