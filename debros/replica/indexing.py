@@ -60,6 +60,41 @@ def missing_indexes(view: View, table: Table) -> list[IndexBuild]:
     return [IndexBuild(table, index) for index in wanted if index.name not in good]
 
 
+def put_off(view: View, table: Table) -> list[IndexBuild]:
+    """Drop the indexes of an empty table that only queries need, for `build_now` once its rows are there."""
+    builds = [IndexBuild(table, index) for index in table.indexes() if not index.for_writes]
+    with view.transaction():
+        for build in builds:
+            for statement in reversed(build.index.create):
+                kind, _, _ = statement.removeprefix("CREATE ").partition(" ")
+                view.db.execute(f"DROP {kind} IF EXISTS {quoted(_name(statement))}")
+    return builds
+
+
+def build_now(view: View, builds: list[IndexBuild]) -> None:
+    """Build indexes at once, in a time that sorting takes, and in bounded memory.
+
+    Entry by entry would take several times as long. A crash in between leaves them to `missing_indexes`.
+    """
+    if not builds:
+        return
+    view.db.execute("PRAGMA temp_store = FILE")
+    try:
+        for build in builds:
+            with view.transaction():
+                _make(view.db, build)
+            view.checkpoint()
+    finally:
+        view.db.execute("PRAGMA temp_store = MEMORY")
+
+
+def _make(db: apsw.Connection, build: IndexBuild) -> None:
+    for statement in build.index.create:
+        db.execute(statement)
+    if build.index.fill:
+        db.execute(build.index.fill)
+
+
 def _name(statement: str) -> str:
     return statement.split('"')[1]
 
@@ -97,9 +132,6 @@ def _build(db: apsw.Connection, build: IndexBuild) -> None:
         build.rows = int(db.execute(f"SELECT count(*) FROM {table}").get or 0)
         db.set_progress_handler(report, STEPS)
         with db:
-            for statement in build.index.create:
-                db.execute(statement)
-            if build.index.fill:
-                db.execute(build.index.fill)
+            _make(db, build)
     finally:
         db.close()

@@ -19,7 +19,7 @@ from debros.blocks.recovery import Finding
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
-from debros.replica.indexing import missing_indexes
+from debros.replica.indexing import IndexBuild, build_now, missing_indexes, put_off
 from debros.replica.layouts import LAYOUTS, refuse_other_key, with_layouts
 from debros.replica.lifting import NoPlans, Plans
 from debros.replica.replay import Replay
@@ -91,7 +91,8 @@ def open_store(
                 applied = 0
             store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
             store.applied = applied
-            stale = _attach(store, schemas)
+            has_entries = applied == 0 and next(log.scan(), None) is not None
+            stale, indexes = _attach(store, schemas, refilled=rebuilt and has_entries)
             if LAYOUTS in store.models:
                 store.layouts.load()
             store.effects.link()
@@ -102,6 +103,7 @@ def open_store(
             replay.tail(applied)
             store.flush()
             store.layouts.refuse_others()
+            build_now(view, indexes)
             if stale:
                 with view.transaction():
                     for name in stale:
@@ -120,9 +122,13 @@ def open_store(
     return begin(None)
 
 
-def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:
-    """Attach the models' tables; return the names of those that have to be projected again."""
+def _attach(store: Store, schemas: Iterable[Schema], *, refilled: bool) -> tuple[list[str], list[IndexBuild]]:
+    """Attach the models' tables; return the names of those that have to be projected again, and indexes put off.
+
+    `refilled`: the view is new, and the log is not.
+    """
     view, stale = store.view, []
+    indexes: list[IndexBuild] = []
     for schema in schemas:
         table = Table(schema)
         found = view.fingerprint(table)
@@ -131,12 +137,14 @@ def _attach(store: Store, schemas: Iterable[Schema]) -> list[str]:
             refuse_other_key(view, schema)
             with view.transaction():
                 view.make_table(table, finished=not spoken_of)
+            if spoken_of or refilled:
+                indexes += put_off(view, table)
             if spoken_of:
                 stale.append(schema.name)
         store.attach(table)
         if found == schema.fingerprint():
             store.building += missing_indexes(view, table)
-    return stale
+    return stale, indexes
 
 
 def _belongs(view: View, log: LogFile, applied: int, *, durable: bool) -> bool:

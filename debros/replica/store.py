@@ -351,7 +351,7 @@ class Store:
                     recast += replica.rights.reconsider()
                     self.lifts.reconsider(replica)
                 entries.drain_void()
-                view.drain()
+                view.drain(again=True)
             if self.layouts.relaid:
                 self._lay_again()
             self.by_number.drain()
@@ -372,6 +372,7 @@ class Store:
                 if model.twins is not None and model.twins.unsettled:
                     moved += [(model, place) for place in model.twins.settle()]
             stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
+        view.note_drained()
         for claims, places in stale:
             claims.forget(places)
         for model, place in moved:
@@ -411,7 +412,7 @@ class Store:
             found = self.view.read(f'SELECT "id" FROM {quoted(model.table.name)} WHERE "_log" = ?', (log,))
             for (id,) in found:
                 refold(self, replica, model, id)
-        self.view.drain()
+        self.view.drain(again=True)
 
     def note_unknown(self, model: str) -> None:
         """Remember that the log speaks of a model nobody opened; it is projected when somebody does."""

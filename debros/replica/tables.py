@@ -75,6 +75,7 @@ class Table:
         listed = ", ".join(map(quoted, self.columns))
         self.select = f"SELECT {listed} FROM {quoted(self.name)}"
         marks = ", ".join("?" * len(self.columns))
+        self.insert = f"INSERT INTO {quoted(self.name)} ({listed}) VALUES ({marks})"
         self.replace = f"REPLACE INTO {quoted(self.name)} ({listed}) VALUES ({marks})"
         self.by_id = f'{self.select} WHERE "id" = ? AND "_log" = ?'
 
@@ -119,6 +120,8 @@ class Table:
     def indexes(self) -> list[TableIndex]:
         """Return the indexes that the model declares. In user scope they begin with the log, `index="global"` ones do not."""
         prefix = () if self.schema.scope == "global" else (quoted("_log"),)
+        holding = {r.key for r in self.schema.relations if r.kind == "belongs_to" and r.on_delete != "keep"}
+        unique = {index.fields for index in self.schema.indexes if index.unique}
         found: dict[tuple[object, ...], TableIndex] = {}
         for index in self.schema.indexes:
             listed = tuple(f"-{name}" if down else name for name, down in index.fields)
@@ -130,7 +133,8 @@ class Table:
             name = f"i_{self.schema.name}_{len(found)}"
             if not any("." in field for field in listed):
                 columns = self._columns(start, index, "")
-                found.setdefault(columns, TableIndex(name, listed, (self._index(name, columns),)))
+                for_writes = index.fields[0][0] in holding or index.fields in unique
+                found.setdefault(columns, TableIndex(name, listed, (self._index(name, columns),), "", for_writes))
                 continue
             statements = tuple(self._index(f"{name}_{s}", self._columns(start, index, s)) for s in PATH_SORTS)
             found.setdefault(listed, TableIndex(name, listed, statements))
@@ -183,6 +187,9 @@ class TableIndex(NamedTuple):
     fields: tuple[str, ...]  # as declared: "-likes", "place.city"
     create: tuple[str, ...]  # statements that make it
     fill: str = ""  # statement that takes up the rows that are there, if `create` does not
+    for_writes: bool = (
+        False  # whether writing rows needs it: to find who holds a unique value, or the children of a target
+    )
 
 
 def path_term(column: str, dotted: str, sort: str) -> str:
