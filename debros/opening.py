@@ -143,6 +143,8 @@ async def open_node(
                     for user in (who.user, *[key_of(did) for did in met.following.owners]):
                         node.keep_logs_of(user)
                     tasks.start_soon(build_indexes, opened.store)
+                    if plans.migrations:
+                        tasks.start_soon(node.migrations.following.run)
                     members_only = chosen.serve == "members"
                     device = partial(node.device_of, who)
                     current.open_nodes.append(node)

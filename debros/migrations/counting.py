@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from debros.errors import MigrationError
 from debros.migrations.lifter import Lifter
 from debros.migrations.steps import Sample
-from debros.replica.lifting import BATCH, Lift, projected
+from debros.replica.lifting import Lift
+from debros.replica.relifting import BATCH, projected
 from debros.replica.store import Model, Store
 from debros.replica.tables import DELETED, UNLIFTED, UNREADABLE, Row, quoted
 

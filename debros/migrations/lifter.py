@@ -19,6 +19,7 @@ from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT
 from debros.schema import FieldSpec, Schema
 
+RULES: Final = 2  # counts up when documents show otherwise than before under the same migrations
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NONE: Final[frozenset[str]] = frozenset()
 _NEVER: Final = 2**63
@@ -44,7 +45,7 @@ class Lifter:
         self.above = min((step.migration.number for step in self._downs), default=_NEVER)
         self.fingerprint = repr(
             [[step.migration.name, step.migration.digest()] for step in self._ups]
-            + ["down", *([step.migration.name, step.migration.digest()] for step in self._downs)]
+            + [RULES, "down", *([step.migration.name, step.migration.digest()] for step in self._downs)]
         )
         self._has_times = any(
             isinstance(op, AddField) and op.make is not None
@@ -60,6 +61,7 @@ class Lifter:
         self._down_reader = _Reader(schema, self._downs[-1].after, is_read=is_read) if self._downs else None
         stages = [stage for step in (*self._ups, *self._downs) for stage in (step.before, step.after)]
         self._shown = {id(stage): _registers(stage) for stage in stages}
+        self._made = _made(self._ups)
 
     def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
         """Return wire values to show instead of the cells', by stored name, and whether every step could be done.
@@ -67,23 +69,28 @@ class Lifter:
         `ABSENT` is no value. A document for which a function raises, or returns what is no value of the field, shows as
         it is stored: what one writer wrote must not keep others from reading.
         """
-        registers = document.registers
-        versions = [register[2] for register in registers.values()]
-        if not versions:
-            versions = [document.newest[2]] if document.newest is not None else []
-        if not versions or (min(versions) >= self.below and max(versions) < self.above):
+        oldest, newest = self._versions(document)
+        is_whole = self._made <= document.registers.keys()
+        if oldest >= self.below and newest < self.above and is_whole:
             return _NOTHING, True
         try:
-            return self._lifted(id, document, min(versions), max(versions)), True
+            return self._lifted(id, document, oldest if is_whole else 0, newest), True
         except Exception:  # whatever the program's functions raise: a row must not depend on it
-            return _NOTHING, False
+            # where all cells are new, a newer program may have removed the one that is missing
+            return _NOTHING, oldest >= self.below and newest < self.above
 
     def explain(self, id: str, document: Document) -> Mapping[str, Any]:
         """Like a call, but raise what a function raises."""
+        oldest, newest = self._versions(document)
+        return self._lifted(id, document, oldest if self._made <= document.registers.keys() else 0, newest)
+
+    def _versions(self, document: Document) -> tuple[int, int]:
+        """Return the oldest and the newest version of the registers' cells; without any, that of the newest change."""
         versions = [register[2] for register in document.registers.values()]
-        if not versions:
-            versions = [document.newest[2]] if document.newest is not None else [_NEVER]
-        return self._lifted(id, document, min(versions), max(versions))
+        if versions:
+            return min(versions), max(versions)
+        version = self.below if document.newest is None else document.newest[2]
+        return version, version
 
     def _lifted(self, id: str, document: Document, oldest: int, newest: int) -> Mapping[str, Any]:
         stage: Stage
@@ -262,6 +269,21 @@ def _wire_value(schema: Schema, spec: FieldSpec, value: Any) -> Any:
     if not spec.codec.accepts(wire):
         raise ValueError(f"{schema.name}.{spec.name} is {value!r}, which cannot be stored as {spec.codec.name}")
     return wire
+
+
+def _made(ups: Sequence[Step]) -> frozenset[str]:
+    """Return the stored names of registers that older documents have no cell of, and that these migrations may make.
+
+    Whatever is edited of such a document, as long as there is no cell the migrations give its value.
+    """
+    if not ups:
+        return frozenset()
+    operations = [operation for step in ups for operation in step.operations]
+    last = ups[-1].after
+    names = {each.name for each in operations if isinstance(each, AddField)}
+    is_free = any(isinstance(each, Transform) for each in operations)
+    added = {slot.cell for step in ups for name, slot in step.after.items() if name in names}
+    return frozenset(wire for name, wire, _ in _registers(last) if is_free or last[name].cell in added)
 
 
 def _registers(stage: Stage) -> list[tuple[str, str, FieldSpec]]:

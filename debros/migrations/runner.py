@@ -22,14 +22,16 @@ from debros.identity.did import did_of
 from debros.log import clock
 from debros.migrations import counting, writing
 from debros.migrations.builder import Migration
+from debros.migrations.following import Following
 from debros.migrations.operations import Check, CopyTo
 from debros.migrations.plans import ProgramPlans
 from debros.migrations.recording import Record, change_of, check_right
 from debros.migrations.steps import Event, Progress, Sample, State, Step
+from debros.migrations.turning import Aim, turned
 from debros.models.options import version_text
-from debros.replica.lifting import APPLIED, ROLLED_BACK, RUNNING, aside, drop_aside, project_again
+from debros.replica.lifting import APPLIED, ROLLED_BACK, RUNNING
 from debros.replica.replica import Replica
-from debros.replica.store import Admitted, Model
+from debros.replica.store import Model
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -49,6 +51,7 @@ class Migrations:
         self.active: Progress | None = None  # the migration at work, or the last one that was
         self._is_running = False
         self.applied_count = 0  # since the node opened
+        self.following = Following(node.store, self._follows)
 
     # -- the surface -------------------------------------------------------------------------------------------
 
@@ -189,6 +192,14 @@ class Migrations:
                 done.append(self._told(each, "rolled back", records, duration_s=duration))
         return done
 
+    async def caught_up(self) -> None:
+        """Wait until all rows show what the migrations in the logs say.
+
+        Those of our own do when `apply` returns. One that a peer applied is followed at once where a model has few records,
+        and beside the program where it has many: until then all of them show as before.
+        """
+        await self.following.caught_up()
+
     async def history(self) -> list[Event]:
         """Return what became of migrations, oldest first, as the logs of this node tell it."""
         store = self._node.store
@@ -215,6 +226,9 @@ class Migrations:
         self._node.store.flush()
         opened = self._node.store.models.get(model)
         return 0 if opened is None else counting.count_unreadable(self._node.store, opened)
+
+    def _follows(self, model: str, done: int, total: int) -> None:
+        self.active = Progress("", "", "running", f"rows of {model} follow a peer", done, total, 0.0)
 
     # -- which, and where --------------------------------------------------------------------------------------
 
@@ -430,70 +444,26 @@ class Migrations:
 
     async def _turn(self, migration: Migration, home: Replica, state: str, said: dict[str, Any], tell: _Teller) -> None:
         """Make the rows as they will be, then write the entry that lets them show."""
-        store, models = self._node.store, self._models(migration)
-        moved = _Moved(models)
-        store.on_admitted.append(moved)
-        try:
-            with trio.CancelScope() as scope:
-                await self._make_rows(migration, home, state, tell)
-                async with store.writer.exclusive():
-                    if moved.any:  # entries came meanwhile: once more, while nobody writes
-                        await self._make_rows(migration, home, state, tell)
-                    store.flush()
-                    scope.shield = True
-                    for model in models:
-                        store.lifts.made[model.table.schema.name] = self._logs(model, home)
-                    change = change_of(home.manifest, migration.name, state=state, **said)
-                    await store.run_exclusively(Record(store, home, self._node.device(), change))
-                    store.flush()
-        finally:
-            store.on_admitted.remove(moved)
-            for model in models:
-                store.lifts.made.pop(model.table.schema.name, None)
-                if not store.closed:
-                    drop_aside(store, model)
+        store = self._node.store
+
+        def aims() -> list[Aim]:
+            return [self._aim(model, home, migration, state) for model in self._models(migration)]
+
+        def told(model: str, done: int, total: int) -> None:
+            tell.total = total
+            tell("running", f"rows of {model}", done)
+
+        await self.following.caught_up()
+        async with self.following.turn, turned(store, aims, told):
+            change = change_of(home.manifest, migration.name, state=state, **said)
+            await store.run_exclusively(Record(store, home, self._node.device(), change))
+            store.flush()
         self.applied_count += state == APPLIED
 
-    async def _make_rows(self, migration: Migration, home: Replica, state: str, tell: _Teller) -> None:
-        store = self._node.store
-        store.flush()
-        for model in self._models(migration):
-            lifts = self._lifts(model, home, migration, applied=state != ROLLED_BACK)
-            logs = self._logs(model, home)
-            tell.total = sum(counting.count_rows(store, model, log) for log in logs)
-            take = aside(store, model)
-
-            def checked(
-                changed: Sequence[tuple[Any, Any]], model: Model = model, lifts: Mapping[int, Any] = lifts,
-                take: Any = take,
-            ) -> None:  # fmt: skip
-                for row, _ in changed:
-                    counting.refuse_failed(model, row, lifts)
-                take(changed)
-
-            batches = project_again(store, model, logs, checked)
-            done = 0
-            while True:
-                store.view.hide_provisional()
-                with counting.projecting(model, lifts):
-                    looked_at = next(batches, None)
-                if looked_at is None:
-                    break
-                done += looked_at
-                tell("running", f"rows of {model.table.schema.name}", done)
-                await trio.lowlevel.checkpoint()
-
-
-class _Moved:
-    """Notices that rows of some models may have changed."""
-
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._names = {model.table.schema.name for model in models}
-        self._linked = any(model.rows.linked for model in models)
-        self.any = False
-
-    def __call__(self, admitted: Sequence[Admitted]) -> None:
-        self.any |= any(self._linked or change.model in self._names for one in admitted for change in one.changes)
+    def _aim(self, model: Model, home: Replica, migration: Migration, state: str) -> Aim:
+        behind = self._node.store.lifts.behind(model)
+        logs = sorted({*self._logs(model, home), *behind})
+        return Aim(model, logs, self._lifts(model, home, migration, applied=state != ROLLED_BACK), refuses=True)
 
 
 class _Teller:

@@ -21,7 +21,8 @@ from debros.errors import MigrationPendingError
 from debros.log.manifest import Manifest
 from debros.replica.cells import Document
 from debros.replica.entries import EntryRow
-from debros.replica.tables import DELETED, NOT_UNIQUE, TARGET_GONE, Row, quoted
+from debros.replica.relifting import beside, drop_aside, in_place, note, pairs, project_again
+from debros.replica.tables import DELETED, quoted
 
 if TYPE_CHECKING:
     from debros.replica.replica import Change, Replica
@@ -33,7 +34,7 @@ APPLIED: Final = "applied"
 RUNNING: Final = "running"  # in effect, and something of it is still to be written or checked
 ROLLED_BACK: Final = "rolled back"
 ABSENT: Final = object()
-BATCH: Final = 500  # rows in memory at a time
+SHORT: Final = 500  # rows of a model that are made anew in the flush; more of them are, while the program goes on
 
 _migrating: ContextVar[bool] = ContextVar("debros_migrating", default=False)
 
@@ -100,6 +101,7 @@ class Lifts:
         self._next: dict[str, dict[int, str]] = {}  # what `_shown` becomes when the flush is committed
         self._moved: list[Model] = []  # whose rows in memory are stale then
         self.made: dict[str, Collection[int]] = {}  # model -> logs whose lifted rows wait in a table beside it
+        self.on_behind: Callable[[], None] | None = None  # told that rows have to be made anew; `None`: a flush does it
 
     # -- opening ---------------------------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class Lifts:
         for model in store.models.values():
             self._set(model)
         self.changed = bool(self._all) and any(name in self._shown for name in fresh)
-        self.changed |= any(self._differs(model) for model in store.models.values())
+        self.changed |= any(self.behind(model) for model in store.models.values())
         if self.guards:
             store.on_admitted.append(self._hear)
         tables = {name for (name,) in store.view.read("SELECT name FROM sqlite_master WHERE type = 'table'", ())}
@@ -218,10 +220,15 @@ class Lifts:
     def _set(self, model: Model) -> None:
         model.projection.lifts = self.lifts_of(model)
 
-    def _differs(self, model: Model) -> list[int]:
+    def behind(self, model: Model) -> list[int]:
         """Return the logs whose rows in the file are lifted otherwise than they should be."""
         shown, wanted = self._shown.get(model.table.schema.name, {}), self._wanted(model)
         return [log for log in sorted(shown.keys() | wanted.keys()) if shown.get(log) != wanted.get(log)]
+
+    def _is_long(self, model: Model, logs: Sequence[int]) -> bool:
+        marks = ", ".join("?" * len(logs))
+        found = f'SELECT 1 FROM {quoted(model.table.name)} WHERE "_log" IN ({marks}) LIMIT 1 OFFSET {SHORT}'
+        return bool(self._store.view.read(found, tuple(logs)))
 
     # -- in the flush --------------------------------------------------------------------------------------------
 
@@ -231,22 +238,33 @@ class Lifts:
             self._store.view.db.executemany("INSERT OR IGNORE INTO migrations VALUES (?, ?)", self._new)
 
     def settle(self) -> None:
-        """Bring all rows in the file in line with what is in effect, within the flush's transaction."""
+        """Bring all rows in the file in line with what is in effect, within the flush's transaction.
+
+        Where there are many and `on_behind` is somebody who makes them beside the program, they stay as they are, all of
+        them and those that come, until they can be replaced at once.
+        """
         self._next, self._moved = dict(self._shown), []
+        is_behind = False
         for name, model in self._store.models.items():
-            logs = self._differs(model)
+            logs = self.behind(model)
             if not logs:
                 continue
-            self._set(model)
             made = self.made.pop(name, None)
             if made is not None and set(logs) <= set(made):
+                self._set(model)
                 self._take_made(model)
+            elif self.on_behind is not None and self._is_long(model, logs):
+                is_behind = True
+                continue
             else:
+                self._set(model)
                 for _ in project_again(self._store, model, logs, in_place(self._store, model)):
                     pass
             self._next[name] = self._wanted(model)
             self._moved.append(model)
         self._store.view.set_meta("lifts", json.dumps(self._next))
+        if is_behind and self.on_behind is not None:
+            self.on_behind()
 
     def forget(self) -> list[str]:
         """Forget what is settled: the transaction is committed, and rows in memory are older than the file's.
@@ -266,8 +284,8 @@ class Lifts:
         aside = quoted(beside(model))
         listed = ", ".join(map(quoted, table.columns))
         if model.rows.linked or model.claims.indexes:
-            for row, before in _pairs(self._store, model, aside):
-                _note(self._store, model, row, before)
+            for row, before in pairs(self._store, model, aside):
+                note(self._store, model, row, before)
         view.db.execute(
             f'INSERT OR IGNORE INTO {model.rows.touch} SELECT a."_doc", a."_e" FROM {quoted(table.name)} a'
             f' JOIN {aside} b ON a."_doc" = b."_doc" WHERE a."_state" IS NULL'
@@ -341,107 +359,3 @@ def _record(id: str, document: Document, manifest: Manifest) -> Record | None:
         return None
     assert document.newest is not None
     return Record(id.removesuffix(ADMINS_ONLY), version, state, done, after, records, document.newest[1])
-
-
-# -- rows anew ------------------------------------------------------------------------------------------------------
-
-
-Take = Callable[[Sequence[tuple[Row, Row]]], None]
-
-
-def project_again(store: Store, model: Model, logs: Iterable[int], take: Take) -> Iterator[int]:
-    """Make the rows of some logs anew from their cells, a batch at a time, and yield how many were looked at.
-
-    `take` gets those that differ, each beside what it was. What is pending must be in the file.
-    """
-    table = model.table
-    for log in logs:
-        last = 0
-        select = f'{table.select} WHERE "_doc" > ? AND "_log" = ? ORDER BY "_doc" LIMIT {BATCH}'
-        while batch := store.view.read(select, (last, log)):
-            changed = []
-            for before in batch:
-                row = projected(model, before)
-                if row != before:
-                    changed.append((row, before))
-            take(changed)
-            last = batch[-1][table.doc_at]
-            yield len(batch)
-
-
-def projected(model: Model, before: Row) -> Row:
-    """Return a document's row under what is in effect now. Effects of other records, and lost claims, stay for a while."""
-    table = model.table
-    document = model.states.load(before)
-    place = (before[table.doc_at], before[table.log_at], before[table.by_at])
-    if before[table.state_at] is None and not model.projection.would_lift(before[table.log_at], before[table.v_at]):
-        return before
-    row = list(model.projection.project(before[0], document, *place))
-    row[table.hidden_at] |= before[table.hidden_at] & TARGET_GONE
-    made = tuple(row)
-    if before[table.flags_at] & NOT_UNIQUE and model.claims.keys(made) == model.claims.keys(before):
-        row[table.flags_at] |= NOT_UNIQUE
-        made = tuple(row)
-    return made
-
-
-def in_place(store: Store, model: Model) -> Take:
-    """Return what writes new rows where the old ones are, within the running transaction."""
-    table, view = model.table, store.view
-
-    def take(changed: Sequence[tuple[Row, Row]]) -> None:
-        touched = [(row[table.doc_at], row[table.e_at]) for row, before in changed if before[table.state_at] is None]
-        view.db.executemany(f"INSERT OR IGNORE INTO {model.rows.touch} VALUES (?, ?)", touched)
-        view.write_rows(model.rows, [row for row, _ in changed])
-        for row, before in changed:
-            _note(store, model, row, before)
-
-    return take
-
-
-def beside(model: Model) -> str:
-    """Return the name of the table in which new rows wait until they take the place of the old ones."""
-    return f"s_{model.table.schema.name}"
-
-
-def aside(store: Store, model: Model) -> Take:
-    """Make an empty table beside the model's, and return what writes new rows into it, in transactions of its own."""
-    view, table = store.view, model.table
-    name, listed = quoted(beside(model)), ", ".join(map(quoted, table.columns))
-    with view.transaction():
-        view.db.execute(f"DROP TABLE IF EXISTS {name}")
-        view.db.execute(f"CREATE TABLE {name} AS SELECT {listed} FROM {quoted(table.name)} LIMIT 0")
-        view.db.execute(f'CREATE UNIQUE INDEX {quoted("i_" + beside(model))} ON {name} ("_doc")')
-    marks = ", ".join("?" * len(table.columns))
-
-    def take(changed: Sequence[tuple[Row, Row]]) -> None:
-        with view.transaction():
-            view.db.executemany(f"REPLACE INTO {name} ({listed}) VALUES ({marks})", [row for row, _ in changed])
-
-    return take
-
-
-def drop_aside(store: Store, model: Model) -> None:
-    """Remove the table beside the model's."""
-    with store.view.transaction():
-        store.view.db.execute(f"DROP TABLE IF EXISTS {quoted(beside(model))}")
-
-
-def _pairs(store: Store, model: Model, aside: str) -> Iterator[tuple[Row, Row]]:
-    """Yield the new rows, each beside the one whose place it takes."""
-    table = model.table
-    listed, last = ", ".join(map(quoted, table.columns)), 0
-    select = f'SELECT {listed} FROM {aside} WHERE "_doc" > ? ORDER BY "_doc" LIMIT {BATCH}'
-    while batch := store.view.read(select, (last,)):
-        for row in batch:
-            [before] = store.view.read(f'{table.select} WHERE "_doc" = ?', (row[table.doc_at],))
-            yield row, before
-        last = batch[-1][table.doc_at]
-
-
-def _note(store: Store, model: Model, row: Row, before: Row) -> None:
-    """Let what depends on a row follow: effects on other records, and unique values."""
-    if model.rows.linked:
-        store.effects.note(model, row, before)
-    if model.claims.indexes and model.claims.keys(row) != model.claims.keys(before):
-        model.claims.note(row, before, checked=False)

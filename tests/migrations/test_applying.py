@@ -111,6 +111,16 @@ async def test_while_it_is_pending_records_read_as_stored_and_refuse_writes(home
         await record.update(title="y")
 
 
+async def test_an_edit_of_all_old_fields_leaves_what_the_migration_gave_to_the_new_one(home: Path) -> None:
+    async with upgraded(home, SIZE) as node:
+        await node.migrations.apply()
+        await (await Task2.get("t2")).update(title="longer", slug="s")
+        assert (await Task2.get("t2")).size == 6
+        await (await Task2.get("t2")).update(size=1)
+        assert (await Task2.get("t2")).size == 1
+        assert not (await Task2.get("t2")).meta.flagged
+
+
 async def test_where_nothing_older_is_stored_a_pending_migration_hinders_nobody() -> None:
     async with open_node(":memory:", models=[Task2], migrations=[SIZE]) as node:
         await Task2.create(id="a", title="abc", size=7)

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from debros import migration
 from debros.migrations.lifter import Lifter
 from debros.migrations.operations import Operation
 from debros.migrations.stages import steps_of
@@ -74,8 +75,29 @@ def test_the_newest_cells_are_never_lifted_and_every_lifted_value_is_one_of_its_
 @settings(max_examples=40, deadline=None)
 @given(puts())
 def test_a_document_of_the_newest_version_needs_no_lift(writes: list[Put]) -> None:
-    newest = [(wire, clock, 2_000_000, int(v) if wire == "age" else v) for wire, clock, _, v in writes]
+    made = [("email", 1, 0, ""), ("first", 1, 0, ""), ("last", 1, 0, ""), ("age", 1, 0, 0), *writes]
+    newest = [(wire, clock, 2_000_000, int(v) if wire == "age" else v) for wire, clock, _, v in made]
     assert Lifter(SCHEMA, STEPS, ALL, frozenset())("a", document(newest)) == ({}, True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(puts())
+def test_a_field_without_a_cell_is_lifted_however_new_all_the_others_are(writes: list[Put]) -> None:
+    old = [("name", 1, 1_000_000, "Ana Berg"), ("age", 1, 1_000_000, "7"), ("city", 1, 1_000_000, None)]
+    later = [
+        (wire, 1 + clock, 2_000_000, int(v) if wire == "age" else v) for wire, clock, _, v in writes if wire != "email"
+    ]
+    lifted, whole = Lifter(SCHEMA, STEPS, ALL, frozenset())("a", document([*old, *later]))
+    name = next((v for wire, _, _, v in reversed(later) if wire == "name"), "Ana Berg")
+    assert (lifted["email"], whole) == (f"{name.lower()}@example.org", True)
+
+
+def test_a_field_that_a_newer_program_has_removed_is_no_flaw() -> None:
+    picky = migration("picky", "1.1.0").transform("Person", up=lambda row: {**row, "email": row["phone"]})
+    lift = Lifter(SCHEMA, steps_of(SCHEMA, [picky]), frozenset({"picky"}), frozenset())
+    newer = document([("name", 1, 3_000_000, "Ana")])
+    assert lift("a", newer) == ({}, True)
+    assert lift("a", document([("name", 1, 1_000_000, "Ana")])) == ({}, False)
 
 
 @settings(max_examples=40, deadline=None)
