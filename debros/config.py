@@ -100,6 +100,9 @@ class Config(BaseModel):
     shards: Annotated[dict[str, tuple[Annotated[Count, pydantic.Field(ge=0)], ...]], BeforeValidator(_parsed)] = {}
     """Numbers of the shards that this node holds, by model; a model that is not named is held whole."""
 
+    placement: Annotated[dict[str, dict[Annotated[Count, pydantic.Field(ge=0)], Path]], BeforeValidator(_parsed)] = {}
+    """Directories of the shards that have a store of their own, by model and number."""
+
     content_bytes: Annotated[Count, pydantic.Field(ge=0)] = 10 * 1024**3
     """Bytes of file content that this node keeps."""
 

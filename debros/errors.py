@@ -241,11 +241,13 @@ class PartialResultError(DebrosError):
 
     model: str
     missing: tuple[str, ...]  # addresses of the logs
+    why: str = ""  # the store of one of them is away
 
     def __str__(self) -> str:
+        because = f"; {self.why}" if self.why else ""
         return (
             f"{self.model}: {len(self.missing)} shards that the query asks for are not here ({', '.join(self.missing[:3])});"
-            " `.allow_partial()` takes what is here, `rows.coverage` says what that is"
+            f" `.allow_partial()` takes what is here, `rows.coverage` says what that is{because}"
         )
 
 
@@ -255,8 +257,11 @@ class ShardNotHeldError(DebrosError):
 
     model: str
     shard: int
+    why: str = ""  # its store is away
 
     def __str__(self) -> str:
+        if self.why:
+            return self.why
         return f"this node does not hold shard {self.shard} of {self.model}; hold it (setting `shards`), or write elsewhere"
 
 

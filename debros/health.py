@@ -54,7 +54,8 @@ def look(node: Debros, pending: list[str]) -> Health:
     """Look at all parts of a node; `pending` are its migrations that are not applied."""
     if node.store.closed or node.store.is_closing:
         return Health((Component("node", "bad", "it is closed; open it again"),))
-    return Health((Component("node", "good"), _log(node), _view(node), _disk(node), _migrations(pending), _peers(node)))
+    parts = (_log(node), _stores(node), _view(node), _disk(node), _migrations(pending), _peers(node))
+    return Health((Component("node", "good"), *parts))
 
 
 def _log(node: Debros) -> Component:
@@ -66,6 +67,11 @@ def _log(node: Debros) -> Component:
         if damaged:
             return Component("log", "degraded", f"{len(damaged)} places are damaged; next: debros verify", damaged[0])
     return Component("log", "good")
+
+
+def _stores(node: Debros) -> Component:
+    away = list(node.store.away.values())
+    return Component("stores", "bad", away[0]) if away else Component("stores", "good")
 
 
 def _view(node: Debros) -> Component:

@@ -38,6 +38,7 @@ from debros.migrations.plans import ProgramPlans
 from debros.migrations.runner import Migrations
 from debros.models.declare import schema_of
 from debros.pinning.pins import Pins
+from debros.places import Places
 from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
 from debros.query.slow import SlowQueries
@@ -123,9 +124,11 @@ class Debros:
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
         tasks: trio.Nursery, plans: ProgramPlans, classes: Sequence[type[Model]],
-        pins: Pins, met: Peers,
+        pins: Pins, met: Peers, places: Places,
     ) -> None:  # fmt: skip
         self.met = met  # other nodes
+        self.places = places  # of shards that have a store of their own
+        self.moves = trio.Lock()  # one shard moves at a time
         self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
         self.env = env

@@ -29,11 +29,14 @@ from debros.models.linking import check_models
 from debros.models.registry import defined_models
 from debros.node import MEMORY, Debros, check_identity
 from debros.pinning.pins import Pins
+from debros.places import Places
 from debros.query.functions import register
+from debros.replica.arms import Volume
 from debros.replica.indexing import build_indexes
 from debros.replica.opening import Opened, open_store
 from debros.schema import Schema
 from debros.shards.map import ShardMap
+from debros.shards.moving import move
 from debros.sync.networked import Peers
 
 if TYPE_CHECKING:
@@ -127,8 +130,11 @@ async def open_node(
                 )
             devices.renew(env)  # on disk before the view goes that knows why
 
+        disk = files or (MemoryFiles() if place is None else DiskFiles())
+        places = Places(None if place is None else place.path, env, disk)
+        places.follow(chosen.placement)
         opened = await env.offload(
-            _open_store, env, files, place, chosen, schemas, devices.keys, manifests, renew, plans
+            _open_store, env, disk, place, chosen, schemas, devices.keys, manifests, renew, plans, places.volumes()
         )
         try:
             _check_home(home, map, opened.store.by_number.samples())
@@ -139,7 +145,9 @@ async def open_node(
                 transport = None if make_transport is None else make_transport(None if place is None else place.path)
                 async with transport or nullcontext(), _tasks() as tasks:
                     met = Peers(None if place is None else place.path, lambda: node.users_here())
-                    node = Debros(str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met)
+                    node = Debros(
+                        str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met, places
+                    )
                     for user in (who.user, *[key_of(did) for did in met.following.owners]):
                         node.keep_logs_of(user)
                     tasks.start_soon(build_indexes, opened.store)
@@ -149,6 +157,8 @@ async def open_node(
                     device = partial(node.device_of, who)
                     current.open_nodes.append(node)
                     try:
+                        await env.offload(places.clean)
+                        await _place_new(node)
                         if chosen.auto_migrate:
                             await node.migrations.apply()
                         if transport is not None:
@@ -192,12 +202,12 @@ def _libp2p(listen: Sequence[str], peers: Sequence[str], home: Path | None) -> T
 
 
 def _open_store(
-    env: Env, files: Files | None, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes],
-    manifests: Sequence[Manifest], on_lost: Callable[[], None], plans: ProgramPlans,
+    env: Env, files: Files, place: Home | None, config: Config, schemas: Sequence[Schema], keys: frozenset[bytes],
+    manifests: Sequence[Manifest], on_lost: Callable[[], None], plans: ProgramPlans, volumes: Sequence[Volume],
 ) -> Opened:  # fmt: skip
     return open_store(
         env,
-        files or (MemoryFiles() if place is None else DiskFiles()),
+        files,
         "/log" if place is None else place.log,
         MEMORY if place is None else place.view,
         schemas,
@@ -210,7 +220,31 @@ def _open_store(
         manifests=manifests,
         on_lost=on_lost,
         plans=plans if plans.migrations else None,
+        volumes=volumes,
     )
+
+
+async def _place_new(node: Debros) -> None:
+    """Give shards that are still empty the stores of their own that the settings say.
+
+    Raises:
+        ConfigError: there is no such shard, or it has records in the home already.
+    """
+    for name, chosen in node.config.placement.items():
+        [shards] = [home.shards for home in node.collections() if home.schema.name == name]
+        assert shards is not None, "checked before"
+        for number, path in chosen.items():
+            if number >= shards.count:
+                raise ConfigError(f"placement: {name} has no shard {number}; they are 0 to {shards.count - 1}")
+            replica = None if not shards.is_held(number) else shards.replica(number)
+            if replica is None or node.places.of(replica.log_id) is not None:
+                continue
+            if replica.heads and node.places.unfinished(replica.log_id) is None:
+                raise ConfigError(
+                    f"placement: shard {number} of {name} has records in the home; open it without, and "
+                    f"`await db.shards[{name}].move({number}, to={str(path)!r})`"
+                )
+            await move(node, shards, number, path, lambda how_far: None)
 
 
 def _pins(env: Env, files: Files | None, place: Home | None, config: Config, opened: Opened) -> Pins:
@@ -224,10 +258,11 @@ def _pins(env: Env, files: Files | None, place: Home | None, config: Config, ope
 def _check_shards(config: Config, schemas: Sequence[Schema]) -> None:
     """Refuse a choice of shards that would be passed over."""
     sharded = {schema.name for schema in schemas if schema.sharding is not None}
-    for name in config.shards:
-        if name not in sharded:
-            known = did_you_mean(name, sharded) or f"; sharded are: {', '.join(sorted(sharded)) or 'none'}"
-            raise ConfigError(f"shards: {name!r} is no sharded model that is opened{known}")
+    for setting, names in (("shards", config.shards), ("placement", config.placement)):
+        for name in names:
+            if name not in sharded:
+                known = did_you_mean(name, sharded) or f"; sharded are: {', '.join(sorted(sharded)) or 'none'}"
+                raise ConfigError(f"{setting}: {name!r} is no sharded model that is opened{known}")
 
 
 def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable[Manifest]) -> None:

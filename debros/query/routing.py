@@ -38,7 +38,7 @@ def logs_of(source: Source, users: Users, columns: Columns, condition: Expr | No
         return source.logs(users)
     reach = source.reach(keys_of(columns, condition))
     if reach.missing and not partial:
-        raise PartialResultError(columns.name, reach.missing)
+        raise PartialResultError(columns.name, reach.missing, reach.why)
     return reach.logs
 
 

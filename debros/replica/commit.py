@@ -85,9 +85,12 @@ class Commit:
                 plan = plans[replica.n] = Plan(replica, [], [])
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
-        for plan in plans.values():
-            for part in parts_of(plan, parts=self._parts):
-                build(store, group, self._device, part)
+        if store.placed and not group.may_take(plans):
+            return False
+        entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
+        whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
+        for part in entries:
+            build(store, group, self._device, part, tx=whole)
         group.documents |= documents
         group.claims |= claims
         return True

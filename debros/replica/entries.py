@@ -179,6 +179,15 @@ class Entries:
         """Return entries in the order of admission whose clock is not greater, behind a number; the view is flushed."""
         return list(self._rows("t <= ? AND e > ? ORDER BY e LIMIT ?", (clock, after, most)))
 
+    def of_log(self, log: int, after: int, most: int) -> list[EntryRow]:
+        """Return entries of one log in the order of admission, behind a number; the view has been flushed."""
+        return list(self._rows("log = ? AND e > ? ORDER BY e LIMIT ?", (log, after, most)))
+
+    def forget_places(self, log: int) -> None:
+        """Forget where the entries of a log lie, as it was in memory: the view has been flushed, and told where now."""
+        for digest in [digest for digest, row in self._recent.items() if row.log == log]:
+            del self._recent[digest]
+
     def logs_of(self, key: bytes) -> list[int]:
         """Return the numbers of the logs with entries of a key, as author or as user; the view has been flushed."""
         n = self._keys.find(key)

@@ -86,6 +86,7 @@ def build_now(view: View, builds: list[IndexBuild]) -> None:
             view.checkpoint()
     finally:
         view.db.execute("PRAGMA temp_store = MEMORY")
+        view.show_arms()  # SQLite has dropped what was temporary
 
 
 def _make(db: apsw.Connection, build: IndexBuild) -> None:

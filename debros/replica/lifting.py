@@ -290,7 +290,9 @@ class Lifts:
             f'INSERT OR IGNORE INTO {model.rows.touch} SELECT a."_doc", a."_e" FROM {quoted(table.name)} a'
             f' JOIN {aside} b ON a."_doc" = b."_doc" WHERE a."_state" IS NULL'
         )
-        view.db.execute(f"REPLACE INTO {quoted(table.name)} ({listed}) SELECT {listed} FROM {aside}")
+        for target, which in model.rows.shares():
+            view.db.execute(f"REPLACE INTO {target} ({listed}) SELECT {listed} FROM {aside}{which}")
+        view.touch_arms(model.rows.arms.values())
         view.db.execute(f"DROP TABLE {aside}")
 
     # -- refusing writes -----------------------------------------------------------------------------------------

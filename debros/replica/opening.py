@@ -16,16 +16,18 @@ from typing import NamedTuple
 from debros.blocks.files import Files
 from debros.blocks.logfile import MAX_SEGMENT, LogFile
 from debros.blocks.recovery import Finding
+from debros.blocks.volumes import Volumes, first_of, volume_of, within
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
+from debros.replica.arms import Arm, Volume
 from debros.replica.indexing import IndexBuild, build_now, missing_indexes, put_off
 from debros.replica.layouts import LAYOUTS, refuse_other_key, with_layouts
 from debros.replica.lifting import NoPlans, Plans
 from debros.replica.replay import Replay
-from debros.replica.store import Store, behind
+from debros.replica.store import End, Store, behind
 from debros.replica.tables import Table
-from debros.replica.view import MEMORY, Prepare, View
+from debros.replica.view import MEMORY, Prepare, View, volume_key
 from debros.schema import Schema
 
 
@@ -44,7 +46,7 @@ def open_store(
     env: Env, files: Files, log_path: str, view_path: str, schemas: Iterable[Schema], *,
     prepare: Prepare, own_keys: frozenset[bytes], durable: bool = True, flush_rows: int = 500, row_cache: int = 10_000,
     max_segment: int = MAX_SEGMENT, manifests: Iterable[Manifest] = (), on_lost: Callable[[], None] = lambda: None,
-    progress: Callable[[int], None] | None = None, plans: Plans | None = None,
+    progress: Callable[[int], None] | None = None, plans: Plans | None = None, volumes: Sequence[Volume] = (),
 ) -> Opened:  # fmt: skip
     """Open the log and view of a home. Blocking.
 
@@ -66,41 +68,56 @@ def open_store(
             write with a new device key. What it raises goes to the caller, and the view stays.
         progress: called with the number of entries replayed so far.
         plans: the migrations that the program knows.
+        volumes: where shards lie that have a place of their own.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the disk refused, or the view knows a volume that is not among `volumes`.
     """
+
+    def open_log(stack: ExitStack, view: View | None) -> Volumes:
+        def file(number: int, directory: str) -> LogFile:
+            applied = 0 if view is None else within(int(view.meta(volume_key("applied", number)) or 0))
+            return LogFile.open(
+                files, directory, applied=applied, random_bytes=env.random_bytes, max_segment=max_segment
+            )
+
+        log = Volumes(file(0, log_path))
+        stack.callback(log.close)
+        for volume in volumes:
+            if volume.away:
+                log.lose(volume.number, volume.away)
+            else:
+                log.mount(volume.number, file(volume.number, volume.log))
+        return log
 
     def begin(view: View | None) -> Opened:
         with ExitStack() as stack:
             if view is not None:
                 stack.callback(view.close)
-            applied = 0 if view is None else int(view.meta("applied") or 0)
-            log = LogFile.open(files, log_path, applied=applied, random_bytes=env.random_bytes, max_segment=max_segment)
-            stack.callback(log.close)
-            lost = view is not None and not _belongs(view, log, applied, durable=durable)
-            rebuilt = view is None or lost
-            if view is None or lost:
-                if view is not None:  # it belongs to another past, so what it says of the log counts for nothing
-                    on_lost()
+            log = open_log(stack, view)
+            followed = view is None or _has_followed(view, volumes)
+            lost = view is not None and not all(_belongs(view, log, n, durable=durable) for n in log.numbers)
+            rebuilt = view is None or lost or not followed
+            if view is None or rebuilt:
+                if view is not None:  # what it says of the log counts for nothing
+                    if lost:  # it belongs to another past
+                        on_lost()
                     stack.close()
-                    log = LogFile.open(files, log_path, random_bytes=env.random_bytes, max_segment=max_segment)
-                    stack.callback(log.close)
+                    log = open_log(stack, None)
                 view = _new(view_path, prepare, row_cache)
                 stack.callback(view.close)
-                applied = 0
             store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
-            store.applied = applied
-            has_entries = applied == 0 and next(log.scan(), None) is not None
-            stale, indexes = _attach(store, schemas, refilled=rebuilt and has_entries)
+            _place(store, volumes)
+            has_entries = not store.ends and any(next(log.scan(first_of(n)), None) is not None for n in log.numbers)
+            stale, indexes = _attach(store, schemas, volumes, refilled=rebuilt and has_entries)
             if LAYOUTS in store.models:
                 store.layouts.load()
             store.effects.link()
             store.lifts.begin(NoPlans() if plans is None else plans, stale)
-            replay = Replay(store, own_keys, manifests, progress)
+            replay = Replay(store, own_keys, (*manifests, *(v.manifest for v in volumes)), progress, volumes)
             if stale:
-                replay.project_again(stale, applied)
-            replay.tail(applied)
+                replay.project_again(stale)
+            replay.tails()
             store.flush()
             store.layouts.refuse_others()
             build_now(view, indexes)
@@ -122,7 +139,43 @@ def open_store(
     return begin(None)
 
 
-def _attach(store: Store, schemas: Iterable[Schema], *, refilled: bool) -> tuple[list[str], list[IndexBuild]]:
+def _has_followed(view: View, volumes: Sequence[Volume]) -> bool:
+    """Whether the view knows where each shard lies: a move may have been cut off before it did.
+
+    Raises:
+        StorageError: it knows of a shard that moved to where nobody knows any more.
+    """
+    known: dict[str, bytes] = dict(view.read("SELECT key, value FROM meta WHERE key LIKE 'volume %'", ()))
+    told = {volume_key("volume", volume.number): volume.manifest.log_id for volume in volumes}
+    if not set(known.values()) <= set(told.values()):
+        raise StorageError(
+            "a shard of this home lies in a store of its own, and stores.json, which says where, is gone; restore it"
+        )
+    return known == told
+
+
+def _place(store: Store, volumes: Sequence[Volume]) -> None:
+    """Let the store know where the shards lie, and up to where the view has the volumes."""
+    view = store.view
+    for number in (0, *(volume.number for volume in volumes)):
+        if applied := view.meta(volume_key("applied", number)):
+            last, digest = view.meta(volume_key("last", number)), view.meta(volume_key("last_digest", number))
+            store.ends[number] = End(int(applied), int(last), digest)
+    for volume in volumes:
+        store.placed[store.replica(volume.manifest).n] = volume.number
+        if volume.away:
+            store.away[volume.manifest.log_id] = volume.away
+    if volumes:
+        with view.transaction():
+            for volume in volumes:
+                view.set_meta(volume_key("volume", volume.number), volume.manifest.log_id)
+                if volume.away:  # when it is back, documents may have its numbers
+                    view.set_meta(volume_key("mark", volume.number), None)
+
+
+def _attach(
+    store: Store, schemas: Iterable[Schema], volumes: Sequence[Volume], *, refilled: bool
+) -> tuple[list[str], list[IndexBuild]]:
     """Attach the models' tables; return the names of those that have to be projected again, and indexes put off.
 
     `refilled`: the view is new, and the log is not.
@@ -131,25 +184,42 @@ def _attach(store: Store, schemas: Iterable[Schema], *, refilled: bool) -> tuple
     indexes: list[IndexBuild] = []
     for schema in schemas:
         table = Table(schema)
+        arms = [
+            Arm(volume.number, volume.view, store.replica(volume.manifest).n)
+            for volume in volumes
+            if not volume.away and (volume.manifest.part or ())[:1] == (schema.name,)
+        ]
         found = view.fingerprint(table)
+        if found == schema.fingerprint() and not view.have_marks(table, arms):
+            found = ""
         if found != schema.fingerprint():
             spoken_of = found is not None  # the log says something of this model already
             refuse_other_key(view, schema)
             with view.transaction():
                 view.make_table(table, finished=not spoken_of)
-            if spoken_of or refilled:
+                for arm in arms:
+                    view.set_meta(volume_key("mark", arm.volume), None)
+            for arm in arms:
+                view.make_arm(table, arm)
+            if (spoken_of or refilled) and not arms:
                 indexes += put_off(view, table)
             if spoken_of:
                 stale.append(schema.name)
+        if arms:
+            view.extend(table, arms)
+            if found != schema.fingerprint():
+                with view.transaction():
+                    view.touch_arms(arms)
+                    view.mark_arms(store.new_mark)
         store.attach(table)
         if found == schema.fingerprint():
             store.building += missing_indexes(view, table)
     return stale, indexes
 
 
-def _belongs(view: View, log: LogFile, applied: int, *, durable: bool) -> bool:
-    """Whether the view is the fold of a prefix of this log."""
-    last = view.meta("last")
+def _belongs(view: View, log: Volumes, volume: int, *, durable: bool) -> bool:
+    """Whether the view is the fold of a prefix of this log, as far as it lies in one volume."""
+    applied, last = int(view.meta(volume_key("applied", volume)) or 0), view.meta(volume_key("last", volume))
     if not applied:
         return last is None
     try:
@@ -158,20 +228,23 @@ def _belongs(view: View, log: LogFile, applied: int, *, durable: bool) -> bool:
         return durable and _has_rotted(view, log, applied)
     except StorageError:
         return False
-    return bool(digest == view.meta("last_digest") and behind(last, len(block)) == applied)
+    return bool(digest == view.meta(volume_key("last_digest", volume)) and behind(last, len(block)) == applied)
 
 
-def _has_rotted(view: View, log: LogFile, applied: int) -> bool:
+def _has_rotted(view: View, log: Volumes, applied: int) -> bool:
     """Whether the last entry's header is damaged where the view read it: its body, or the entry before, still is there.
 
     A view that moves only with what is synced is a witness then: the entry was acknowledged. (At
     `durability="process"` the view may be ahead of the disk, and the damage be what a power cut left.)
     """
-    (body, _), *before = view.read("SELECT body, header FROM entries ORDER BY e DESC LIMIT 2", ())
+    begin = first_of(volume_of(applied))
+    (body, _), *before = view.read(
+        "SELECT body, header FROM entries WHERE header >= ? AND header < ? ORDER BY e DESC LIMIT 2", (begin, applied)
+    )
     return log.reaches(applied) and any(_is_whole(log, at) for at in (body, *(header for _, header in before)))
 
 
-def _is_whole(log: LogFile, position: int) -> bool:
+def _is_whole(log: Volumes, position: int) -> bool:
     try:
         log.read_section(position)
     except CorruptionError:

@@ -100,11 +100,15 @@ class Reader:
             raise ClosedError("the node is closed")
         return found
 
+    def renew(self) -> None:
+        """Let go of the connections kept: the next ones see other files."""
+        while self._idle:
+            self._idle.pop().close()
+
     def close(self) -> None:
         """Close the connections kept; one that a thread is at is interrupted by its scope, and closed by nobody else."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self.renew()
 
 
 def _rows(db: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Row]:

@@ -15,7 +15,7 @@ from debros.log.gate import Admission, Known, judge
 from debros.replica.entries import EntryRow
 from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
-from debros.replica.store import Admitted, Store, behind
+from debros.replica.store import Admitted, Store
 
 
 class Delivery(NamedTuple):
@@ -57,7 +57,7 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
         batch, failure = judge_all(replica, deliveries, store.env.now_us() // 1000)
         if batch.accepted:
             blocks = _blocks(replica, batch)
-            positions = await store.append(blocks)
+            positions = await store.append(blocks, store.parts_for(replica, len(blocks)))
             try:
                 admitted = _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
             except BaseException as error:
@@ -103,6 +103,6 @@ def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[in
         changes, skipped = changes_in(body)
         acts = body.acts if body is not None else None
         replica._admit(entry, header.parents(), changes, acts, skipped)
-        store.applied = behind(header_at, len(header.raw))
+        store.admitted_up_to(header_at, header.digest, len(header.raw))
         admitted.append(Admitted(replica, entry, changes, "remote"))
     return admitted

@@ -6,11 +6,11 @@ hashed. Entries read behind damage may have lain inside a value, so they pass th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from debros.blocks.car import Section, split
+from debros.blocks.volumes import first_of, volume_of
 from debros.errors import CorruptionError, EntryHeldError, EntryRefusedError, NewerFormatError
 from debros.log.body import Body, parse_body
 from debros.log.certificate import user_of_chain
@@ -18,6 +18,7 @@ from debros.log.changes import good_changes
 from debros.log.entry import Header, parse_header
 from debros.log.gate import judge
 from debros.log.manifest import Manifest, parse
+from debros.replica.arms import Volume
 from debros.replica.entries import EntryRow
 from debros.replica.replica import Change
 from debros.replica.store import Store, behind
@@ -45,29 +46,49 @@ class Replay:
 
     def __init__(
         self, store: Store, own_keys: frozenset[bytes], manifests: Iterable[Manifest],
-        progress: Callable[[int], None] | None,
+        progress: Callable[[int], None] | None, volumes: Sequence[Volume] = (),
     ) -> None:  # fmt: skip
         self._store = store
         self._own_keys = own_keys
         self._manifests = {manifest.log_id: manifest for manifest in manifests}
         self._progress = progress
         self._done = 0
-        self._flushed = store.applied
+        self._settled = {volume.number: first_of(volume.number) + volume.settled for volume in volumes}
+        self._unflushed = 0  # bytes of the log admitted since the last flush
         self._hidden: dict[bytes, Found] = {}  # what is left of transactions that were perhaps never acknowledged
         self.rejected = 0  # doubtful entries that the gate did not let in again
         self.orphaned = False  # entries of own keys are among them
 
-    def tail(self, applied: int) -> None:
-        """Admit what is in the log behind a position."""
+    def tails(self) -> None:
+        """Admit what lies behind what the view has, in all volumes."""
+        is_judged = bool(self._store.placed)
+        if is_judged:
+            self._take_back()
+        for volume in self._store.log.numbers:
+            self._tail(self._end(volume), is_judged)
+        self.rejected += len(self._hidden)
+
+    def _end(self, volume: int) -> int:
+        end = self._store.ends.get(volume)
+        return first_of(volume) if end is None else end.applied
+
+    def _own_tx(self, found: Found) -> tuple[bytes, int] | None:
+        """Return the transaction of this home that an entry is one of several parts of."""
+        its = found.body.tx if found.body is not None and found.header.author in self._own_keys else None
+        return None if its is None or its[1] < 2 else its
+
+    def _tail(self, applied: int, is_judged: bool) -> None:
+        """Admit what is behind a position of a volume; `is_judged`: no transaction there is unfinished."""
         waiting: dict[bytes, Found] = {}  # by digest: entries of an own transaction that is not all there yet
         tx: tuple[bytes, int] | None = None
         for found in self._entries(applied):
-            its = found.body.tx if found.body is not None and found.header.author in self._own_keys else None
+            its = None if is_judged else self._own_tx(found)
             if waiting and its != tx:
                 self._leave(waiting, found.header_at)
-            if its is None or its[1] < 2:
-                self._admit(found)
-                self._flush_if_full()
+            if its is None:
+                if found.header.digest not in self._hidden:
+                    self._admit(found)
+                    self._flush_if_full()
                 continue
             tx = its
             waiting[found.header.digest] = found  # again, where a failed sync let a group be written twice
@@ -75,7 +96,6 @@ class Replay:
                 self._admit_all(waiting)
         if waiting:
             self._leave(waiting, None)
-        self.rejected += len(self._hidden)
 
     def _leave(self, waiting: dict[bytes, Found], next_at: int | None) -> None:
         """Decide about a transaction that is not all there; `next_at` is where the entry behind it stands.
@@ -89,11 +109,54 @@ class Replay:
             self._admit_all(waiting)
             return
         if next_at is None:
-            with suppress(CorruptionError):
-                self._store.log.truncate_to(min(found.body_at for found in waiting.values()))
-                waiting.clear()
-        self._hidden |= waiting
+            self._cut(waiting)
+        else:
+            self._hidden |= waiting
         waiting.clear()
+
+    def _cut(self, unfinished: dict[bytes, Found]) -> None:
+        """Cut what stands at the end of a volume; hide it where damage lies in it too."""
+        try:
+            self._store.log.truncate_to(min(found.body_at for found in unfinished.values()))
+        except CorruptionError:
+            self._hidden |= unfinished
+
+    def _take_back(self) -> None:
+        """Cut the parts of a transaction that one volume has at its end, and another never got.
+
+        All volumes are synced before anything else is written. So a transaction is unfinished where parts are missing and
+        each part there is stands at the end of its volume. One volume away may have the rest: then all stays.
+        """
+        tails: dict[tuple[bytes, int], dict[bytes, Found]] = {}
+        for volume in self._store.log.numbers:
+            tx, parts = self._last_tx(volume)
+            if tx is not None:
+                tails.setdefault(tx, {}).update(parts)
+        for tx, parts in tails.items():
+            if len(parts) == tx[1] or self._store.away or self._has_more(tx, parts):
+                continue
+            for volume in {volume_of(found.body_at) for found in parts.values()}:
+                self._cut({digest: part for digest, part in parts.items() if volume_of(part.body_at) == volume})
+
+    def _last_tx(self, volume: int) -> tuple[tuple[bytes, int] | None, dict[bytes, Found]]:
+        """Return the transaction with which a volume ends, and what of it stands there; copies of a move are none."""
+        last: tuple[bytes, int] | None = None
+        parts: dict[bytes, Found] = {}
+        for found in self._entries(max(self._end(volume), self._settled.get(volume, 0))):
+            tx = self._own_tx(found)
+            if tx != last:
+                last, parts = tx, {}
+            if tx is not None:
+                parts[found.header.digest] = found
+        return last, parts
+
+    def _has_more(self, tx: tuple[bytes, int], parts: dict[bytes, Found]) -> bool:
+        """Whether a part of a transaction stands anywhere else in the log."""
+        return any(
+            self._own_tx(found) == tx and found.header.digest not in parts
+            for volume in self._store.log.numbers
+            for found in self._entries(first_of(volume))
+        )
 
     def _admit_all(self, waiting: dict[bytes, Found]) -> None:
         """Admit a whole transaction. No flush comes between: what is behind `applied` would look unfinished."""
@@ -102,10 +165,15 @@ class Replay:
         waiting.clear()
         self._flush_if_full()
 
-    def project_again(self, models: Iterable[str], applied: int) -> None:
+    def project_again(self, models: Iterable[str]) -> None:
         """Fold the entries that the view has into the emptied tables of some models."""
-        store, names = self._store, frozenset(models)
-        for found in self._entries(0):
+        for volume in self._store.log.numbers:
+            if volume in self._store.ends:
+                self._project_again(frozenset(models), volume)
+
+    def _project_again(self, names: frozenset[str], volume: int) -> None:
+        store, applied = self._store, self._store.ends[volume].applied
+        for found in self._entries(first_of(volume)):
             if found.header_at >= applied:
                 break
             entry = store.entries.find(found.header.digest)
@@ -126,6 +194,9 @@ class Replay:
         if replica is None:
             self.rejected += 1
             return
+        if store.placed.get(replica.n, 0) != volume_of(found.header_at):  # a copy that stayed behind when it moved
+            self._reach(found)
+            return
         if store.entries.find(header.digest) is not None:
             return
         known = None if header.prev is None else store.entries.find(header.prev)
@@ -142,14 +213,20 @@ class Replay:
         changes, skipped = changes_in(found.body)
         acts = found.body.acts if found.body is not None else None
         replica._admit(entry, header.parents(), changes, acts, skipped)
-        store.applied = max(store.applied, behind(found.header_at, len(header.raw)))
+        self._reach(found)
         self._done += 1
+
+    def _reach(self, found: Found) -> None:
+        size = len(found.header.raw)
+        if behind(found.header_at, size) > self._end(volume_of(found.header_at)):
+            self._store.admitted_up_to(found.header_at, found.header.digest, size)
+        self._unflushed += found.header_at - found.body_at + size
 
     def _flush_if_full(self) -> None:
         store = self._store
-        if store.view.pending_rows >= _MOST_ROWS or store.applied - self._flushed >= _MOST_BYTES:
+        if store.view.pending_rows >= _MOST_ROWS or self._unflushed >= _MOST_BYTES:
             store.flush()
-            self._flushed = store.applied
+            self._unflushed = 0
             if self._progress is not None:
                 self._progress(self._done)
 

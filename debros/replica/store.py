@@ -7,14 +7,14 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import trio
 
 from debros.blocks import cid
-from debros.blocks.logfile import LogFile
+from debros.blocks.volumes import BITS, Volumes
 from debros.current import context
 from debros.env import Env
 from debros.errors import ClosedError, CorruptionError, StorageError
@@ -37,10 +37,15 @@ from debros.replica.state import States
 from debros.replica.tables import Table, quoted
 from debros.replica.twins import Twins
 from debros.replica.uniqueness import Claims
-from debros.replica.view import Rows, View
+from debros.replica.view import Rows, View, volume_key
 
 _SALTS: Final = 64
+MARK_SIZE: Final = 7  # bytes of the mark that the home's view and a volume's share: an integer of SQLite's
 WAL_PAGES: Final = 4000  # moved into the view's file when the write-ahead log is longer
+
+
+Parts: TypeAlias = "dict[int, list[int]] | None"
+"""Which blocks of a group, by place, go into which volume; `None`: all into the home's own."""
 
 
 def behind(position: int, size: int) -> int:
@@ -65,6 +70,14 @@ class Model(NamedTuple):
         if schema.scope != manifest.scope:
             return False
         return part is None if schema.sharding is None else part is not None and part[0] == schema.name
+
+
+class End(NamedTuple):
+    """Up to where a volume is admitted."""
+
+    applied: int  # position behind the last entry
+    header: int  # its position
+    digest: bytes
 
 
 class Admitted(NamedTuple):
@@ -98,6 +111,7 @@ class Group:
         self.documents: set[tuple[str, int, str]] = set()  # (model, log, id) touched
         self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
         self.is_closed = False  # whether nobody may join any more
+        self.volumes: set[int] = set()  # that it is written into, where some logs do not lie in the home's own
         self._newest: dict[int, Staged] = {}  # by log
         self._newest_of: dict[tuple[int, bytes], Staged] = {}  # by log and key
 
@@ -110,6 +124,15 @@ class Group:
         tip = replica.tip(author) if own is None else Tip(own.digest, own.seq + 1, set(), 0)
         tip.heads, tip.clock = {newest.digest}, newest.clock
         return tip
+
+    def may_take(self, logs: Iterable[int]) -> bool:
+        """Whether a request for these logs may join: a group is written into one volume, or is one request."""
+        volumes = {self.store.placed.get(n, 0) for n in logs}
+        if self.staged and self.volumes != volumes:
+            return False
+        self.volumes = volumes
+        self.is_closed = len(volumes) > 1
+        return True
 
     def add(self, staged: Staged) -> None:
         """Take an entry into the group."""
@@ -128,14 +151,17 @@ class Group:
 class Store:
     """The logs of one home and what they mean. Made by `debros.replica.opening.open_store`."""
 
-    def __init__(self, env: Env, log: LogFile, view: View, *, durable: bool, flush_rows: int) -> None:
+    def __init__(self, env: Env, log: Volumes, view: View, *, durable: bool, flush_rows: int) -> None:
         self.env = env
         self.log = log
         self.view = view
         self.keys = Keys(view)
         self.entries = Entries(view, self.keys)
         self.models: dict[str, Model] = {}
-        self.applied = 0  # position up to which the log is admitted
+        self.ends: dict[int, End] = {}  # by volume
+        self._moved_ends: set[int] = set()  # volumes whose end the view has not yet
+        self.placed: dict[int, int] = {}  # volumes of the logs that do not lie in the home's own log file, by number
+        self.away: dict[bytes, str] = {}  # logs, by id, whose volume is not here, and why
         self.by_number = Logs(self)
         self.skipped = 0  # changes that the fold left out since the node opened
         self.effects = Effects(self)
@@ -169,6 +195,10 @@ class Store:
             self._salts = iter([drawn[at : at + SALT_SIZE] for at in range(0, len(drawn), SALT_SIZE)])
             found = next(self._salts)
         return found
+
+    def new_mark(self) -> int:
+        """Return a number that tells the flush that writes it from all others."""
+        return int.from_bytes(self.env.random_bytes(MARK_SIZE), "big")
 
     def attach(self, table: Table) -> Model:
         """Make a model's rows readable and writable; its table is in the view."""
@@ -222,29 +252,68 @@ class Store:
     async def _run(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
         if group.staged:
-            self._admit_all(group, await self.append(group.blocks))
+            self._admit_all(group, await self.append(group.blocks, self._parts(group)))
         self._finish(ready)
         return deferred
 
     def _run_now(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
         if group.staged:
-            self._admit_all(group, self.log.append(group.blocks, durable=False))
+            self._admit_all(group, self._append(group.blocks, self._parts(group)))
         self._finish(ready)
         return deferred
 
-    async def append(self, blocks: list[tuple[int, bytes, bytes]]) -> list[int]:
-        """Append blocks as durably as this store promises, and return their positions. Not to be cancelled."""
+    async def append(self, blocks: list[tuple[int, bytes, bytes]], parts: Parts = None) -> list[int]:
+        """Append blocks as durably as this store promises, and return their positions. Not to be cancelled.
+
+        `parts` says which of them go into which volume; `None`: all into the home's own.
+        """
         if not self._durable:
-            return self.log.append(blocks, durable=False)
+            return self._append(blocks, parts)
         self._appending = trio.Event()
         try:
-            return await self.env.offload(self._append, blocks)
+            return await self.env.offload(self._append, blocks, parts)
         finally:
             self._appending.set()
 
-    def _append(self, blocks: list[tuple[int, bytes, bytes]]) -> list[int]:
-        return self.log.append(blocks, durable=True)
+    def _append(self, blocks: list[tuple[int, bytes, bytes]], parts: Parts) -> list[int]:
+        if parts is None:
+            return self.log.append(blocks, durable=self._durable)
+        positions, written = [0] * len(blocks), False
+        for volume, slots in parts.items():
+            try:
+                found = self.log.append([blocks[n] for n in slots], durable=self._durable, volume=volume)
+            except StorageError as error:
+                if written:
+                    self.broken = f"a volume refused its part of what others took ({error}); open the node again"
+                    raise StorageError(self.broken) from error
+                raise
+            written = True
+            for n, position in zip(slots, found, strict=True):
+                positions[n] = position
+        return positions
+
+    def _parts(self, group: Group) -> Parts:
+        """Return which blocks of a group go into which volume."""
+        if not self.placed:
+            return None
+        parts: dict[int, list[int]] = {}
+        start = 0
+        for staged, at in zip(group.staged, group.slots, strict=True):
+            parts.setdefault(self.placed.get(staged.replica.n, 0), []).extend(range(start, at + 2))
+            start = at + 2
+        return parts
+
+    def parts_for(self, replica: Replica, blocks: int) -> Parts:
+        """Return where so many blocks of one log go, for `append`."""
+        volume = self.placed.get(replica.n)
+        return None if volume is None else {volume: list(range(blocks))}
+
+    def admitted_up_to(self, header: int, digest: bytes, size: int) -> None:
+        """Note that a volume is admitted up to an entry: the position of its header, which has `size` bytes."""
+        volume = header >> BITS
+        self.ends[volume] = End(behind(header, size), header, digest)
+        self._moved_ends.add(volume)
 
     async def run_exclusively(self, request: Request) -> None:
         """Write a request while the caller holds the writer's lock."""
@@ -279,12 +348,14 @@ class Store:
                     positions[at + 1], positions[at], False,
                 )  # fmt: skip
                 replica._admit(entry, staged.parents, staged.changes, staged.acts)
+                if self.placed:
+                    self.admitted_up_to(entry.header, entry.digest, len(staged.header))
                 admitted.append(Admitted(replica, entry, staged.changes, "local"))
         except BaseException as error:
             raise self.break_off(error) from error
         self.announce(admitted)
-        if group.staged:
-            self.applied = behind(positions[group.slots[-1] + 1], len(group.staged[-1].header))
+        if not self.placed:
+            self.admitted_up_to(entry.header, entry.digest, len(group.staged[-1].header))
         if self.cut or self.lifts.changed:
             self.flush_if_full()  # before anybody takes a result
 
@@ -362,16 +433,18 @@ class Store:
             if self.lifts.changed:
                 self.lifts.drain()
                 self.lifts.settle()
-            last = entries.by_number(entries.next_e - 1)
-            view.set_meta("applied", self.applied)
-            view.set_meta("last", last.header)
-            view.set_meta("last_digest", last.digest)
+            for volume in self._moved_ends:
+                applied, last, digest = self.ends[volume]
+                view.set_meta(volume_key("applied", volume), applied)
+                view.set_meta(volume_key("last", volume), last)
+                view.set_meta(volume_key("last_digest", volume), digest)
             moved = self.effects.settle()
             view.set_meta("links", self.effects.declared)
             for model in self.models.values():
                 if model.twins is not None and model.twins.unsettled:
                     moved += [(model, place) for place in model.twins.settle()]
             stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
+            view.mark_arms(self.new_mark)
         view.note_drained()
         for claims, places in stale:
             claims.forget(places)
@@ -390,7 +463,7 @@ class Store:
         view.settle()
         entries.settle()
         self.keys.settle()
-        self._new_acts, self._new_unknown = [], set()
+        self._new_acts, self._new_unknown, self._moved_ends = [], set(), set()
         for replica in self.cut:
             replica.rights.settle()
         self.cut = set()

@@ -75,9 +75,14 @@ class Table:
         listed = ", ".join(map(quoted, self.columns))
         self.select = f"SELECT {listed} FROM {quoted(self.name)}"
         marks = ", ".join("?" * len(self.columns))
-        self.insert = f"INSERT INTO {quoted(self.name)} ({listed}) VALUES ({marks})"
-        self.replace = f"REPLACE INTO {quoted(self.name)} ({listed}) VALUES ({marks})"
+        self.listed, self._marks = listed, marks
+        self.insert = f"INSERT INTO main.{quoted(self.name)} ({listed}) VALUES ({marks})"
+        self.replace = self.replace_in("main")
         self.by_id = f'{self.select} WHERE "id" = ? AND "_log" = ?'
+
+    def replace_in(self, schema: str) -> str:
+        """Return the statement that writes a row into the table of one of the attached files."""
+        return f"REPLACE INTO {schema}.{quoted(self.name)} ({self.listed}) VALUES ({self._marks})"
 
     def column(self, field: FieldSpec) -> str:
         """SQL name of the column that holds the field's value."""

@@ -76,7 +76,7 @@ class Twins:
 
     def _settle(self, id: str) -> Iterator[tuple[int, str]]:
         table = self._rows.table
-        hidden_at, update = table.hidden_at, f'UPDATE {quoted(table.name)} SET "_hidden" = ? WHERE "_doc" = ?'
+        hidden_at = table.hidden_at
         rows = self._view.rows_of(self._rows, id)
         there = [row for row in rows if not row[hidden_at] & _OUT]
         holder = min(there, key=self._stamp) if there else None
@@ -84,7 +84,7 @@ class Twins:
             hides = row in there and row is not holder
             hidden = row[hidden_at] | SHADOWED if hides else row[hidden_at] & ~SHADOWED
             if hidden != row[hidden_at]:
-                self._view.db.execute(update, (hidden, row[table.doc_at]))
+                self._view.update(self._rows, '"_hidden"', hidden, row[table.doc_at])
                 if self._claims.indexes:
                     self._claims.note((*row[:hidden_at], hidden, *row[hidden_at + 1 :]), row, checked=False)
                 yield row[table.log_at], id

@@ -120,8 +120,7 @@ class Claims:
             lost = any(winners[key] != (log, id) for key in keys)
             flags = row[table.flags_at] | NOT_UNIQUE if lost else row[table.flags_at] & ~NOT_UNIQUE
             if flags != row[table.flags_at]:
-                update = f'UPDATE {quoted(table.name)} SET "_flags" = ? WHERE "_doc" = ?'
-                self._view.db.execute(update, (flags, row[table.doc_at]))
+                self._view.update(self._rows, '"_flags"', flags, row[table.doc_at])
                 changed.append((log, id))
         return changed
 

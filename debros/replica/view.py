@@ -21,6 +21,8 @@ from typing import Any, Final
 import apsw
 
 from debros.errors import ClosedError, ModelError, StorageError
+from debros.replica import arms
+from debros.replica.arms import Arm
 from debros.replica.tables import Row, Table, quoted
 from debros.schema import key_text
 
@@ -51,6 +53,11 @@ _SYSTEM: Final = (
 )
 
 
+def volume_key(name: str, volume: int) -> str:
+    """Return the key under which the view keeps something about a volume; of the home's own, the bare name."""
+    return f"{name} {volume}" if volume else name
+
+
 class Greatest(dict[int, str]):
     """An id for each log that none of its ids exceeds. Of logs that were there before it is the table's greatest."""
 
@@ -79,6 +86,16 @@ class Rows:
         self.linked = False  # whether its rows have `on_delete` effects, on others or from others
         self.revision = 0  # changes whenever a row that anybody but a transaction sees may have changed
         self.touch = quoted(f"t_{table.schema.name}")
+        self.arms: dict[int, Arm] = {}  # by log: where its rows lie, if not in the home's own view
+
+    def shares(self) -> list[tuple[str, str]]:
+        """Return the SQL names of the tables that hold the rows, each with the condition that says which ones."""
+        name = self.table.name
+        if not self.arms:
+            return [(arms.in_schema("main", name), "")]
+        own = f' WHERE "_log" NOT IN ({", ".join(map(str, self.arms))})'
+        rest = [(arms.in_schema(arm.schema, name), f' WHERE "_log" = {log}') for log, arm in self.arms.items()]
+        return [(arms.in_schema("main", name), own), *rest]
 
 
 class View:
@@ -103,6 +120,8 @@ class View:
         self.wal_pages = 0  # in the write-ahead log, as of the last commit
         self._provisional = False
         self._shown: set[tuple[str, int, str]] = set()  # (model, log, id) of provisional rows
+        self._arms: dict[str, tuple[Table, list[Arm]]] = {}  # by model
+        self._unmarked: set[Arm] = set()  # arms that the running transaction touches
 
     def _connect(self) -> apsw.Connection:
         db = apsw.Connection(self.name, statementcachesize=256)
@@ -132,6 +151,8 @@ class View:
             if self.name == MEMORY:
                 self.hide_provisional()
                 db.deserialize("main", self.db.serialize("main"))
+            for table, its in () if writing else self._arms.values():
+                arms.attach(db, table, its)
             db.set_busy_timeout(BUSY_MS)
             db.execute(
                 f"PRAGMA query_only = {int(not writing)}; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY"
@@ -180,6 +201,7 @@ class View:
         greatest = self.db.execute(f'SELECT max("id") FROM {name}').get or ""
         logs = self.db.execute("SELECT max(n) FROM logs").get or 0
         rows = Rows(table, next_doc, Greatest(logs, greatest))
+        rows.arms = {arm.log: arm for arm in self.arms_of(table.schema.name)}
         self.tables[table.schema.name] = rows
         return rows
 
@@ -214,6 +236,73 @@ class View:
     def finish_table(self, table: Table) -> None:
         """Note that a model's rows are all there, under its present declaration."""
         self.db.execute("REPLACE INTO models VALUES (?, ?)", (table.schema.name, table.schema.fingerprint()))
+
+    # -- arms ------------------------------------------------------------------------------------------------
+
+    @property
+    def has_arms(self) -> bool:
+        """Whether rows of some model lie in volumes."""
+        return bool(self._arms)
+
+    def arms_of(self, model: str) -> list[Arm]:
+        """Return the arms of a model."""
+        return self._arms[model][1] if model in self._arms else []
+
+    def have_marks(self, table: Table, its: Sequence[Arm]) -> bool:
+        """Whether arms are of the same flush as the home's view, and have the model's declaration."""
+        marks = [arms.mark_of(arm.path, table, self._prepare) for arm in its]
+        own = [self.meta(volume_key("mark", arm.volume)) for arm in its]
+        return None not in marks and marks == own
+
+    def make_arm(self, table: Table, arm: Arm) -> None:
+        """Make an empty arm in its file; `extend` takes it up."""
+        arms.make(arm.path, table, self._prepare)
+
+    def extend(self, table: Table, its: Sequence[Arm]) -> None:
+        """Show these arms of a model, and no others.
+
+        Raises:
+            StorageError: a file cannot be used.
+        """
+        try:
+            arms.attach(self.db, table, its)
+            self._arms[table.schema.name] = (table, list(its))
+            for gone in {name for _, name, _ in self.db.execute("PRAGMA database_list")} - self._schemas():
+                arms.detach(self.db, gone)
+        except apsw.Error as error:
+            raise self.failure(error) from error
+
+    def show_arms(self) -> None:
+        """Put the unions of all arms in front of the tables again."""
+        for table, its in self._arms.values():
+            self.extend(table, its)
+
+    def _schemas(self) -> set[str]:
+        return {"main", "temp", *(arm.schema for _, its in self._arms.values() for arm in its)}
+
+    def touch_arms(self, its: Iterable[Arm]) -> None:
+        """Note that the running transaction writes into arms."""
+        self._unmarked.update(its)
+
+    def mark_arms(self, mark: Callable[[], int]) -> None:
+        """Write a new mark into the arms that the running transaction touches, and into the home's view."""
+        for arm in self._unmarked:
+            now = mark()
+            self.db.execute(f"REPLACE INTO {arm.schema}.meta VALUES ('mark', ?)", (now,))
+            self.set_meta(volume_key("mark", arm.volume), now)
+        self._unmarked = set()
+
+    def snapshot(self, db: apsw.Connection) -> None:
+        """Let another connection see all files as of now, until its transaction ends: flushes are of this thread."""
+        db.execute("BEGIN")
+        for schema in self._schemas() - {"temp"}:
+            db.execute(f"SELECT 1 FROM {schema}.meta LIMIT 1").fetchall()
+
+    def update(self, rows: Rows, assigned: str, value: Any, doc: int) -> None:
+        """Set a column of the keeping of one document, within the running transaction."""
+        for target, _ in rows.shares():
+            self.db.execute(f'UPDATE {target} SET {assigned} = ? WHERE "_doc" = ?', (value, doc))
+        self.touch_arms(rows.arms.values())
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -268,7 +357,17 @@ class View:
 
     def write_rows(self, rows: Rows, pending: Iterable[Row]) -> None:
         """Write rows into the file, whether they are there or not, within the running transaction."""
-        self.db.executemany(rows.table.replace, pending)
+        if not rows.arms:
+            self.db.executemany(rows.table.replace, pending)
+            return
+        log_at = rows.table.log_at
+        shares: dict[int, list[Row]] = {}
+        for row in pending:
+            shares.setdefault(row[log_at], []).append(row)
+        for log, some in shares.items():
+            arm = rows.arms.get(log)
+            self.db.executemany(rows.table.replace if arm is None else rows.table.replace_in(arm.schema), some)
+        self.touch_arms(arm for log, arm in rows.arms.items() if log in shares)
 
     def drain(self, *, again: bool = False) -> None:
         """Write all pending rows, within the running transaction, perhaps `again`.
@@ -276,7 +375,9 @@ class View:
         `note_drained` says that it is committed, `settle` forgets them.
         """
         for rows in self.tables.values():
-            if rows.pending:
+            if rows.pending and rows.arms:
+                self.write_rows(rows, rows.pending.values())
+            elif rows.pending:
                 doc_at, first_new = rows.table.doc_at, rows.next_doc if again else rows.first_new
                 known: list[Row] = []
                 new: list[Row] = []

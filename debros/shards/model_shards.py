@@ -6,6 +6,7 @@ were signed, and are found through both. Nothing moves, so nothing can be lost o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,6 +18,7 @@ from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
 from debros.replica.layouts import FIELD, LAYOUTS, announcement_of
 from debros.replica.tables import SHADOWED, WRONG_SHARD, quoted
+from debros.shards.moving import Progress, move
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -37,6 +39,7 @@ class ShardStats:
     left_out: int  # documents that belong into another shard, or whose id another shard had earlier
     entries: int
     bytes: int  # of the entries' bodies in the log file
+    path: str = ""  # directory of its own store; empty: it lies in the home
 
 
 class Stats(list[ShardStats]):
@@ -63,6 +66,11 @@ class ModelShards:
 
     def __repr__(self) -> str:
         return f"<shards of {self._name}: {', '.join(self._shards.parts)}>"
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._name
 
     @property
     def count(self) -> int:
@@ -122,8 +130,32 @@ class ModelShards:
             shown, out = records.get(log, (0, 0))
             count, size = entries.get(log, (0, 0))
             address = self._shards.address(number)
-            found.append(ShardStats(number, name, address, number in logs, shown, out, count, size))
+            place = self._node.places.of(self._node.manifest_of(self._home.schema, name).log_id)
+            path = "" if place is None else place.path
+            found.append(ShardStats(number, name, address, number in logs, shown, out, count, size, path))
         return Stats(found)
+
+    # -- places ------------------------------------------------------------------------------------------------
+
+    async def move(self, number: int, *, to: str | os.PathLike[str], progress: Progress = lambda how_far: None) -> None:
+        """Move a shard into a store of its own in a new directory, on another disk for instance, while all goes on.
+
+        After a kill, or an error, the shard is whole in one place; called again, the move goes on where it was. A shard
+        that has a store of its own already leaves nothing behind, one that lay in the home leaves dead bytes in its log.
+
+        Args:
+            number: of the shard.
+            to: the directory; new or empty, or the one of a move that ended early.
+            progress: called with a `Moving` after each step.
+
+        Raises:
+            ConfigError: the directory is not empty, or the home is in memory.
+            ModelError: there is no such shard.
+            ShardNotHeldError: this node does not hold it.
+            StorageError: the disk refused.
+            TransactionError: inside a transaction.
+        """
+        await move(self._node, self._shards, number, to, progress)
 
     # -- growing -----------------------------------------------------------------------------------------------
 

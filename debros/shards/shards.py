@@ -82,7 +82,9 @@ class Shards:
         held = {
             n
             for n, part in enumerate(parts)
-            if (chosen is None or n in chosen) and follows(self._node.manifest_of(self.schema, part))
+            if (chosen is None or n in chosen)
+            and follows(manifest := self._node.manifest_of(self.schema, part))
+            and manifest.log_id not in self._store.away
         }
         self.held = None if len(held) == len(parts) else frozenset(held)
         self.replicas()
@@ -102,7 +104,8 @@ class Shards:
         found = self._replicas.get(number)
         if found is None:
             if not self.is_held(number):
-                raise ShardNotHeldError(self.schema.name, number)
+                why = self._store.away.get(self._node.manifest_of(self.schema, self._parts[number]).log_id, "")
+                raise ShardNotHeldError(self.schema.name, number, why)
             found = self._replicas[number] = self._node.shard_of(self.schema, self._parts[number])
         return found
 
@@ -151,4 +154,8 @@ class Shards:
         here = [n for n in numbers if self.is_held(n)]
         if len(here) == self.count:
             return Reach(tuple(here), None)
-        return Reach(tuple(here), tuple(self.replica(n).n for n in here), missing)
+        away = self._store.away
+        gone = (
+            (away.get(self._node.manifest_of(self.schema, self.parts[n]).log_id, "") for n in numbers) if away else ()
+        )
+        return Reach(tuple(here), tuple(self.replica(n).n for n in here), missing, next(filter(None, gone), ""))

@@ -35,6 +35,7 @@ class Reach(NamedTuple):
     shards: tuple[int, ...]
     logs: tuple[int, ...] | None  # numbers; `None`: all that the model's table shows
     missing: tuple[str, ...] = ()  # addresses of logs that this node does not hold
+    why: str = ""  # if the store of one of them is away
 
 
 def shards_of(layout: Layout, spec: ShardSpec, codec: Codec, keys: Keys) -> Iterable[int]:

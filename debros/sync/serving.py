@@ -34,7 +34,7 @@ def newest(store: Store, heads: set[bytes], most: int) -> list[bytes]:
 
 async def make_durable(store: Store) -> None:
     """Return once what the node shows survives a power cut: nothing leaves it before, else it could fork itself."""
-    if store.log.synced < store.log.end:
+    if not store.log.is_synced:
         async with store.writer.exclusive():
             await store.env.offload(store.log.sync)
 

@@ -34,7 +34,7 @@ class Bug(NamedTuple):
     other: Callable[..., Any]
 
 
-def _append_unsynced(store: Store, blocks: list[Any]) -> list[int]:
+def _append_unsynced(store: Store, blocks: list[Any], parts: Any) -> list[int]:
     return store.log.append(blocks, durable=False)
 
 

@@ -21,6 +21,7 @@ from debros.errors import (
 )
 from debros.identity.did import tag
 from debros.log.body import parse_body
+from debros.replica import replay
 from debros.replica.draft import Draft
 from debros.replica.tables import Row
 from debros.replica.transaction import Transaction
@@ -412,7 +413,10 @@ async def test_an_unfinished_transaction_of_ours_in_the_middle_of_the_log_stays(
     assert home.reopened().ids() == ["here", "later", "ours"]
 
 
-async def test_a_whole_transaction_is_not_cut_when_a_replay_is_interrupted_in_it(tmp_path: Any) -> None:
+async def test_a_whole_transaction_is_not_cut_when_a_replay_is_interrupted_in_it(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "_MOST_BYTES", 0)  # a flush wherever one may be
     home = Home()
     await over_two_logs(home)
     end = home.store.log.end

@@ -135,7 +135,7 @@ class Home:
                 for tip in (replica.tip(self.device.public), replica.tip(self.other.public))
             ],
             "entries": store.entries.next_e,
-            "applied": store.applied,
+            "applied": dict(store.ends),
             "end": store.log.end,
         }
 

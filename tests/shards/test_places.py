@@ -1,0 +1,246 @@
+"""A shard in a store of its own: what is written and read is what it is without, and nothing is lost on the way there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import debros
+from debros.errors import ConfigError, ModelError, PartialResultError, ShardNotHeldError, StorageError, TransactionError
+from debros.shards.moving import Moving
+from tests.support.sharded import Hashed, Plain, some_notes
+
+MODELS = (Hashed, Plain)
+
+
+def at(tmp_path: Path, *numbers: int) -> dict[str, dict[int, Path]]:
+    return {"Hashed": {n: tmp_path / f"shard-{n}" for n in numbers}}
+
+
+async def everything() -> list[tuple[Any, ...]]:
+    rows = await Hashed.query().order_by(Hashed.at.asc(), Hashed.id.desc()).all()
+    return [(row.id, row.author, row.likes, row.price, row.at, row.score) for row in rows]
+
+
+async def test_a_placed_shard_has_a_log_a_view_and_a_directory_of_its_own(tmp_path: Path) -> None:
+    async with debros.open(tmp_path / "home", models=MODELS, placement=at(tmp_path, 1, 3)) as db:
+        await Hashed.create_many(some_notes())
+        stats = await db.shards[Hashed].stats()
+        there = {n: shard for n, shard in enumerate(stats) if shard.path}
+        assert sorted(there) == [1, 3]
+        assert stats.records == 40
+        assert len(await everything()) == 40
+    for n, shard in there.items():
+        segment = (tmp_path / f"shard-{n}" / "log" / "000001.car").read_bytes()
+        assert len(segment) > shard.bytes > 0
+        assert (tmp_path / f"shard-{n}" / "view.sqlite").is_file()
+
+
+async def test_what_is_written_into_placed_shards_is_there_after_reopening(tmp_path: Path) -> None:
+    home, placement = tmp_path / "home", at(tmp_path, 0, 2)
+    async with debros.open(home, models=MODELS, placement=placement) as db:
+        await Hashed.create_many(some_notes())
+        async with db.transaction():
+            for note in await Hashed.where(Hashed.likes == 2).all():
+                note.likes += 10
+                await note.save()
+        await (await Hashed.get("n007")).delete()
+        before, digest = await everything(), await db.fingerprint()
+    async with debros.open(home, models=MODELS, placement=placement) as db:
+        assert not db.status().rebuilt
+        assert (await everything(), await db.fingerprint()) == (before, digest)
+        assert await (await Hashed.get("n003")).history()
+    for folder in (home, tmp_path / "shard-0"):  # either view may go, and is made anew
+        (folder / "view.sqlite").unlink()
+        async with debros.open(home, models=MODELS) as db:
+            assert (await everything(), await db.fingerprint()) == (before, digest)
+
+
+async def test_a_shard_moves_while_it_is_written_and_read(tmp_path: Path) -> None:
+    home, target = tmp_path / "home", tmp_path / "elsewhere"
+    seen: list[Moving] = []
+    async with debros.open(home, models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        full = max(
+            range(4), key=lambda n: len([s for s in some_notes() if db.shards[Hashed].for_key(s["author"]) == n])
+        )
+        before = await everything()
+
+        async def write() -> None:
+            for n in range(20):
+                await Hashed.create(id=f"w{n:02}", author="ana")
+                rows = await Hashed.query().all()
+                assert len(rows) == len({row.id for row in rows}) == 41 + n
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            for number in range(4):
+                nursery.start_soon(
+                    lambda number=number: db.shards[Hashed].move(
+                        number, to=tmp_path / f"shard-{number}", progress=seen.append
+                    )
+                )
+        await db.shards[Hashed].move(full, to=target)
+        assert not (tmp_path / f"shard-{full}").exists(), "a store that was left is removed"
+        after, digest = await everything(), await db.fingerprint()
+        assert [row for row in after if row[0][0] == "n"] == before
+        assert len(after) == 60
+        assert {shard.path for shard in await db.shards[Hashed].stats()} == {
+            str(target) if n == full else str(tmp_path / f"shard-{n}") for n in range(4)
+        }
+    assert {told.step for told in seen} == {"began", "copied", "switched", "followed", "cleaned"}
+    async with debros.open(home, models=MODELS) as db:
+        assert (await everything(), await db.fingerprint()) == (after, digest)
+        assert not db.status().rebuilt
+
+
+async def test_a_home_that_dies_at_any_step_of_a_move_has_everything_once_and_the_move_goes_on(tmp_path: Path) -> None:
+    home, first, second = tmp_path / "home", tmp_path / "first", tmp_path / "second"
+    places = (home, first, second)
+    died: list[Path] = []
+
+    def die(_: Any) -> None:
+        died.append(tmp_path / f"died-{len(died)}")
+        for place in places:
+            if place.exists():
+                shutil.copytree(place, died[-1] / place.name)
+
+    async with debros.open(home, models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        async with db.transaction():
+            for n in range(5):
+                await Hashed.create(id=f"t{n}", author=f"author-{n}")
+                await Plain.create(id=f"p{n}", author="ana")
+        number = db.shards[Hashed].for_key("ana")
+        before, digest = await everything(), await db.fingerprint()
+        for target in (first, second):
+            await db.shards[Hashed].move(number, to=target, progress=die)
+            die(None)
+    assert len(died) >= 12
+    for n, snapshot in enumerate(died):
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+            if (snapshot / place.name).exists():
+                shutil.copytree(snapshot / place.name, place)
+        async with debros.open(home, models=MODELS) as db:
+            assert (await everything(), await db.fingerprint()) == (before, digest), f"after step {n}"
+            assert await Plain.count() == 5
+            await db.shards[Hashed].move(number, to=second)
+            await Hashed.create(id="after", author="ana")
+            assert len(await everything()) == len(before) + 1
+            assert not first.exists()
+        async with debros.open(home, models=MODELS) as db:
+            assert {row[0] for row in await everything()} == {"after", *(row[0] for row in before)}
+
+
+async def test_a_directory_that_vanished_is_told_with_the_cure_and_never_made_anew(tmp_path: Path) -> None:
+    home, place, aside = tmp_path / "home", tmp_path / "shard-1", tmp_path / "aside"
+    async with debros.open(home, models=MODELS, placement=at(tmp_path, 1)) as db:
+        await Hashed.create_many(some_notes())
+        whole = await everything()
+        ours = {row[0] for row in whole if db.shards[Hashed].for_key(row[1]) == 1}
+        author = next(row[1] for row in whole if row[0] in ours)
+    place.rename(aside)
+    for opening in range(3):
+        if opening == 1:
+            place.mkdir()  # the disk is not mounted: its mount point is there
+        if opening == 2:
+            (home / "view.sqlite").unlink()
+        async with debros.open(home, models=MODELS, placement=at(tmp_path, 1)) as db:
+            with pytest.raises(PartialResultError, match=r"is not at .*shard-1: .*bring the directory back"):
+                await Hashed.count()
+            rows = await Hashed.query().allow_partial().all()
+            assert {row.id for row in rows} == {row[0] for row in whole} - ours
+            assert not rows.coverage.complete
+            with pytest.raises(ShardNotHeldError, match="bring the directory back"):
+                await Hashed.create(author=author)
+            assert not (await db.shards[Hashed].stats())[1].held
+            health = await db.health()
+            assert health["stores"].state == "bad"
+            assert "shard-1" in health["stores"].reason
+            await Plain.create(id=f"meanwhile-{opening}", author="ana")
+        assert not any(place.iterdir() if place.exists() else ())
+    shutil.rmtree(place)
+    aside.rename(place)
+    async with debros.open(home, models=MODELS, placement=at(tmp_path, 1)) as db:
+        assert await everything() == whole
+        assert await Plain.count() == 3
+        await Hashed.create(id="new", author=author)
+    place.rename(aside)
+    async with debros.open(home, models=MODELS, placement={"Hashed": {1: aside}}) as db:  # it was carried elsewhere
+        assert len(await everything()) == len(whole) + 1
+    async with debros.open(home, models=MODELS) as db:
+        assert len(await everything()) == len(whole) + 1
+
+
+async def test_another_store_in_the_place_is_not_taken_for_the_shards(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        async with debros.open(tmp_path / name, models=MODELS, placement={"Hashed": {0: tmp_path / f"of-{name}"}}):
+            await Hashed.create_many(some_notes())
+    shutil.rmtree(tmp_path / "of-one")
+    (tmp_path / "of-two").rename(tmp_path / "of-one")
+    async with debros.open(tmp_path / "one", models=MODELS):
+        with pytest.raises(PartialResultError, match="another store lies there"):
+            await Hashed.count()
+
+
+async def test_a_record_of_the_stores_that_is_gone_or_damaged_is_told(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with debros.open(home, models=MODELS, placement=at(tmp_path, 0)):
+        await Hashed.create_many(some_notes())
+    told = (home / "stores.json").read_text()
+    for text in ("{", "[]", json.dumps({"format": 2})):
+        (home / "stores.json").write_text(text)
+        with pytest.raises(StorageError, match=r"stores\.json"):
+            async with debros.open(home, models=MODELS):
+                pass
+    (home / "stores.json").unlink()
+    with pytest.raises(StorageError, match=r"stores\.json, which says where, is gone"):
+        async with debros.open(home, models=MODELS):
+            pass
+    (home / "stores.json").write_text(told)
+    async with debros.open(home, models=MODELS):
+        assert len(await everything()) == 40
+
+
+async def test_a_wrong_placement_is_refused(tmp_path: Path) -> None:
+    home, taken = tmp_path / "home", tmp_path / "taken"
+    taken.mkdir()
+    (taken / "a file").write_text("somebody's")
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"Hashd": {0: tmp_path / "a"}}, "no sharded model.*did you mean 'Hashed'"),
+        ({"Plain": {0: tmp_path / "a"}}, "no sharded model"),
+        ({"Hashed": {9: tmp_path / "a"}}, "has no shard 9"),
+        ({"Hashed": {0: taken}}, "not empty"),
+    ]
+    for placement, text in bad:
+        with pytest.raises(ConfigError, match=text):
+            async with debros.open(home, models=MODELS, placement=placement):
+                pass
+    async with debros.open(home, models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        full = db.shards[Hashed].for_key("ana")
+        with pytest.raises(ModelError, match="has no shard 4"):
+            await db.shards[Hashed].move(4, to=tmp_path / "a")
+        with pytest.raises(ConfigError, match="not empty"):
+            await db.shards[Hashed].move(full, to=taken)
+        async with db.transaction():
+            with pytest.raises(TransactionError):
+                await db.shards[Hashed].move(full, to=tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"has records in the home.*move"):
+        async with debros.open(home, models=MODELS, placement=at(tmp_path, full)):
+            pass
+    async with debros.open(home, models=MODELS) as db:
+        await db.shards[Hashed].move(full, to=tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"lies in .*a, not in .*move"):
+        async with debros.open(home, models=MODELS, placement=at(tmp_path, full)):
+            pass
+    with pytest.raises(ConfigError, match="a home in memory"):
+        async with debros.open(":memory:", models=MODELS, placement=at(tmp_path, 0)):
+            pass
+    assert sorted(path.name for path in taken.iterdir()) == ["a file"]
