@@ -1,9 +1,9 @@
 """Fields: what stands in a model's class body, and what a class attribute gives.
 
 `Field[T]` is a descriptor without `__set__` at run time: a record's values lie in its `__dict__`, where Python finds
-them first. The descriptor is asked for the class attribute, which is the query's column, and once for each value that
-costs something to decode: a record that was read decodes those when they are first looked at. To type checkers it is
-a data descriptor, so `post.likes` is an `int` and `Post.likes` a `Column[int]`.
+them first. The descriptor is asked for the class attribute, which is the query's column, and at the first look at a
+record that was read: then it takes its values from its row, and each that costs something to decode when that one is
+looked at. To type checkers it is a data descriptor, so `post.likes` is an `int` and `Post.likes` a `Column[int]`.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class Field(Declaration, Generic[T]):
     def __get__(self, obj: object | None, owner: type) -> Any:
         if obj is None:
             return _column(owner, self.name)
-        shape: Any = getattr(owner, "__shape__", None)
-        if shape is not None and obj.__dict__.get("_row") is not None and self.name in shape.late:
-            return shape.decode(obj.__dict__, self.name)
+        own = obj.__dict__
+        if own.get("_row") is not None:
+            shape: Any = owner.__shape__  # type: ignore[attr-defined]  # what has a row is of a model
+            return shape.look(own, self.name)
         raise AttributeError(f"{owner.__name__}.{self.name} has no value: the record is not constructed yet")
 
     if TYPE_CHECKING:  # at run time `Model.__setattr__` takes assignments; a `__set__` here would slow every read

@@ -55,7 +55,7 @@ class Model(metaclass=ModelMeta):
             shape = type(self).__shape__
             own = self.__dict__
             if name in shape.types:
-                if name == shape.derived and own[name] != value:
+                if name == shape.derived and getattr(self, name) != value:
                     raise ValidationError(
                         type(self).__name__, (FieldError(name, value, "derived", "is the id and never changes"),)
                     )

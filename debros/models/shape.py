@@ -83,8 +83,8 @@ class Shape:
             for at, spec in enumerate(schema.fields, 1)
             if spec.codec.from_column is not None and spec.name != EXTRA
         }
-        self._hydrated = ("_row", "_home", *(name for name in self.names if name not in self.late))
-        self._early_values = _getter([at for at, name in enumerate(self.names) if name not in self.late])
+        self.plain = {name: at for at, name in enumerate(self.names) if name not in self.late}  # as they stand in a row
+        self._plain = tuple(self.plain.items())
         self.field_values = _getter([spec.name for spec in schema.fields])
         self.to_wires = [(at, s.codec.to_wire) for at, s in enumerate(schema.fields) if s.codec.to_wire is not None]
         registers = [at for at, spec in enumerate(schema.fields) if spec.merge == "lww"]
@@ -200,19 +200,23 @@ class Shape:
     def hydrate(self, rows: Sequence[Row], home: Collection) -> list[Any]:
         """Make a record of each row. They are trusted: the view holds only values of the declared types.
 
-        Values that have to be decoded are, when they are first looked at (`Field.__get__`).
+        A record takes its values from its row when one of them is first looked at (`Field.__get__`).
         """
-        cls, names, values = self.cls, self._hydrated, self._early_values
+        cls = self.cls
         made = []
         for row in rows:
             record = _new(cls)
-            record.__dict__.update(zip(names, (row, home, *values(row))))  # noqa: B905 - made together
+            own = record.__dict__
+            own["_row"] = row
+            own["_home"] = home
             made.append(record)
         if self.is_counted:
             home.reads.extend(rows)
-        if self.keeps_extra:
+        if self.keeps_extra:  # undeclared values are no descriptors
             for record in made:
-                record.__dict__[EXTRA] = self._decode_extra(record.__dict__[EXTRA])
+                own = record.__dict__
+                self._fill(own)
+                own[EXTRA] = self._decode_extra(own[EXTRA])
         if (transaction := context().transaction) is not None:
             self._follow(transaction, made, home)
         return made
@@ -224,8 +228,25 @@ class Shape:
         if self.is_counted:
             home.reads.append(row)
         record = _new(self.cls)
-        record.__dict__.update(zip(self._hydrated, (row, home, *self._early_values(row))))  # noqa: B905 - as above
+        own = record.__dict__
+        own["_row"] = row
+        own["_home"] = home
         return record
+
+    def _fill(self, own: dict[str, Any]) -> None:
+        """Give a record that was read the values that stand in its row as they are; what was assigned since stays."""
+        row = own["_row"]
+        since = dict(own) if len(own) > 2 else None
+        for name, at in self._plain:
+            own[name] = row[at]
+        if since is not None:
+            own.update(since)
+
+    def look(self, own: dict[str, Any], name: str) -> Any:
+        """Return a value of a record that was read, at the first look at it: plain ones come together, others one by one."""
+        if "id" not in own:
+            self._fill(own)
+        return self._decode(own, name) if name in self.late else own[name]
 
     def _follow(self, transaction: Transaction, records: Sequence[Any], home: Collection) -> None:
         """Let records that show provisional rows take the final ones when their transaction ends, either way."""
@@ -238,8 +259,7 @@ class Shape:
                 transaction.settled.append(settle)
                 transaction.on_rollback.append(settle)
 
-    def decode(self, own: dict[str, Any], name: str) -> Any:
-        """Decode a field of a record that was read, and keep the value."""
+    def _decode(self, own: dict[str, Any], name: str) -> Any:
         at, decode = self.late[name]
         value = own["_row"][at]
         if value is not None:
@@ -254,10 +274,19 @@ class Shape:
         """Return a record's `__dict__` with all its values in it."""
         own: dict[str, Any] = record.__dict__
         if record._row is not None:
+            if "id" not in own:
+                self._fill(own)
             for name in self.late:
                 if name not in own:
-                    self.decode(own, name)
+                    self._decode(own, name)
         return own
+
+    def keys_of(self, records: Sequence[Any], name: str) -> list[Any]:
+        """Return a field's value on each record; one that stands in the row as it is is taken from there."""
+        at = self.plain.get(name)
+        if at is None:
+            return [getattr(record, name) for record in records]
+        return [own[name] if name in (own := record.__dict__) else own["_row"][at] for record in records]
 
     def values_of(self, row: Row) -> dict[str, Any]:
         """Return a row's values in Python's types, by attribute."""
