@@ -69,11 +69,11 @@ def take(
     row: Row,
     home: Collection,
     before: Snapshot | None,
-    sent: Mapping[str, Any] | None = None,
+    turn: Turn | None = None,
 ) -> Transaction | None:
     """Take over what was written. A transaction gives the row its final form, or the record its state `before`.
 
-    `sent` are the values that were written, where tasks may have edited the record meanwhile.
+    `turn` knows the values that were written, where tasks may have edited the record meanwhile.
     """
     transaction = transaction_of(home)
     if transaction is not None:
@@ -85,7 +85,7 @@ def take(
         own["_row"] = row
         own["_home"] = home
     else:
-        absorb(shape, record, row, home, sent)
+        absorb(shape, record, row, home, turn)
     return transaction
 
 
@@ -97,10 +97,10 @@ def _settle(record: Any, home: Collection) -> None:
         record.__dict__["_row"] = row
 
 
-def absorb(shape: Shape, record: Any, row: Row, home: Collection, sent: Mapping[str, Any] | None = None) -> None:
+def absorb(shape: Shape, record: Any, row: Row, home: Collection, turn: Turn | None = None) -> None:
     """Give a record the merged values of its row; mutable values that are equal stay the same objects.
 
-    What was assigned since `sent` stays, unsaved: a counter goes on by as much as it was moved.
+    What was edited while `turn` was under way stays, unsaved.
     """
     own = record.__dict__
     if "_loaded" in own:
@@ -115,11 +115,8 @@ def absorb(shape: Shape, record: Any, row: Row, home: Collection, sent: Mapping[
             if fresh[name] != own.get(name):
                 for relation in relations:
                     loaded.pop(relation, None)
-    if sent is not None:
-        for spec in shape.fields:
-            name = spec.name
-            if name in sent and (now := own[name]) is not sent[name]:
-                fresh[name] = fresh[name] + now - sent[name] if spec.merge == "counter" else now
+    if turn is not None:
+        turn.keep_edits(own, fresh, shape.fields)
     own.update(fresh)
     own["_row"] = row
     own["_home"] = home
@@ -145,13 +142,13 @@ async def create(record: Any, skip_hooks: bool = False, checked: bool = False) -
             if record._row is not None:  # another task has created it meanwhile
                 return await save(record, skip_hooks=skip_hooks)
         draft = create_draft(shape, own, "_fresh" in own)
-        turn = Turn(own)
+        turn = Turn(own, () if "_fresh" in own and not known else shape.mutable)
+        changes = changes_of(shape, own, None) if known else {}
         [row] = await home.commit((draft,))
-        written = changes_of(shape, turn.sent, None) if known else {}
-        transaction = take(shape, record, row, home, snapshot, turn.sent)
+        written = turn.written(changes, shape.fields) if known else {}
+        transaction = take(shape, record, row, home, snapshot, turn)
     except BaseException:  # cancelled, too
-        if snapshot is not None:
-            snapshot.restore()
+        _give_back(shape, own, snapshot, turn)
         raise
     finally:
         if turn is not None:
@@ -195,13 +192,13 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
                 return record
         shape.check_changed(own, [spec.name for _, spec in changed])
         draft = update_draft(shape, own, row, changed, if_unchanged)
-        turn = Turn(own)
+        turn = Turn(own, shape.mutable)
+        changes = changes_of(shape, own, row, changed) if known else {}
         [merged] = await home.commit((draft,))
-        written = changes_of(shape, turn.sent, row, changed) if known else {}
-        transaction = take(shape, record, merged, home, snapshot, turn.sent)
+        written = turn.written(changes, shape.fields) if known else {}
+        transaction = take(shape, record, merged, home, snapshot, turn)
     except BaseException:  # cancelled, too
-        if snapshot is not None:
-            snapshot.restore()
+        _give_back(shape, own, snapshot, turn)
         raise
     finally:
         if turn is not None:
@@ -209,6 +206,18 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
     if known:
         await run_after(record, "update", known, written, transaction)
     return record
+
+
+def _give_back(shape: Shape, own: dict[str, Any], snapshot: Snapshot | None, turn: Turn | None) -> None:
+    """Undo what hooks did to a record whose save failed; what other tasks edited while it was written stays."""
+    if snapshot is None:
+        return
+    if turn is None:
+        snapshot.restore()
+        return
+    now = dict(own)
+    snapshot.restore()
+    turn.keep_edits(now, own, shape.fields)
 
 
 async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
@@ -222,6 +231,7 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
     _check_new(cls, records)
     snapshots = [Snapshot(shape, record.__dict__, deep=True) for record in records] if known else []
     transaction = transaction_of(home)
+    turns: dict[int, Turn] = {}
     try:
         if known:
             for record in records:
@@ -231,14 +241,21 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
             for record in given_as_records:
                 shape.check_mutable(record.__dict__)
         drafts = [create_draft(shape, record.__dict__, "_fresh" in record.__dict__) for record in records]
+        for record in given_as_records:  # whose ids are given, so what is there is merged with; others know them
+            if "_fresh" not in record.__dict__:
+                turns[id(record)] = Turn(record.__dict__, shape.mutable)
         rows = await home.commit(drafts, parts=transaction is None)
     except BaseException:
         for snapshot in snapshots:
             snapshot.restore()
         raise
+    finally:
+        for record in given_as_records:
+            if (turn := turns.get(id(record))) is not None:
+                turn.end(record.__dict__)
     written = [changes_of(shape, record.__dict__, None) for record in records] if known else []
     for n, (record, row) in enumerate(zip(records, rows, strict=True)):
-        take(shape, record, row, home, snapshots[n] if snapshots else None)
+        take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
     failed: Exception | None = None
     for record, changes in zip(records, written, strict=False):
         try:

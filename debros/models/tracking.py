@@ -30,7 +30,7 @@ def _column(spec: FieldSpec, value: Any) -> Any:
     return wire if wire is None or spec.codec.to_column is None else spec.codec.to_column(wire)
 
 
-def _frozen(spec: FieldSpec, value: Any) -> Any:
+def column_of(spec: FieldSpec, value: Any) -> Any:
     """Return the column of a value that was perhaps changed in place; `_BROKEN` for one that validation will refuse."""
     try:
         return _column(spec, value)
@@ -52,7 +52,7 @@ def changed_fields(shape: Shape, own: dict[str, Any], row: Row) -> list[tuple[in
             continue
         codec = spec.codec
         if codec.mutable:
-            if _frozen(spec, value) != old:
+            if column_of(spec, value) != old:
                 found.append((at, spec))
         elif codec.from_column is not None:
             loaded = codec.from_column(old)
@@ -163,7 +163,7 @@ class Snapshot:
         self._own = own
         self._saved = dict(own)
         # hooks may change values in place, so their columns are kept too
-        self._frozen = [(spec, _frozen(spec, own[spec.name])) for spec in shape.mutable] if deep else []
+        self._frozen = [(spec, column_of(spec, own[spec.name])) for spec in shape.mutable] if deep else []
 
     def restore(self) -> None:
         """Give the record back what it was."""
@@ -171,6 +171,6 @@ class Snapshot:
         own.clear()
         own.update(self._saved)
         for spec, column in self._frozen:
-            if column is not None and column is not _BROKEN and _frozen(spec, own[spec.name]) != column:
+            if column is not None and column is not _BROKEN and column_of(spec, own[spec.name]) != column:
                 decode = spec.codec.from_column
                 own[spec.name] = column if decode is None else decode(column)
