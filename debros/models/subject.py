@@ -27,6 +27,7 @@ class ModelSubject:
 
     def __init__(self, cls: Any) -> None:
         self._cls = cls
+        self._all: Query[Any] | None = None
         self.schema = cls.__schema__
 
     def __repr__(self) -> str:
@@ -38,8 +39,10 @@ class ModelSubject:
         return self._cls
 
     def query(self) -> Query[Any]:
-        """Return a query for all records."""
-        return Query(self)
+        """Return a query for all records: one value, for queries do not change."""
+        if self._all is None:
+            self._all = Query(self)
+        return self._all
 
     def source(self) -> Collection:
         """Return the model's records on the current node.
@@ -70,17 +73,18 @@ class ModelSubject:
         """
         return cast(ModelSubject, self._cls.__shape__.relations[relation].junction().__subject__)
 
-    def key_of(self, record: Any, field: str) -> Any:
-        """Return the field's value on a record."""
-        return getattr(record, field)
+    def keys_of(self, records: Sequence[Any], field: str) -> list[Any]:
+        """Return the field's value on each record."""
+        found: list[Any] = self._cls.__shape__.keys_of(records, field)
+        return found
 
-    def attach(self, record: Any, relation: str, value: Any) -> None:
-        """Remember on a record what was loaded: a record, `None`, or a list."""
-        record.__dict__.setdefault("_loaded", {})[relation] = value
+    def attach(self, records: Sequence[Any], relation: str, values: Sequence[Any]) -> None:
+        """Remember on each record what was loaded for it: a record, `None`, or a list."""
+        _attach(records, "_loaded", relation, values)
 
-    def attach_count(self, record: Any, relation: str, count: int) -> None:
-        """Remember on a record how many related ones there are."""
-        record.__dict__.setdefault("_counts", {})[relation] = count
+    def attach_counts(self, records: Sequence[Any], relation: str, counts: Sequence[int]) -> None:
+        """Remember on each record how many related ones there are."""
+        _attach(records, "_counts", relation, counts)
 
     async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         """Assign these values to records and save them: all of them, or none."""
@@ -124,10 +128,6 @@ class PastSubject(ModelSubject):
     async def ready(self) -> None:
         await current_node().past(self.clock)
 
-    def query(self) -> Query[Any]:
-        """Return a query for all records."""
-        return Query(self)
-
     def source(self) -> Collection:
         return current_node().past_at(self.clock).collection(self.schema)
 
@@ -142,3 +142,12 @@ class PastSubject(ModelSubject):
 
     async def delete(self, records: Sequence[Any]) -> None:
         raise QueryError("the past cannot be changed: ask the present")
+
+
+def _attach(records: Sequence[Any], under: str, relation: str, values: Sequence[Any]) -> None:
+    for record, value in zip(records, values, strict=True):
+        own = record.__dict__
+        if under in own:
+            own[under][relation] = value
+        else:
+            own[under] = {relation: value}

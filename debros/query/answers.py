@@ -71,8 +71,8 @@ class Answers(Named[R]):
             return _decoded(self, rows, source)
         records: list[Any] = self.subject.hydrate(rows, source)
         if self.loads or self.counts:
-            log_at, model = self.columns.table.log_at, self.columns.name
-            loaded: Loaded = {(model, row[0], row[log_at]): one for row, one in zip(rows, records, strict=True)}
+            loaded = Loaded()
+            loaded.note(self.columns.table, rows, records)
             await load(self.subject, records, self.loads, self.users, loaded, self.caching, self.is_partial)
             await count(self.subject, records, self.counts, self.users, self.caching, self.is_partial)
         return records

@@ -41,13 +41,13 @@ class Question:
 
     __slots__ = ()
     columns: Columns
-    condition: Expr | None
-    users: Users
-    orders: tuple[Order, ...]
-    at_most: int | None
-    skipped: int
-    picked: tuple[Column[Any], ...] | None  # `None`: whole records
-    is_distinct: bool
+    condition: Expr | None = None
+    users: Users = None
+    orders: tuple[Order, ...] = ()
+    at_most: int | None = None
+    skipped: int = 0
+    picked: tuple[Column[Any], ...] | None = None  # `None`: whole records
+    is_distinct: bool = False
     index: str | None = None  # the only one that may be used
     is_partial: bool = False  # take what is here where shards are missing
 

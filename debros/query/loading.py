@@ -6,8 +6,8 @@ object, wherever it appears: `Loaded` remembers what was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from debros.query.cache import Caching, Labels
 from debros.query.catalog import Columns, columns
@@ -15,10 +15,39 @@ from debros.query.columns import Column
 from debros.query.expressions import Statement
 from debros.query.ports import Source, Subject, Users
 from debros.query.relations import LINK, Relation, users_for, write_links
-from debros.replica.tables import Row
+from debros.replica.tables import Row, Table
 
-Loaded: TypeAlias = dict[tuple[str, str, int], Any]
-"""Records of one result by model, id and log."""
+
+class Loaded:
+    """The records of one result. By id and log they are listed only once more of the same model come."""
+
+    __slots__ = ("_known", "_noted")
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[tuple[str, int], Any]] = {}
+        self._noted: dict[str, tuple[Sequence[Row], Sequence[Any]]] = {}
+
+    def note(self, table: Table, rows: Sequence[Row], records: Sequence[Any]) -> None:
+        """Take in the first records of a model; no row is there twice."""
+        self._noted[table.schema.name] = (rows, records)
+
+    def records(
+        self, table: Table, rows: list[Row], make: Callable[[list[Row]], list[Any]], *, repeats: bool
+    ) -> list[Any]:
+        """Return the records of rows: those made already for this result, else new ones. `repeats`: some may be the same."""
+        model, log_at = table.schema.name, table.log_at
+        if not repeats and model not in self._noted and model not in self._known:
+            made = make(rows)
+            self.note(table, rows, made)
+            return made
+        known = self._known.setdefault(model, {})
+        if model in self._noted:
+            before, records = self._noted.pop(model)
+            known.update(zip([(row[0], row[log_at]) for row in before], records, strict=True))
+        places = [(row[0], row[log_at]) for row in rows]
+        new = {place: row for place, row in zip(places, rows, strict=True) if place not in known}
+        known.update(zip(new, make(list(new.values())), strict=True))
+        return [known[place] for place in places]
 
 
 async def load(
@@ -44,7 +73,7 @@ async def load(
     if not records:
         return
     if loaded is None:
-        loaded = {}
+        loaded = Loaded()
     for relation in relations:
         await _Load(subject, relation.with_defaults(), users, loaded, caching, partial).run(records)
 
@@ -60,7 +89,7 @@ async def count(
     """Count related records of records of one subject, one lookup per relation, and attach the numbers."""
     if records:
         for relation in relations:
-            await _Load(subject, relation, users, {}, caching, partial).count(records)
+            await _Load(subject, relation, users, Loaded(), caching, partial).count(records)
 
 
 class _Load:
@@ -90,7 +119,7 @@ class _Load:
 
     async def run(self, records: Sequence[Any]) -> None:
         if self.caching is not None:
-            self.parents = [self.subject.key_of(record, "id") for record in records]
+            self.parents = self.subject.keys_of(records, "id")
         if self.spec.kind == "belongs_to":
             found = await self._by_key(records)
         elif self.spec.kind == "many_to_many" and self.spec.ids:
@@ -106,17 +135,16 @@ class _Load:
 
     async def count(self, records: Sequence[Any]) -> None:
         if self.caching is not None:
-            self.parents = [self.subject.key_of(record, "id") for record in records]
+            self.parents = self.subject.keys_of(records, "id")
         if self.spec.kind == "belongs_to":
-            key = columns(self.subject.schema).named(self.spec.key)
-            keys = [self._stored(key, self.subject.key_of(record, self.spec.key)) for record in records]
+            keys = self._keys(records)
             ids = [[] if one is None else [one] for one in keys]
             counts = await self._counts_of(ids)
         elif self.spec.kind == "many_to_many" and self.spec.ids:
-            wanted = [list(map(str, self.subject.key_of(record, self.spec.ids) or ())) for record in records]
+            wanted = [list(map(str, ids or ())) for ids in self.subject.keys_of(records, self.spec.ids)]
             counts = await self._counts_of([ids if not self._is_set() else list(set(ids)) for ids in wanted])
         else:
-            own = [self.subject.key_of(record, "id") for record in records]
+            own = self.subject.keys_of(records, "id")
             ids_of = list(dict.fromkeys(own))
             out = Statement(self.source, self.target_users, self.partial)
             out.add('SELECT "_parent", count(*) FROM (')
@@ -124,8 +152,7 @@ class _Load:
             out.add(') GROUP BY "_parent"')
             by_parent: dict[str, int] = dict(await self._fetch(out))
             counts = [by_parent.get(id, 0) for id in own]
-        for record, number in zip(records, counts, strict=True):
-            self.subject.attach_count(record, self.spec.name, number)
+        self.subject.attach_counts(records, self.spec.name, counts)
 
     async def _counts_of(self, ids: list[list[str]]) -> list[int]:
         """Return how many of the targets with these ids show, for each list of ids."""
@@ -155,23 +182,20 @@ class _Load:
 
     async def _by_key(self, records: Sequence[Any]) -> list[Any]:
         """belongs_to: the key names the target."""
-        key = columns(self.subject.schema).named(self.spec.key)
-        keys = [self._stored(key, self.subject.key_of(record, self.spec.key)) for record in records]
-        found, targets = await self._of_ids(dict.fromkeys(k for k in keys if k is not None))
-        for record, wanted in zip(records, keys, strict=True):
-            self.subject.attach(record, self.spec.name, None if wanted is None else targets.get(wanted))
+        keys = self._keys(records)
+        found, targets = await self._of_ids(dict.fromkeys(key for key in keys if key is not None))
+        self.subject.attach(records, self.spec.name, [None if key is None else targets.get(key) for key in keys])
         return found
 
     async def _by_ids(self, records: Sequence[Any]) -> list[Any]:
         """many_to_many by a field of ids; in its order, unless another is asked for."""
-        wanted = [list(map(str, self.subject.key_of(record, self.spec.ids) or ())) for record in records]
+        wanted = [list(map(str, ids or ())) for ids in self.subject.keys_of(records, self.spec.ids)]
         found, targets = await self._of_ids(dict.fromkeys(id for ids in wanted for id in ids))
         rank = {id: n for n, id in enumerate(targets)}
-        for record, ids in zip(records, wanted, strict=True):
-            if self.relation.orders or self._is_set():
-                ids = sorted((id for id in set(ids) if id in rank), key=rank.__getitem__)
-            present = [targets[id] for id in ids if id in targets]
-            self.subject.attach(record, self.spec.name, present[: self.relation.count_limit])
+        if self.relation.orders or self._is_set():
+            wanted = [sorted((id for id in set(ids) if id in rank), key=rank.__getitem__) for ids in wanted]
+        present = [[targets[id] for id in ids if id in targets][: self.relation.count_limit] for ids in wanted]
+        self.subject.attach(records, self.spec.name, present)
         return found
 
     def _is_set(self) -> bool:
@@ -188,34 +212,34 @@ class _Load:
         self._write_order(out)
         rows = await self._fetch(out)
         table = self.its.table
-        first: dict[str, Row] = {row[0]: row for row in rows}
-        if len(first) == len(rows):
-            rows = []
-        else:
-            first = {}
-        for row in rows:  # of one id in several logs, the record made first is meant
-            other = first.get(row[0])
-            if other is None or (row[table.ct_at], row[table.log_at]) < (other[table.ct_at], other[table.log_at]):
-                first[row[0]] = row
-        found = self._records(list(first.values()))
-        return found, dict(zip(first, found, strict=True))
+        names = [row[0] for row in rows]
+        if len(set(names)) < len(names):  # of one id in several logs, the record made first is meant
+            first: dict[str, Row] = {}
+            for row in rows:
+                other = first.get(row[0])
+                if other is None or (row[table.ct_at], row[table.log_at]) < (other[table.ct_at], other[table.log_at]):
+                    first[row[0]] = row
+            names, rows = list(first), list(first.values())
+        found = self._records(rows)
+        return found, dict(zip(names, found, strict=True))
 
     async def _by_parent(self, records: Sequence[Any]) -> list[Any]:
         """Everything else: the target, or a link, names the record."""
-        ids = [self.subject.key_of(record, "id") for record in records]
+        ids = self.subject.keys_of(records, "id")
         parents = list(dict.fromkeys(ids))
         rows = await self._fetch(self._parent_sql(parents))
         width = len(self.its.table.columns)
-        found = self._records([row[:width] for row in rows])
+        found = self._records([row[:width] for row in rows], repeats=self._may_repeat())
         by_parent: dict[str, list[Any]] = {}
         for row, record in zip(rows, found, strict=True):
-            by_parent.setdefault(row[width], []).append(record)
-        for record, own in zip(records, ids, strict=True):
-            related = by_parent.get(own, [])
-            if self.relation.is_many:
-                self.subject.attach(record, self.spec.name, list(related))
+            if (related := by_parent.get(row[width])) is None:
+                by_parent[row[width]] = [record]
             else:
-                self.subject.attach(record, self.spec.name, related[0] if related else None)
+                related.append(record)
+        if self.relation.is_many:
+            self.subject.attach(records, self.spec.name, [list(by_parent.get(own, ())) for own in ids])
+        else:
+            self.subject.attach(records, self.spec.name, [by_parent.get(own, (None,))[0] for own in ids])
         return list({id(record): record for record in found}.values()) if self._may_repeat() else found
 
     def _may_repeat(self) -> bool:
@@ -270,19 +294,20 @@ class _Load:
             out.add(f"{order.text}, ", order.bindings)
         out.add(self.its.id.sql)
 
-    def _records(self, rows: list[Row]) -> list[Any]:
-        """Return the records of rows: those made already for this result, else new ones."""
-        log_at, model = self.its.table.log_at, self.its.name
-        keys = [(model, row[0], row[log_at]) for row in rows]
-        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.loaded}
-        self.loaded.update(zip(new, self.target.hydrate(list(new.values()), self.source), strict=True))
-        return [self.loaded[key] for key in keys]
+    def _records(self, rows: list[Row], *, repeats: bool = False) -> list[Any]:
+        """Return the records of rows, of those made already for this result the same objects."""
+        return self.loaded.records(self.its.table, rows, self._new, repeats=repeats)
 
-    def _stored(self, column: Column[Any], value: Any) -> str | None:
-        """Return the id that a key's Python value names."""
-        if type(value) is str and column.codec.kind == "text":
-            return value
-        return None if value is None else column.operand(value)
+    def _new(self, rows: list[Row]) -> list[Any]:
+        return self.target.hydrate(rows, self.source)
+
+    def _keys(self, records: Sequence[Any]) -> list[str | None]:
+        """Return the id that the key of each record names."""
+        column = columns(self.subject.schema).named(self.spec.key)
+        keys = self.subject.keys_of(records, self.spec.key)
+        if column.codec.kind == "text" and column.codec.to_wire is None:
+            return keys
+        return [None if key is None else column.operand(key) for key in keys]
 
 
 def _among(column: Column[Any], values: Sequence[str]) -> Any:

@@ -164,16 +164,16 @@ class Subject(Protocol[R]):
         """Return the subject of a many_to_many's `through` model."""
         ...
 
-    def key_of(self, record: Any, field: str) -> Any:
-        """Return the field's Python value on a record."""
+    def keys_of(self, records: Sequence[Any], field: str) -> list[Any]:
+        """Return the field's Python value on each record."""
         ...
 
-    def attach(self, record: Any, relation: str, value: Any) -> None:
-        """Remember on a record what was loaded: a record, `None`, or a list."""
+    def attach(self, records: Sequence[Any], relation: str, values: Sequence[Any]) -> None:
+        """Remember on each record what was loaded for it: a record, `None`, or a list."""
         ...
 
-    def attach_count(self, record: Any, relation: str, count: int) -> None:
-        """Remember on a record how many related ones there are."""
+    def attach_counts(self, records: Sequence[Any], relation: str, counts: Sequence[int]) -> None:
+        """Remember on each record how many related ones there are."""
         ...
 
     async def change(self, records: Sequence[R], values: Mapping[str, Any]) -> None:

@@ -40,7 +40,8 @@ class Steps(Question, Listable, Generic[R]):
 
     __slots__ = ("__dict__", "__weakref__", "_last", "_models")
 
-    # what few queries say; `_but` sets it on the instance
+    # what a query says that nothing was said to yet, as in `Question`; `_but` sets it on the instance
+    loads: tuple[Relation[Any], ...] = ()
     caching: Caching | None = None
     counts: tuple[Relation[Any], ...] = ()
     seconds: float | None = None
@@ -50,15 +51,6 @@ class Steps(Question, Listable, Generic[R]):
     def __init__(self, subject: Subject[R]) -> None:
         self.subject: Subject[Any] = subject
         self.columns = columns(subject.schema)
-        self.condition = None
-        self.users = None
-        self.orders = ()
-        self.at_most = None
-        self.skipped = 0
-        self.picked = None
-        self.is_distinct = False
-        self.is_partial = False
-        self.loads: tuple[Relation[Any], ...] = ()
 
     def _but(self, name: str, value: object) -> Self:
         made = object.__new__(type(self))

@@ -43,7 +43,22 @@ def test_every_block_of_the_guide_prints_what_it_shows(monkeypatch: pytest.Monke
 
 def test_the_guide_names_every_step_and_terminal_of_a_query() -> None:
     public = {name for name in dir(debros.Query) if not name.startswith("_")}
-    data = {"answer_instead", "caching", "counts", "index", "note", "seconds"}
+    data = {
+        "answer_instead",
+        "at_most",
+        "caching",
+        "condition",
+        "counts",
+        "index",
+        "is_distinct",
+        "loads",
+        "note",
+        "orders",
+        "picked",
+        "seconds",
+        "skipped",
+        "users",
+    }
     engine = {
         "exists_condition",
         "listed",

@@ -232,14 +232,16 @@ class TabularSubject:
             raise ModelError(f"{model} is not open")
         return self.node.subject(model)
 
-    def key_of(self, record: Any, field: str) -> Any:
-        return getattr(record, field)
+    def keys_of(self, records: Sequence[Any], field: str) -> list[Any]:
+        return [getattr(record, field) for record in records]
 
-    def attach(self, record: Any, relation: str, value: Any) -> None:
-        record.loaded[relation] = value
+    def attach(self, records: Sequence[Any], relation: str, values: Sequence[Any]) -> None:
+        for record, value in zip(records, values, strict=True):
+            record.loaded[relation] = value
 
-    def attach_count(self, record: Any, relation: str, count: int) -> None:
-        record.loaded[f"count of {relation}"] = count
+    def attach_counts(self, records: Sequence[Any], relation: str, counts: Sequence[int]) -> None:
+        for record, count in zip(records, counts, strict=True):
+            record.loaded[f"count of {relation}"] = count
 
     async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         raise NotImplementedError("rows of tests are not written")
