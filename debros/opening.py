@@ -161,11 +161,11 @@ async def open_node(
                         await _place_new(node)
                         if chosen.auto_migrate:
                             await node.migrations.apply()
-                        if transport is not None:
-                            pins.meet(transport, device)
                         async with met.meeting(
                             opened.store, transport, tasks, device, node._globals, peers, members_only=members_only
                         ):
+                            if transport is not None:
+                                pins.meet(transport, device, met.serves)
                             yield node
                     finally:
                         current.open_nodes.remove(node)

@@ -46,11 +46,13 @@ class Exchange:
     """One node's content among its peers. A `debros.pinning.contents.Source`."""
 
     def __init__(
-        self, pins: Pins, transport: Transport, device: Callable[[], Device], now_ms: Callable[[], int]
-    ) -> None:
+        self, pins: Pins, transport: Transport, device: Callable[[], Device], serves: Callable[[str], bool],
+        now_ms: Callable[[], int],
+    ) -> None:  # fmt: skip
         self._pins = pins
         self._transport = transport
         self._device = device
+        self._serves = serves
         self._now_ms = now_ms
         self._leaving: set[Link] = set()
         self._keys: dict[str, bytes] = {}  # the key that a peer signs with
@@ -63,8 +65,11 @@ class Exchange:
 
         Raises:
             ProtocolError: the request has not the form.
+            TransportError: this node serves members only, and the peer has not proven to be one.
         """
         what, links = _parse_request(request)
+        if not self._serves(peer):
+            raise TransportError(peer, "this node serves members only")
         if what == "get":
             async with aclosing(self._sections(peer, links)) as frames:
                 async for frame in frames:

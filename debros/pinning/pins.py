@@ -91,11 +91,11 @@ class Pins:
         """The models whose reads count as accesses of their content."""
         return frozenset(self._rules) & self._tracker.models
 
-    def meet(self, transport: Transport, device: Callable[[], Device]) -> None:
-        """Give and take content over a transport from now on."""
+    def meet(self, transport: Transport, device: Callable[[], Device], serves: Callable[[str], bool]) -> None:
+        """Take content over a transport from now on, and give it to the peers that this node `serves`."""
         from debros.pinning.exchange import Exchange
 
-        exchange = Exchange(self, transport, device, self._now)
+        exchange = Exchange(self, transport, device, serves, self._now)
         self.source, self.tend = exchange, exchange.tend
         transport.on_peer.append(lambda peer, came: self._woken.set())
 

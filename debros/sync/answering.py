@@ -87,6 +87,7 @@ def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:
     link = sync.links.get(peer)
     if link is not None and hello.proof is not None:
         link.user = proven_user(hello.proof, peer, sync.transport.peer_id, link.nonce)
+        link.key = hello.proof.key
         link.nonce = sync.store.env.random_bytes(NONCE)
     asked = {name: index for index, name in enumerate(hello.marks)}
     shared: list[int] = []
@@ -104,16 +105,23 @@ def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:
     return Welcome(link.nonce if link is not None else bytes(NONCE), sorted(shared), sorted(refused))
 
 
+def is_served(sync: Sync, peer: str) -> bool:
+    """Whether this node serves any log to a connected peer, or to everybody."""
+    link = sync.links.get(peer)
+    if not sync.members_only or link is None or link.user is None:
+        return not sync.members_only
+    return any(_served(sync, peer, log_id) is not None for log_id in link.lots)
+
+
 def _served(sync: Sync, peer: str, log_id: bytes) -> Replica | None:
     """Return a log if this node keeps it and serves it to the peer."""
     replica = sync.kept(log_id)
     if replica is None or not sync.members_only:
         return replica
-    link = sync.links.get(peer)
-    user = None if link is None else link.user
-    granted = replica.rights.grant
-    is_in = user is not None and is_member(user, replica.manifest, lambda user: granted(user) is not None)
-    return replica if is_in else None
+    link, rights = sync.links.get(peer), replica.rights
+    if link is None or link.user is None or rights.would_be_void(link.key, link.user, 0):  # unknown, or revoked
+        return None
+    return replica if is_member(link.user, replica.manifest, lambda user: rights.grant(user) is not None) else None
 
 
 async def _answer_offer(sync: Sync, peer: str, account: Account, replica: Replica, offer: Offer) -> State:

@@ -44,6 +44,7 @@ class Link:
         self.account = account
         self.nonce = nonce  # what the peer signs to prove who it is
         self.user: bytes | None = None  # root key that it has proven
+        self.key = b""  # the key that proved it: the user's, or a device's
         self.lots: dict[bytes, Lot] = {}  # by log id
         self.due: dict[bytes, None] = {}  # logs to compare, in this order
         self.greeted = -1  # which state of our logs the last hello was about

@@ -15,6 +15,7 @@ from debros.errors import DeadlineError
 from debros.identity.keys import Device
 from debros.net.transport import Transport
 from debros.replica.store import Store
+from debros.sync.answering import is_served
 from debros.sync.following import Following
 from debros.sync.notices import Notices
 from debros.sync.receipts import Receipt
@@ -54,6 +55,10 @@ class Peers:
             yield
         finally:
             self.sync.stop()
+
+    def serves(self, peer: str) -> bool:
+        """Whether a peer may have content: where logs go to members only, whoever is served one."""
+        return self.sync is not None and is_served(self.sync, peer)
 
     def known(self) -> list[Peer]:
         """Return peers that are connected or configured."""

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
+from debros import ContentMissingError, Field, File, Model, model
+from debros.blocks import dagcbor
+from debros.errors import TransportError
+from debros.identity.did import did_of
 from debros.identity.keys import Identity
 from debros.net.memory import MemoryNetwork
+from debros.node import Debros
+from debros.pinning.exchange import PROTOCOL
 from debros.sync.membership import mark, prove, proven_user
 from tests.support.peers import in_virtual_time, peer
 from tests.sync.test_two_nodes import models
@@ -30,6 +38,81 @@ async def test_a_member_is_served_and_a_stranger_is_not() -> None:
             await other.synced(timeout_s=60)
             with other.current():
                 assert await thing.count() == 0
+
+
+@in_virtual_time
+async def test_content_goes_to_members_only_too() -> None:
+    network = MemoryNetwork()
+
+    @model(scope="global", name="Scan")
+    class Scan(Model):
+        page: Field[File]
+
+    closed = {"models": [Scan], "admins": [ADMIN.did], "anybody": False}
+    async with peer(network, "left", identity=ADMIN, settings={"serve": "members"}, **closed) as left:
+        with left.current():
+            await left.grant(MEMBER.did)
+            secret = (await Scan.create(page=await File.add(b"for members" * 1000))).page
+        async with (
+            peer(network, "right", identity=MEMBER, peers=["left"], **closed) as right,
+            peer(network, "other", identity=STRANGER, peers=["left"], **closed) as other,
+        ):
+            await right.synced(timeout_s=60)
+            await other.synced(timeout_s=60)
+            with other.current(), pytest.raises(ContentMissingError):
+                await secret.read()
+            with right.current():
+                assert (await secret.read())[:11] == b"for members"
+            for what in ("get", "have", "hold", "keep"):
+                with pytest.raises(TransportError):
+                    await ask(other, what, secret)
+            assert await ask(right, "get", secret)
+            await left.revoke(MEMBER.did)
+            with pytest.raises(TransportError):
+                await ask(right, "get", secret)
+
+
+@in_virtual_time
+async def test_a_revoked_user_or_device_is_a_member_no_more() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    phone = MEMBER.new_device(lambda n: b"p" * n)
+    closed = {"models": both, "admins": [ADMIN.did], "anybody": False}
+    async with peer(network, "left", identity=ADMIN, settings={"serve": "members"}, **closed) as left:
+
+        async def sees(name: str, who: Identity) -> int:
+            """Return how many records of `left` a new node of this identity gets."""
+            async with peer(network, name, identity=who, peers=["left"], **closed) as node:
+                await node.synced(timeout_s=60)
+                with node.current():
+                    return await thing.count()
+
+        await left.grant(MEMBER.did)
+        with left.current():
+            await thing.create(title="for members")
+        assert await sees("root", MEMBER) == 1
+        assert await sees("phone", phone) == 1
+        async with peer(network, "writer", identity=phone, peers=["left"], **closed) as writer:
+            await writer.synced(timeout_s=60)
+            with writer.current():
+                await thing.create(title="by phone")
+            await writer.synced(timeout_s=60)
+            async with left.acting_as(MEMBER):
+                await left.revoke(did_of(phone.device(bytes(16)).public))
+            with left.current():
+                await thing.create(title="unseen by the phone")
+            assert await sees("again", phone) == 0
+            assert await sees("still", MEMBER) == 3
+        await left.revoke(MEMBER.did)
+        assert await sees("gone", MEMBER) == 0
+
+
+async def ask(node: Debros, what: str, file: File) -> list[bytes]:
+    """Ask `left` about content, whatever this node itself would ask."""
+    assert node.met.transport is not None
+    request = dagcbor.encode([what, [file.link]])
+    async with node.met.transport.request("left", PROTOCOL, request, max_bytes=1 << 20) as frames:
+        return [frame async for frame in frames]
 
 
 def test_a_proof_is_good_for_whom_it_was_made_and_for_nobody_else() -> None:
