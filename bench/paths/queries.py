@@ -17,7 +17,7 @@ import trio
 import debros
 from bench.document import Documents, Post
 from bench.homes import opened
-from bench.measure import Action, Line, against, in_turns, sync
+from bench.measure import Action, Cost, Line, against, in_turns, sync
 from bench.peers import filled
 from bench.peers.django_orm import Django
 from bench.peers.peewee_orm import Peewee
@@ -79,18 +79,19 @@ async def _newest(authors: list[str]) -> None:
 
 
 async def _growth(setting: Setting) -> list[Line]:
-    """Return what the newest 20 of an author cost at the largest size, beside the smallest."""
-    costs = {}
-    for size in (setting.sizes[0], setting.largest):
+    """Return what the newest 20 of an author cost at each size, beside the smallest. Authors have about 100 documents."""
+    costs: dict[int, Cost] = {}
+    for size in setting.sizes:
         authors, random = Documents(size).authors, Random(5)
         async with opened(await setting.homes.of(size)):
             action = Action(
                 "newest", QUERIES, _newest, lambda random=random, authors=authors: random.choices(authors, k=QUERIES)
             )
             costs[size] = (await in_turns([action], setting.rounds))["newest"]
-    small, large = costs[setting.sizes[0]], costs[setting.largest]
+    least, *larger = setting.sizes
     return [
-        against(f"top 20 of an index, {setting.largest:,} documents", large, f"{setting.sizes[0]:,}", small, GROWTH)
+        against(f"top 20 of an index, {size:,} documents", costs[size], f"{least:,} documents", costs[least], GROWTH)
+        for size in larger
     ]
 
 

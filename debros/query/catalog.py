@@ -80,7 +80,7 @@ class Columns:
         value = f"{self.sql_name}.{self.table.column(spec)}"
         column = self._column(spec.name, spec.codec, value=value, nullable=spec.nullable)
         side = next((one for one in self._indexes if one.fields == (spec.name,) and one.name.startswith("x_")), None)
-        if side is not None and not spec.nullable:
+        if side is not None:
             return ItemsColumn(column, f'{self.sql_name}."_doc"', side.name)
         start = f"{spec.name}."
         named = (field.removeprefix("-") for one in self._indexes for field in one.fields)

@@ -37,7 +37,7 @@ class Statement:
     Without a source it is written for its fingerprint only: the same on every node, whatever its logs are.
     """
 
-    __slots__ = ("bound", "is_alone", "models", "partial", "parts", "source", "users")
+    __slots__ = ("bound", "is_alone", "is_negated", "models", "partial", "parts", "source", "users")
 
     def __init__(self, source: Source | None, users: Users, partial: bool = False) -> None:
         self.parts: list[str] = []
@@ -46,6 +46,7 @@ class Statement:
         self.users: Users = users  # whose records it reads
         self.partial = partial  # whether shards may be missing
         self.models: list[str] = []  # whose rows inner queries read
+        self.is_negated = False  # whether what is written now stands somewhere under NOT
         self.is_alone = False  # whether it is asked of one row that is in no table
 
     def add(self, text: str, bindings: Sequence[object] = ()) -> None:
@@ -207,9 +208,11 @@ class Negated(Expr):
         return self.inner
 
     def write(self, out: Statement) -> None:
+        outer, out.is_negated = out.is_negated, True
         out.parts.append("NOT (")
         self.inner.write(out)
         out.parts.append(")")
+        out.is_negated = outer
 
     def leaves(self) -> Iterator[Expr]:
         return self.inner.leaves()

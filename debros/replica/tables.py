@@ -41,7 +41,7 @@ SYSTEM: Final = ("_doc", "_log", "_hidden", "_flags", "_e", "_t", "_ce", "_ct", 
 
 
 MULTIPLE: Final = frozenset({"list", "set", "tuple"})  # kinds whose index holds each element
-PATH_SORTS: Final = ("t", "n")  # what an index on a nested path finds: texts, numbers
+PATH_SORTS: Final = ("t", "n", "a")  # what an index on a nested path finds: texts, numbers; and the order of all
 
 
 def quoted(name: str) -> str:

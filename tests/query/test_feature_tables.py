@@ -46,7 +46,8 @@ BUILDING: dict[str, list[str]] = {
     "count exists sum avg/average min max": ["test_conditions_mean_what_python_says.py::test_rows_come_in_order_and_are_cut"],
     "find get exec findOne first firstOrFail findOrFail": ["test_names_of_the_builder.py::test_other_names_of_the_terminals_give_the_same"],
     "cache(ttl, key), noCache(), fresh(), cacheTag(tags)": [f"{CACHE}::test_tags_add_up_and_fresh_asks_once_more"],
-    "useIndex(name), hint(text), fallback(fn)": [
+    "useIndex(name), preferShard(n), hint(text), fallback(fn)": [
+        "../shards/test_reads_are_routed.py::test_a_condition_on_the_key_reads_its_shards_only",  # so none is left to prefer
         NAMES, "test_indexes.py::test_an_index_may_be_named_and_an_unknown_one_is_refused",
         "test_names_of_the_builder.py::test_a_fallback_answers_where_the_query_fails",
     ],
@@ -66,12 +67,17 @@ OPERATORS: dict[str, list[str]] = {
 EXECUTION: dict[str, list[str]] = {
     "single user / several users": ["test_explaining_queries.py::test_shards_are_the_logs_read"],
     "global index": ["test_explaining_queries.py::test_shards_are_the_logs_read"],
-    "all users": ["test_the_past.py::test_each_user_sees_the_past_of_the_own_records"],
-    "one / some / all shards": ["test_the_past.py::test_sharded_models_have_a_past_and_live_queries_have_none"],
+    "all users": ["test_building_queries.py::test_users_are_dids_and_numbers_only_inside"],
+    "one / some / all shards": [
+        "../shards/test_reads_are_routed.py::test_a_condition_on_the_key_reads_its_shards_only",
+        "../shards/test_reads_are_routed.py::test_what_is_not_held_is_an_error_unless_allowed",
+    ],
     "aggregation": ["test_questions_on_a_history.py::test_every_question_has_the_answer_that_plain_python_finds"],
     "control": [
         "test_long_queries.py::test_a_query_may_say_how_long_it_may_take",
         "test_long_queries.py::test_a_runaway_query_is_left_when_its_scope_is_cancelled",
+        f"{CACHE}::test_a_second_look_reads_nothing_and_gives_records_of_its_own",
+        f"{CACHE}::test_tags_add_up_and_fresh_asks_once_more",
     ],
     "plan": ["test_explaining_queries.py::test_an_index_with_the_order_in_it_examines_only_what_is_shown"],
     "optimizer": [
@@ -87,8 +93,17 @@ KEPT: dict[str, list[str]] = {
     "upkeep and stats": [f"{CACHE}::test_statistics_popular_entries_warming_and_expiry"],
 }  # fmt: skip
 RELATED: dict[str, list[str]] = {
-    "lazy": ["../models/test_relations.py::"],
-    "eager": [f"{LOADING}::"],
+    "lazy": [
+        "../models/test_relations.py::test_awaiting_a_relation_to_one_loads_it_once_and_remembers",
+        "../models/test_relations.py::test_what_is_not_loaded_says_how_to_load_it",
+        "../models/test_relations.py::test_setting_the_key_forgets_what_was_loaded",
+    ],
+    "eager": [
+        f"{LOADING}::test_every_kind_of_relation_loads_in_one_lookup",
+        f"{LOADING}::test_ten_thousand_records_load_in_one_lookup",
+        f"{LOADING}::test_conditions_order_and_limit_hold_per_record",
+        f"{LOADING}::test_nested_relations_take_one_lookup_each_and_share_objects",
+    ],
     "options": ["test_names_of_the_builder.py::test_names_of_relations_may_come_with_what_narrows_them", f"{CACHE}::test_relations_have_a_cache_of_the_same_kind"],
     "lazy collection": ["test_streams.py::test_a_lazy_collection_loads_pages_when_asked", "test_streams.py::test_related_records_load_lazily_too"],
     "cache": [f"{CACHE}::test_relations_have_a_cache_of_the_same_kind", f"{CACHE}::test_entries_go_by_model_query_tag_key_owner_record_relation_and_kind"],

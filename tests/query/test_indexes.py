@@ -261,9 +261,13 @@ def test_an_index_finds_what_the_same_model_without_it_finds(
                 column["tags"].contains(word), column["tags"].contains_any(words), column["tags"].contains_all(words),
                 column["numbers"].contains(n), column["maybe"].contains(word), column["maybe"].contains_any(words),
                 a == word, a > n, a.in_([n, word]), b == n, b < word, a == True, a.is_null(), b.startswith(word),  # noqa: E712 - a value
+                column["maybe"].contains_all(words), column["maybe"].contains(word) | column["tags"].contains(word),
+                column["maybe"].contains(word) & ~column["maybe"].contains_any(words),
             ]  # fmt: skip
             conditions += [~condition for condition in conditions]
             found.append([[row.id for row in await node.query("Doc").where(c).all()] for c in conditions])
+            for order in (a.asc(), a.desc(), b.asc(), b.desc()):
+                found[-1].append([row.id for row in await node.query("Doc").order_by(order).all()])
         assert found[0] == found[1]
 
     trio.run(run)
@@ -301,3 +305,39 @@ async def test_a_quote_in_a_path_stays_a_quote() -> None:
     data = node.column("Doc.data")
     assert [row.id for row in await node.query("Doc").where(data.path("it's") == 1).all()] == ["a"]
     assert [row.id for row in await node.query("Doc").where(data.path('say "x"') == "y").all()] == ["a"]
+
+
+@model(name="Note", indexes=[Index("-place.zip"), Index("author", "place.city")])
+class Note(Model):
+    author: Field[str] = field(default="")
+    tags: Field[list[str] | None] = field(default=None, index=True)
+    place: Field[dict[str, Any]] = field(default_factory=dict)
+
+
+async def test_a_collection_that_may_be_null_is_found_by_its_index(tmp_path: Path) -> None:
+    async with debros.open(str(tmp_path / "home"), models=[Note], app="notes"):
+        await Note.create_many([{"id": f"n{n}", "tags": None if n % 3 else ["a", f"t{n}"]} for n in range(9)])
+        found = Note.where(Note.tags.contains("t3"))
+        assert [note.id for note in await found.all()] == ["n3"]
+        plan = await found.explain()
+        assert (plan.index, plan.rows_examined) == (("x_Note_0",), 1)
+        others = Note.where(~Note.tags.contains("t3"))  # unknown where there are none, so they do not show
+        assert [note.id for note in await others.all()] == ["n0", "n6"]
+        assert (await others.explain()).rows_examined == 9
+
+
+async def test_an_index_of_a_path_gives_the_order_of_what_is_there(tmp_path: Path) -> None:
+    async with debros.open(str(tmp_path / "home"), models=[Note], app="notes"):
+        zips: list[Any] = [3, "b", None, 1.5, "a", b"x", True, ["l"], 2]
+        for n, zip in enumerate(zips):
+            await Note.create(id=f"n{n}", author=f"a{n % 2}", place={"zip": zip, "city": zip})
+        last = Note.query().order_by(Note.place.path("zip").desc()).limit(4)
+        assert [note.place["zip"] for note in await last.all()] == [["l"], b"x", "b", "a"]
+        plan = await last.explain()
+        assert (plan.index, plan.rows_examined) == (("i_Note_1_a",), 4)
+        of_one = Note.where("author", "a1").order_by(Note.place.path("city").asc())
+        assert [note.place["city"] for note in await of_one.all()] == [1.5, "b", b"x", ["l"]]
+        plan = await of_one.explain()
+        assert plan.index == ("i_Note_2_a",)
+        for operations in (plan.operations, (await last.explain()).operations):
+            assert not any("TEMP B-TREE" in step and "LAST" not in step for step in operations)
