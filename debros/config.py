@@ -94,6 +94,21 @@ class Config(BaseModel):
     relation_cache_ttl_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 600
     """Seconds for which what a relation loaded is kept where it does not say."""
 
+    query_timeout_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 30
+    """Seconds after which a query that runs beside the program is given up, inside transactions excepted."""
+
+    concurrent_queries: Annotated[Count, pydantic.Field(ge=1, le=10_000)] = 100
+    """Long queries that run beside the program at once, each with a connection of its own; others wait."""
+
+    migration_timeout_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] | None = None
+    """Seconds after which applying or taking back migrations is given up; `None`: never."""
+
+    health_check_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 30
+    """Seconds between two looks at the node's health."""
+
+    environment: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9-]{0,64}$")] = ""
+    """What the node runs as, for its status; presets set it to their name."""
+
     slow_query_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0, lt=2**53)] = 0.25
     """Seconds from which on a query stands in the log of slow ones."""
 
@@ -132,9 +147,22 @@ class Config(BaseModel):
 
 
 PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
-    "development": {"durability": "process", "query_cache": 100, "query_cache_ttl_s": 60, "auto_migrate": True},
-    "production": {"durability": "disk", "row_cache": 100_000, "query_cache": 10_000, "query_cache_ttl_s": 600},
+    "development": {
+        "environment": "development",
+        "durability": "process",
+        "query_cache": 100,
+        "query_cache_ttl_s": 60,
+        "auto_migrate": True,
+    },
+    "production": {
+        "environment": "production",
+        "durability": "disk",
+        "row_cache": 100_000,
+        "query_cache": 10_000,
+        "query_cache_ttl_s": 600,
+    },
     "testing": {
+        "environment": "testing",
         "durability": "process",
         "row_cache": 1_000,
         "query_cache": 0,
@@ -145,8 +173,9 @@ PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
 
 
 TUNABLE: Final = frozenset({
-    "auto_migrate", "flush_rows", "query_cache", "query_cache_bytes", "query_cache_ttl_s", "relation_cache",
-    "relation_cache_ttl_s", "row_cache", "slow_query_s",
+    "auto_migrate", "concurrent_queries", "flush_rows", "health_check_s", "migration_timeout_s", "query_cache",
+    "query_cache_bytes", "query_cache_ttl_s", "query_timeout_s", "relation_cache", "relation_cache_ttl_s", "row_cache",
+    "slow_query_s",
 })  # fmt: skip
 """Settings that may be changed while a node is open."""
 

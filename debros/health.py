@@ -6,6 +6,10 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+import trio
+
+from debros import audit
+
 if TYPE_CHECKING:
     from debros.node import Debros
 
@@ -48,6 +52,29 @@ class Health:
     def __getitem__(self, name: str) -> Component:
         """Return one part."""
         return next(component for component in self.components if component.name == name)
+
+
+class Checks:
+    """Looks at a node's health every so often, and tells where its state has changed: `node.health`, and the audit trail."""
+
+    def __init__(self, node: Debros) -> None:
+        self._node = node
+        self.last: Health | None = None  # what was found last
+
+    async def run(self) -> None:
+        """Look, until it is cancelled."""
+        while True:
+            await trio.sleep(self._node.config.health_check_s)
+            self.check()
+
+    def check(self) -> Health:
+        """Look once."""
+        found = look(self._node, self._node.migrations.pending_names())
+        before, self.last = self.last, found
+        if found.state != ("good" if before is None else before.state):
+            audit.note("health", state=found.state, reasons=list(found.reasons))
+            self._node.met.notices.tell("health", state=found.state, reasons=list(found.reasons))
+        return found
 
 
 def look(node: Debros, pending: list[str]) -> Health:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from cachetools import LRUCache
 
-from debros import current
+from debros import audit, current
 from debros.blocks import cid, dagcbor
 from debros.blocks.cid import Link
 from debros.config import changed
@@ -26,9 +26,10 @@ from debros.errors import (
     NotFoundError,
     PermissionDeniedError,
     TransactionError,
+    did_you_mean,
 )
 from debros.events.events import Events
-from debros.health import Health, look
+from debros.health import Checks, Health, look
 from debros.home import Devices
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
@@ -59,6 +60,7 @@ from debros.sync.networked import Peers
 from debros.values.file import File
 
 if TYPE_CHECKING:
+    from debros.audit import Audited
     from debros.blocks.archive import Progress
     from debros.config import Config
     from debros.models.record import Model
@@ -90,6 +92,7 @@ class Status:
     skipped: int  # changes left out since the node opened: no right, or not of good form
     last_failure: str  # of a background flush of the view; empty when there is none
     version: str  # of debros
+    environment: str  # as the setting says; a preset's name
     uptime_s: float
 
 
@@ -152,6 +155,8 @@ class Debros:
         )
         self.meter = Meter(env.monotonic_s())
         self.store.on_admitted.append(self.meter.on_admitted)
+        self.checks = Checks(self)
+        self.store.reader.places.total_tokens = config.concurrent_queries
         self.slow_queries = SlowQueries(config.slow_query_s, self.meter.queries.observe)
         self._pasts = Pasts(self, register)
         self._devices = devices
@@ -196,6 +201,20 @@ class Debros:
                 "and open the node after the class is defined"
             )
         return found
+
+    def model(self, name: str) -> type[Model]:
+        """Return an open model by its name, as a class or as it is stored.
+
+        Raises:
+            ModelError: none is called so.
+        """
+        for schema, cls in self._class_of.items():
+            if name in (schema.name, cls.__name__):
+                return cls
+        known = sorted(schema.name for schema in self._class_of)
+        raise ModelError(
+            f"no open model is called {name!r}{did_you_mean(name, known)}; open: {', '.join(known) or 'none'}"
+        )
 
     def class_of(self, schema: Schema) -> type[Model]:
         """Return the model class of a schema that is open."""
@@ -317,6 +336,8 @@ class Debros:
             await commit
         except Exception as error:
             self.meter.failed(error)
+            if isinstance(error, PermissionDeniedError):
+                audit.note("refused", by=did_of(self.device().user), why=str(error))
             raise
         self.meter.commits.observe(self.env.monotonic_s() - begun_s)
 
@@ -331,6 +352,7 @@ class Debros:
         user = _key(did)
         for replica in self._globals():
             await grant(self.store, replica, self.device(), self._acting().root, user)
+        audit.note("grant", whom=did, by=did_of(self.device().user))
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:
         """Let the entries of a user (by an admin) or of a device (by its user) count no more.
@@ -360,6 +382,18 @@ class Debros:
                 refused = error
         if refused is not None and not done:
             raise refused
+        audit.note("revoke", whom=did, by=did_of(self.device().user), keep=keep)
+
+    async def audit(self) -> list[Audited]:
+        """Return who gave rights to whom and who took them, in all logs here, oldest first; the log proves it.
+
+        The logger `debros.audit` tells as it happens of what only this node knows: openings, refused writes, its health.
+        """
+        self.store.check_open()
+        self.store.view.hide_provisional()
+        self.store.flush()
+        await trio.lowlevel.checkpoint()
+        return audit.trail(self)
 
     def refuse_inside(self, what: str) -> None:
         """Raise `TransactionError` inside a transaction, for what is an entry of its own."""
@@ -593,6 +627,7 @@ class Debros:
             skipped=store.skipped,
             last_failure=str(store.flush_failure or ""),
             version=version("debros"),
+            environment=self.config.environment,
             uptime_s=self.env.monotonic_s() - self.meter.begun_s,
         )
 
@@ -648,6 +683,7 @@ class Debros:
             entries=chosen.relation_cache, max_bytes=chosen.query_cache_bytes, ttl_s=chosen.relation_cache_ttl_s
         )
         self.slow_queries.threshold_s = chosen.slow_query_s
+        self.store.reader.places.total_tokens = chosen.concurrent_queries
         return chosen
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
-from debros import current
+from debros import audit, current
 from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import load
@@ -153,9 +153,12 @@ async def open_node(
                     tasks.start_soon(build_indexes, opened.store)
                     if plans.migrations:
                         tasks.start_soon(node.migrations.following.run)
+                    if files is None:
+                        tasks.start_soon(node.checks.run)
                     members_only = chosen.serve == "members"
                     device = partial(node.device_of, who)
                     current.open_nodes.append(node)
+                    audit.note("opened", home=node.home, app=chosen.app, did=who.did)
                     try:
                         await env.offload(places.clean)
                         await _place_new(node)
@@ -169,6 +172,7 @@ async def open_node(
                             yield node
                     finally:
                         current.open_nodes.remove(node)
+                        audit.note("closed", home=node.home, did=who.did)
                         node.watchers.close()
                         await node.events.aclose()
             finally:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from debros import current
+from debros import audit, current
 from debros.blocks import cid
-from debros.errors import DebrosError, MigrationError, did_you_mean
+from debros.errors import DeadlineError, DebrosError, MigrationError, did_you_mean
 from debros.identity.did import did_of
 from debros.log import clock
 from debros.migrations import counting, writing
@@ -338,8 +338,15 @@ class Migrations:
         if current.context().transaction is not None:
             raise MigrationError("migrations write entries of their own: apply them outside the transaction")
         self._is_running = True
+        longest_s = self._node.config.migration_timeout_s
         try:
-            yield
+            with trio.move_on_after(float("inf") if longest_s is None else longest_s) as scope:
+                yield
+            if scope.cancelled_caught:
+                raise DeadlineError(
+                    f"migrations took more than migration_timeout_s={longest_s:g}; what is done stands, what is not is "
+                    "pending; next: debros showmigrations"
+                )
         finally:
             self._is_running = False
 
@@ -459,6 +466,7 @@ class Migrations:
             await store.run_exclusively(Record(store, home, self._node.device(), change))
             store.flush()
         self.applied_count += state == APPLIED
+        audit.note("migration", name=migration.name, state=state, log=home.manifest.address)
 
     def _aim(self, model: Model, home: Replica, migration: Migration, state: str) -> Aim:
         behind = self._node.store.lifts.behind(model)

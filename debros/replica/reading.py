@@ -24,6 +24,7 @@ from debros.replica.view import MEMORY, View
 QUICK_S: Final = 0.03  # of the loop's time, for one query
 STEPS: Final = 5_000  # of SQLite's virtual machine between two looks at the clock: well below a millisecond
 _OF_QUERIES: Final = ("overflow", "no such index")  # errors that are the question's, not the view's
+MOST_AT_ONCE: Final = 100  # long queries, where no setting says otherwise
 MOST_IDLE: Final = 4  # connections kept for the next long query
 
 
@@ -37,6 +38,7 @@ class Reader:
         self._idle: list[apsw.Connection] = []
         self._closed = False
         self.long_ones = 0  # queries that went on beside the loop
+        self.places = trio.CapacityLimiter(MOST_AT_ONCE)  # those that are at work; others wait
         view.db.set_progress_handler(self._is_late, STEPS)
 
     def _is_late(self) -> bool:
@@ -83,6 +85,10 @@ class Reader:
             StorageError: the view is damaged.
         """
         self.long_ones += 1
+        async with self.places:
+            return await self._beside(sql, bindings)
+
+    async def _beside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
         db = self._idle.pop() if self._idle else self._view.another()
         done = False
         try:

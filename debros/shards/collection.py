@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from trio import current_time
+from trio import current_time, move_on_after
 
 from debros.blocks import cid
 from debros.current import context
-from debros.errors import FieldError, NotFoundError, StorageError, ValidationError
+from debros.errors import DeadlineError, FieldError, NotFoundError, StorageError, ValidationError
 from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
@@ -205,9 +205,18 @@ class Collection:
                 store.view.hide_provisional()
             store.flush()
             found = store.reader.quick(sql, bindings, began + QUICK_S)
-            rows = await store.reader.beside(sql, bindings) if found is None else found
+            rows = await self._long(sql, bindings) if found is None else found
         self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
         return rows
+
+    async def _long(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+        longest_s = self.node.config.query_timeout_s
+        with move_on_after(longest_s):
+            return await self._store.reader.beside(sql, bindings)
+        raise DeadlineError(
+            f"a query of {self.schema.name} took more than query_timeout_s={longest_s:g}; an index or a limit may help:"
+            " `explain()` says what it does"
+        )
 
     def revision(self, models: Sequence[str]) -> tuple[int, ...] | None:
         """Return what changes whenever rows of these models may have changed; `None` inside a transaction.
