@@ -320,6 +320,7 @@ async def reads(db: Debros) -> dict[str, Work]:
         "Debros.fingerprint": db.fingerprint,
         "Debros.past": lambda: db.past(2**62),
         "Debros.health": db.health,
+        "Debros.audit": db.audit,
         "Debros.measured": lambda: db.measured(Book.count()),
     }
 
