@@ -60,7 +60,7 @@ def test_sources_are_merged_setting_by_setting(place: Place) -> None:
     config = place.load(preset="development", environ={"DEBROS_ROW_CACHE": "9"}, max_segment_bytes=8192)
     assert config == Config(
         durability="process", app="blog-k3x9q7", row_cache=9, flush_rows=7, max_segment_bytes=8192, query_cache=100,
-        query_cache_ttl_s=60, auto_migrate=True,
+        query_cache_ttl_s=60, auto_migrate=True, environment="development",
     )  # fmt: skip
 
 

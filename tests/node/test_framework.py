@@ -91,7 +91,15 @@ async def test_health_of_a_node_that_is_well_has_no_reasons(tmp_path: Path) -> N
     async with open_node(str(tmp_path / "home"), models=[Thing]) as node:
         health = await node.health()
         assert (health.state, health.is_healthy, health.reasons) == ("good", True, ())
-        assert [each.name for each in health.components] == ["node", "log", "view", "disk", "migrations", "peers"]
+        assert [each.name for each in health.components] == [
+            "node",
+            "log",
+            "stores",
+            "view",
+            "disk",
+            "migrations",
+            "peers",
+        ]
 
 
 async def test_health_names_pending_migrations_a_failing_view_and_a_closed_node(tmp_path: Path) -> None:
