@@ -118,6 +118,9 @@ class Config(BaseModel):
     placement: Annotated[dict[str, dict[Annotated[Count, pydantic.Field(ge=0)], Path]], BeforeValidator(_parsed)] = {}
     """Directories of the shards that have a store of their own, by model and number."""
 
+    shard_threads: Annotated[Count, pydantic.Field(ge=1, le=64)] = 4
+    """Stores of shards that a long query reads at once."""
+
     content_bytes: Annotated[Count, pydantic.Field(ge=0)] = 10 * 1024**3
     """Bytes of file content that this node keeps."""
 
@@ -175,7 +178,7 @@ PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
 TUNABLE: Final = frozenset({
     "auto_migrate", "concurrent_queries", "flush_rows", "health_check_s", "migration_timeout_s", "query_cache",
     "query_cache_bytes", "query_cache_ttl_s", "query_timeout_s", "relation_cache", "relation_cache_ttl_s", "row_cache",
-    "slow_query_s",
+    "shard_threads", "slow_query_s",
 })  # fmt: skip
 """Settings that may be changed while a node is open."""
 

@@ -12,7 +12,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, Self, TypeVar, TypeVarTuple, overload
 
 from debros.errors import QueryError
+from debros.query import apart
 from debros.query import compile as sql
+from debros.query.apart import Partial
 from debros.query.columns import Column
 from debros.query.expressions import GROUP, Expr, Order, Statement, all_of
 from debros.query.ports import Source, Subject
@@ -88,7 +90,7 @@ def check(kind: Kind, column: Column[Any]) -> None:
 class Aggregate(Column[T]):
     """One value of a group of rows. Compares and orders like a column, in `having` and in a group's `order_by`."""
 
-    __slots__ = ("finish", "terms")
+    __slots__ = ("_of", "finish", "terms")
 
     def __init__(self, kind: Kind, column: Column[Any] | None) -> None:
         if column is None:
@@ -104,8 +106,14 @@ class Aggregate(Column[T]):
             "", f"{kind}({'' if column is None else column!r})", made.codec, made.comparable, bindings=bindings,
             owners=owners,
         )  # fmt: skip
+        self._of = (kind, column)
         self.terms = made.terms
         self.finish: Callable[..., T] = made.finish
+
+    @property
+    def partial(self) -> Partial | None:
+        """How it is made of those of parts of the rows."""
+        return apart.partial(*self._of)
 
     def __repr__(self) -> str:
         return self.name
@@ -220,7 +228,10 @@ class Grouped(Generic[*K]):
         if not aggregates:
             raise QueryError("aggregate what? e.g. debros.count()")
         source = await self._question._source()
-        found = await self._question._fetch(source, self._sql(source, aggregates))
+        way = None
+        if source.is_spread and self._having is None:
+            way = apart.groups(self._question, source, self._keys, aggregates, self._orders, self._at_most)
+        found = await self._question._fetch(source, self._sql(source, aggregates), way)
         decoders = [key.decoder(source) for key in self._keys]
         spans, at = [], len(self._keys)
         for one in aggregates:
@@ -247,7 +258,7 @@ class Grouped(Generic[*K]):
         for one in aggregates:
             for term in one.terms:
                 out.add(f", {term}", one.bindings)
-        out.add(f"{sql.start(self._question)}{where}", bound)
+        out.add(f"{sql.start(self._question, source)}{where}", bound)
         out.add(" GROUP BY " + ", ".join(key.sql for key in self._keys), key_bound)
         if self._having is not None:
             out.add(" HAVING ")

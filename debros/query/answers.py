@@ -8,11 +8,12 @@ from trio import move_on_after
 from trio.lowlevel import checkpoint_if_cancelled
 
 from debros.errors import DeadlineError, DebrosError, MultipleFoundError, NotFoundError, QueryError
+from debros.query import apart
 from debros.query import compile as sql
 from debros.query.cache import Entry
 from debros.query.loading import Loaded, count, load
 from debros.query.named import Named
-from debros.query.ports import Source
+from debros.query.ports import Apart, Source
 from debros.query.rows import Rows
 
 R = TypeVar("R")
@@ -28,11 +29,11 @@ class Answers(Named[R]):
             await self.subject.ready()
         return self.subject.source()
 
-    async def _fetch(self, source: Source, statement: sql.Sql) -> list[tuple[Any, ...]]:
+    async def _fetch(self, source: Source, statement: sql.Sql, way: Apart | None = None) -> list[tuple[Any, ...]]:
         """Return what a statement gives. All that a query reads, but for relations, it reads here."""
         if self.caching is not None:
             return (await self._entry(source, statement)).rows
-        return await source.fetch(*statement)
+        return await source.fetch(*statement, way)
 
     async def _entry(self, source: Source, statement: sql.Sql) -> Entry:
         assert self.caching is not None, "asked of queries that are kept"
@@ -43,7 +44,7 @@ class Answers(Named[R]):
         if rows is None:
             statement = sql.rows(self, source)
             if self.caching is None:
-                rows = await self._fetch(source, statement)
+                rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
             else:
                 entry = await self._entry(source, statement)
                 rows = entry.rows

@@ -58,10 +58,10 @@ class Question:
         return users == "all" or (users is not None and len(users) != 1)
 
 
-def start(question: Question) -> str:
-    """Return FROM and the beginning of WHERE."""
+def start(question: Question, source: Source | None) -> str:
+    """Return FROM and the beginning of WHERE. Where rows lie in several files, SQLite chooses the index in each."""
     columns = question.columns
-    if question.index is None:
+    if question.index is None or (source is not None and source.is_spread):
         return columns.from_visible
     return f' FROM {columns.sql_name} INDEXED BY "{question.index}" WHERE {columns.visible}'
 
@@ -150,7 +150,7 @@ def rows(question: Question, source: Source, also: list[Sort] | None = None) -> 
     if also:
         picked += ", " + ", ".join(term.sql for term in also)
         picked_bound += tuple(b for term in also for b in term.bindings)
-    text = f"SELECT {picked}{start(question)}{where}{group}{by}{limit}"
+    text = f"SELECT {picked}{start(question, source)}{where}{group}{by}{limit}"
     return text, (*picked_bound, *bound, *group_bound, *by_bound, *limit_bound)
 
 
@@ -169,7 +169,7 @@ def count(question: Question, source: Source) -> Sql:
     where, bound = restriction(question, source)
     group, group_bound = grouping(question)
     limit, limit_bound = cut(question)
-    begin = start(question)
+    begin = start(question, source)
     if not group and not limit:
         return f"SELECT count(*){begin}{where}", bound
     return f"SELECT count(*) FROM (SELECT 1{begin}{where}{group}{limit})", (*bound, *group_bound, *limit_bound)
@@ -179,7 +179,7 @@ def exists(question: Question, source: Source) -> Sql:
     """Return a SELECT of one row, if there is any; not for distinct rows."""
     where, bound = restriction(question, source)
     at_most = 1 if question.at_most is None else min(1, question.at_most)
-    return f"SELECT 1{start(question)}{where} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
+    return f"SELECT 1{start(question, source)}{where} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
 
 
 def values_of(question: Question, source: Source, column: Column[Any]) -> Sql:
@@ -187,5 +187,5 @@ def values_of(question: Question, source: Source, column: Column[Any]) -> Sql:
     where, bound = restriction(question, source)
     by, by_bound = order(question, source)
     limit, limit_bound = cut(question)
-    text = f'SELECT {column.sql} AS "sort", {column.value} AS "value"{start(question)}{where}{by}{limit}'
+    text = f'SELECT {column.sql} AS "sort", {column.value} AS "value"{start(question, source)}{where}{by}{limit}'
     return text, (*column.bindings, *column.bindings, *bound, *by_bound, *limit_bound)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from debros.replica.effects import Place
 from debros.replica.tables import Row, Table
@@ -20,6 +20,19 @@ Users: TypeAlias = tuple[str, ...] | Literal["all"] | None
 """Whose records a query reads: these DIDs', everybody's, or (`None`) the acting identity's."""
 
 
+class Apart(NamedTuple):
+    """How a statement is asked of each file that rows of a model lie in, and what becomes of the answers."""
+
+    text: str  # of one SELECT, from the model's table
+    bindings: tuple[object, ...]
+    table: str  # as it stands behind FROM
+    join: Callable[[Sequence[list[Row]]], list[Row]]
+
+    def of(self, schema: str) -> str:
+        """Return the statement for one of the attached files."""
+        return self.text.replace(f" FROM {self.table} ", f" FROM {schema}.{self.table} AS {self.table} ", 1)
+
+
 class Source(Protocol):
     """One model's records on one node, as the acting identity sees them."""
 
@@ -33,8 +46,16 @@ class Source(Protocol):
         """
         ...
 
-    async def fetch(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Run one SELECT like `read`; one that takes long does not hold the loop, and can be cancelled."""
+    async def fetch(self, sql: str, bindings: Sequence[object], apart: Apart | None = None) -> list[tuple[Any, ...]]:
+        """Run one SELECT like `read`; one that takes long does not hold the loop, and can be cancelled.
+
+        If it takes long and there is a way to take it `apart`, each file is asked by itself, some at once.
+        """
+        ...
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether the model's rows lie in several files."""
         ...
 
     def revision(self, models: Sequence[str]) -> tuple[int, ...] | None:

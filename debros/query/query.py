@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from debros.errors import QueryError
-from debros.query import aggregates, paging
+from debros.query import aggregates, apart, paging
 from debros.query import compile as sql
 from debros.query.answers import Answers
 from debros.query.columns import Column
@@ -46,7 +46,8 @@ class Query(Answers[R]):
     async def count(self) -> int:
         """Return the number of rows."""
         source = await self._source()
-        found: int = (await self._fetch(source, sql.count(self, source)))[0][0]
+        way = apart.count(self, source) if source.is_spread else None
+        found: int = (await self._fetch(source, sql.count(self, source), way))[0][0]
         return found
 
     @overload
@@ -98,13 +99,14 @@ class Query(Answers[R]):
         if self.at_most is None and not self.skipped:
             made = aggregates.formula(kind, column.codec, column.sql, column.value)
             where, bound = sql.restriction(self, source)
-            text = f"SELECT {', '.join(made.terms)}{sql.start(self)}{where}"
+            text = f"SELECT {', '.join(made.terms)}{sql.start(self, source)}{where}"
             bound = (*column.bindings * len(made.terms), *bound)
         else:
             made = aggregates.formula(kind, column.codec, '"sort"', '"value"')
             inner, bound = sql.values_of(self, source, column)
             text = f"SELECT {', '.join(made.terms)} FROM ({inner})"
-        return made.finish(*(await self._fetch(source, (text, bound)))[0])
+        way = apart.aggregate(self, source, kind, column) if source.is_spread else None
+        return made.finish(*(await self._fetch(source, (text, bound), way))[0])
 
     async def _extreme(self, kind: Literal["min", "max"], given: object) -> Any:
         column = self._column(given)

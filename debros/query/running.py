@@ -80,6 +80,8 @@ class Running(Steps[R]):
     def use_index(self, *fields: str) -> Self:
         """Find rows by this index and no other: its name as `explain()` tells it, or its fields.
 
+        Where shards of the model have stores of their own, SQLite chooses in each of them.
+
         Raises:
             QueryError: the model has no such index.
         """

@@ -369,7 +369,7 @@ class Steps(Question, Listable, Generic[R]):
     def write_exists(self, out: Statement) -> None:
         """Append whether there is a row."""
         with out.reading(self.subject, self.users, self.columns.sql_name) as (logs, bound):
-            out.add(f"EXISTS (SELECT 1{compile.start(self)}{logs}", bound)
+            out.add(f"EXISTS (SELECT 1{compile.start(self, out.source)}{logs}", bound)
             if self.condition is not None:
                 out.add(" AND ")
                 self.condition.write(out)

@@ -10,8 +10,9 @@ stops them. A view in memory has no second connection either: the thread works o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 import apsw
 import trio
@@ -28,6 +29,9 @@ MOST_AT_ONCE: Final = 100  # long queries, where no setting says otherwise
 MOST_IDLE: Final = 4  # connections kept for the next long query
 
 
+Asked: TypeAlias = tuple[str, Sequence[Any]]  # a statement, and what is bound
+
+
 class Reader:
     """Answers queries over one view; the caller has flushed."""
 
@@ -37,6 +41,7 @@ class Reader:
         self._until: float | None = None  # when the query on the loop has taken long enough, by trio's clock
         self._idle: list[apsw.Connection] = []
         self._closed = False
+        self._layout = 0  # how often the files changed of which a view consists
         self.long_ones = 0  # queries that went on beside the loop
         self.places = trio.CapacityLimiter(MOST_AT_ONCE)  # those that are at work; others wait
         view.db.set_progress_handler(self._is_late, STEPS)
@@ -84,30 +89,77 @@ class Reader:
         Raises:
             StorageError: the view is damaged.
         """
-        self.long_ones += 1
-        async with self.places:
-            return await self._beside(sql, bindings)
-
-    async def _beside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
-        db = self._idle.pop() if self._idle else self._view.another()
-        done = False
-        try:
-            found = await self._env.offload_until_cancelled(_rows, db, sql, tuple(bindings), stop=db.interrupt)
-            done = True
-        except (apsw.Error, UnicodeDecodeError) as error:
-            done = True
-            raise self._failure(error) from error
-        finally:
-            if done and not self._closed and self._view.name != MEMORY and len(self._idle) < MOST_IDLE:
-                self._idle.append(db)
-            elif done:
-                db.close()
-        if self._closed:
-            raise ClosedError("the node is closed")
+        [found] = await self.together(lambda: [(sql, bindings)], 1)
         return found
 
+    async def together(self, ask: Callable[[], Sequence[Asked]], at_once: int) -> list[list[Row]]:
+        """Run queries in threads, so many at once, all on one state of all files; errors as for `beside`.
+
+        `ask` says which, once it is their turn: shards may have moved meanwhile.
+        """
+        self.long_ones += 1
+        async with self.places:
+            return await self._together(ask(), at_once)
+
+    async def _together(self, statements: Sequence[Asked], at_once: int) -> list[list[Row]]:
+        layout = self._layout
+        answers: list[list[Row]] = [[] for _ in statements]
+        left = deque(enumerate(statements))
+        failures: list[BaseException] = []
+
+        async def work(db: apsw.Connection) -> None:
+            try:
+                await self._work(db, left, answers)
+                self._keep(db, layout)
+            except DebrosError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+        ready = [self._ready() for _ in range(min(at_once, len(statements)))]
+        async with trio.open_nursery() as nursery:
+            for db in ready:
+                nursery.start_soon(work, db)
+        if failures:
+            raise failures[0]
+        if self._closed:
+            raise ClosedError("the node is closed")
+        return answers
+
+    def _ready(self) -> apsw.Connection:
+        """Return a connection that sees the state of now; with arms it keeps to it over several statements."""
+        db = self._idle.pop() if self._idle else self._view.another()
+        if self._view.has_arms:
+            try:
+                self._view.snapshot(db)
+            except apsw.Error as error:
+                db.close()
+                raise self._failure(error) from error
+        return db
+
+    async def _work(self, db: apsw.Connection, left: deque[tuple[int, Asked]], answers: list[list[Row]]) -> None:
+        """Answer what is left, one after the other."""
+        while left:
+            n, (sql, bindings) = left.popleft()
+            try:
+                answers[n] = await self._env.offload_until_cancelled(_rows, db, sql, tuple(bindings), stop=db.interrupt)
+            except (apsw.Error, UnicodeDecodeError) as error:
+                failure = self._failure(error)
+                db.close()
+                raise failure from error
+
+    def _keep(self, db: apsw.Connection, layout: int) -> None:
+        """Keep a connection for the next query, if it sees the files that are to be seen."""
+        if db.in_transaction:
+            db.execute("ROLLBACK")  # of a snapshot
+        is_good = layout == self._layout and not self._closed and self._view.name != MEMORY
+        if is_good and len(self._idle) < MOST_IDLE:
+            self._idle.append(db)
+        else:
+            db.close()
+
     def renew(self) -> None:
-        """Let go of the connections kept: the next ones see other files."""
+        """Let go of the connections: the next ones see other files."""
+        self._layout += 1
         while self._idle:
             self._idle.pop().close()
 

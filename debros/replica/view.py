@@ -151,12 +151,11 @@ class View:
             if self.name == MEMORY:
                 self.hide_provisional()
                 db.deserialize("main", self.db.serialize("main"))
+            db.set_busy_timeout(BUSY_MS)
+            db.execute("PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY").fetchall()
             for table, its in () if writing else self._arms.values():
                 arms.attach(db, table, its)
-            db.set_busy_timeout(BUSY_MS)
-            db.execute(
-                f"PRAGMA query_only = {int(not writing)}; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY"
-            ).fetchall()
+            db.execute(f"PRAGMA query_only = {int(not writing)}")
         except apsw.Error as error:
             raise self.failure(error) from error
         return db

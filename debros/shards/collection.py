@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from trio import current_time, move_on_after
@@ -32,6 +33,7 @@ from debros.shards.spans import Keys, Reach
 if TYPE_CHECKING:
     from debros.node import Debros
     from debros.query.cache import Caches
+    from debros.query.ports import Apart
     from debros.replica.transaction import Transaction
     from debros.sync.receipts import Receipt
 
@@ -189,7 +191,12 @@ class Collection:
             store.flush()
         return store.view.read(sql, bindings)
 
-    async def fetch(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+    @property
+    def is_spread(self) -> bool:
+        """Whether the model's rows lie in several files."""
+        return bool(self._model.rows.arms)
+
+    async def fetch(self, sql: str, bindings: Sequence[object], apart: Apart | None = None) -> list[tuple[Any, ...]]:
         """Run one SELECT like `read`; one that takes long goes on beside the loop, and can be cancelled."""
         store = self._store
         store.check_open()
@@ -205,18 +212,25 @@ class Collection:
                 store.view.hide_provisional()
             store.flush()
             found = store.reader.quick(sql, bindings, began + QUICK_S)
-            rows = await self._long(sql, bindings) if found is None else found
+            rows = await self._long(sql, bindings, apart) if found is None else found
         self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
         return rows
 
-    async def _long(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
-        longest_s = self.node.config.query_timeout_s
+    async def _long(self, sql: str, bindings: Sequence[object], apart: Apart | None) -> list[tuple[Any, ...]]:
+        longest_s, reader = self.node.config.query_timeout_s, self._store.reader
         with move_on_after(longest_s):
-            return await self._store.reader.beside(sql, bindings)
+            if apart is None:
+                return await reader.beside(sql, bindings)
+            return apart.join(await reader.together(partial(self._parts, apart), self.node.config.shard_threads))
         raise DeadlineError(
             f"a query of {self.schema.name} took more than query_timeout_s={longest_s:g}; an index or a limit may help:"
             " `explain()` says what it does"
         )
+
+    def _parts(self, apart: Apart) -> list[tuple[str, Sequence[object]]]:
+        """Return what to ask of each file that rows lie in."""
+        schemas = ("main", *(arm.schema for arm in self._model.rows.arms.values()))
+        return [(apart.of(schema), apart.bindings) for schema in schemas]
 
     def revision(self, models: Sequence[str]) -> tuple[int, ...] | None:
         """Return what changes whenever rows of these models may have changed; `None` inside a transaction.

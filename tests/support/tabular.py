@@ -137,7 +137,9 @@ class TabularSource:
         self.node.reads.append(sql)
         return self.node.connection.execute(sql, tuple(bindings)).fetchall()
 
-    async def fetch(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
+    is_spread = False
+
+    async def fetch(self, sql: str, bindings: Sequence[object], apart: Any = None) -> list[tuple[Any, ...]]:
         return self.read(sql, bindings)
 
     def revision(self, models: Sequence[str]) -> tuple[int, ...]:
