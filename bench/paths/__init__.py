@@ -22,6 +22,7 @@ from bench.paths import (
     reopen,
     replicate,
     shards,
+    stores,
 )
 from bench.setting import Setting
 
@@ -40,6 +41,7 @@ PATHS: Final[dict[str, Path]] = {
     "import": importing.measure,
     "replicate": replicate.measure,
     "shards": shards.measure,
+    "stores": stores.measure,
     "content": content.measure,
     "events": events.measure,
     "migrate": migrating.measure,

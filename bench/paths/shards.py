@@ -51,7 +51,7 @@ class Memo(Model):
     text: Field[str]
 
 
-def _notes(count: int, authors: list[str], seed: int) -> list[dict[str, Any]]:
+def notes(count: int, authors: list[str], seed: int) -> list[dict[str, Any]]:
     random = Random(seed)
     return [
         {"author_id": random.choice(authors), "title": f"note {n}", "likes": random.randrange(10**6)}
@@ -94,14 +94,14 @@ async def measure(setting: Setting) -> list[Line]:
     async with debros.open(setting.homes.place(), models=models) as db:
         for of in models:
             for start in range(0, DOCUMENTS, 1000):
-                await of.create_many(_notes(1000, authors, start))
+                await of.create_many(notes(1000, authors, start))
 
         def some(of: Any) -> tuple[Any, list[str]]:
             return of, random.sample(authors, QUERIES)
 
         def shares(of: Any) -> tuple[Any, list[list[dict[str, Any]]]]:
             db.store.flush()  # what the turn before has left is not this one's
-            return of, [_notes(EACH, authors, random.randrange(10**9)) for _ in range(TASKS)]
+            return of, [notes(EACH, authors, random.randrange(10**9)) for _ in range(TASKS)]
 
         actions = [
             *(Action(f"top {of.__name__}", QUERIES, _top, lambda of=of: of) for of in (Whole, Four)),

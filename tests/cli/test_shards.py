@@ -46,3 +46,19 @@ def test_shards_tells_how_full_they_are(project: Project) -> None:
     assert "fullest to mean" in out
     _, err = project.run("shards", "Lines", code=2)
     assert "Lines is no sharded model of this project; did you mean 'Line'?" in err
+
+
+def test_a_shard_is_moved_into_a_store_of_its_own(project: Project) -> None:
+    models = next(Path().rglob("models.py"))
+    models.write_text(MODELS, encoding="utf-8")
+    project.run("makemigrations")
+    project.run("shell", "--command", FILL)
+    place = Path("elsewhere").absolute()
+    out, _ = project.run("shards", "Line", "--move", "1", "--to", str(place))
+    assert f"shard 1 of Line to {place}" in out
+    assert (place / "log" / "000001.car").is_file()
+    told = project.json("shards")["models"]["Line"]
+    assert [shard["path"] for shard in told["shards"]] == ["", str(place), *[""] * 8]
+    assert sum(shard["records"] for shard in told["shards"]) == 13
+    _, err = project.run("shards", "--move", "1", code=2)
+    assert "debros shards MODEL --move NUMBER --to PATH" in err

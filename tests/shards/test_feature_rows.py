@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 import debros
 from debros import Field, Model, ModelError, field, hash_shards, model, schema_of, user_shards
 from debros.errors import DeadlineError, PermissionDeniedError
 from debros.identity.keys import Identity
 from debros.log.layout import of_hash
+from debros.net.memory import MemoryNetwork
 from tests.shards.test_scopes import Memo, Topic
 from tests.shards.test_writes_are_routed import Wall
+from tests.support.events import told
 from tests.support.nodes import a_node
+from tests.support.peers import in_virtual_time, peer
 from tests.support.sharded import SHARDED, START, Hashed, Plain, Ranged, Sized, some_notes
 
 # -- model options -------------------------------------------------------------------------------------------------
@@ -260,6 +264,25 @@ async def test_shared_discovery() -> None:
             addresses.append([(await Topic.create(name="x")).meta.address, *shards])
     assert addresses[0] == addresses[1]
     assert not set(addresses[0]) & set(addresses[2])
+
+
+@in_virtual_time
+async def test_events_of_databases() -> None:
+    """Database created, opened, closed, replicated."""
+    network = MemoryNetwork()
+    async with peer(network, "a", models=[Topic]) as a, a.events.subscribe("node.*") as notices:
+        assert a.status().logs == 0
+        with a.current():
+            address = (await Topic.create(name="x")).meta.address
+        async with peer(network, "b", peers=["a"], models=[Topic]) as b, b.events.subscribe("node.*") as elsewhere:
+            await trio.sleep(5)
+            there = [(message.topic, message.data.get("log")) for message in await told(elsewhere)]
+        assert ("node.log_opened", address) in there, "opened where it came from elsewhere"
+        here = [(message.topic, message.data.get("log")) for message in await told(notices)]
+        assert here[0] == ("node.log_opened", address), "created"
+        assert ("node.synced", address) in here, "replicated"
+    with pytest.raises(debros.ClosedError):
+        a.store.check_open()
 
 
 async def test_somebody_elses_log_cannot_be_written() -> None:
