@@ -177,7 +177,7 @@ class Schema:
         computed = [(s.name, s.codec.name, s.version) for s in self.computed if s.index]
         effects = self.effect_keys()
         unique = [index.fields for index in self.indexes if index.unique]  # others are made without projecting again
-        made = (4, self.name, self.scope, self.store, self.write, fields, computed, unique, effects)
+        made = (5, self.name, self.scope, self.store, self.write, fields, computed, unique, effects)
         if (spec := self.sharding) is not None:
             return repr((*made, (spec.kind, spec.key, spec.n, spec.bounds, spec.name)))
         return repr(made)

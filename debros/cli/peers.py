@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import HomePath, Json
-from debros.cli.project import Project
-from debros.cli.running import peers_table, running_facts
-from debros.cli.screen import Screen
+from debros.cli.running import asked, peers_table
 
 
 async def command(*, home: HomePath = None, json: Json = False) -> Exit:
@@ -16,9 +14,7 @@ async def command(*, home: HomePath = None, json: Json = False) -> Exit:
         home: The database; by default the project's.
         json: Print one JSON object.
     """
-    project, screen = Project.here(), Screen(json)
-    place = project.home(home)
-    facts = running_facts(place)
+    _, screen, place, facts = asked(home, json)
     if facts is None:
         raise CommandError(f"no node runs on {place}", next="debros run", exit=Exit.FAILED)
     for address in facts["addresses"]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 from rich.console import Group
@@ -94,7 +94,27 @@ def _write(home: Path, facts: dict[str, Any]) -> None:
     new.replace(home / FILE)
 
 
-def running_facts(home: Path) -> dict[str, Any] | None:
+class Asked(NamedTuple):
+    """What `debros status` and `debros peers` begin with."""
+
+    project: Project
+    screen: Screen
+    home: Path
+    facts: dict[str, Any] | None  # what the node that runs here said last; `None` if none does
+
+
+def asked(home: HomePath, json: Json) -> Asked:
+    """Return where the database is, and what the node that runs on it says.
+
+    Raises:
+        CommandError: there is no database.
+    """
+    project = Project.here()
+    place = project.home(home)
+    return Asked(project, Screen(json), place, _running_facts(place))
+
+
+def _running_facts(home: Path) -> dict[str, Any] | None:
     """Return what the node that has a home open said last; `None` if none runs by `debros run`.
 
     Raises:

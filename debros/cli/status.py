@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from debros.cli.exits import Exit
 from debros.cli.options import HomePath, Json
-from debros.cli.project import Project
-from debros.cli.running import facts_of, logs_table, opened, running_facts
-from debros.cli.screen import Screen
+from debros.cli.running import asked, facts_of, logs_table, opened
 from debros.cli.units import counted
 
 
@@ -17,9 +15,7 @@ async def command(*, home: HomePath = None, json: Json = False) -> Exit:
         home: The database; by default the project's.
         json: Print one JSON object.
     """
-    project, screen = Project.here(), Screen(json)
-    place = project.home(home)
-    facts = running_facts(place)
+    project, screen, place, facts = asked(home, json)
     is_running = facts is not None
     if facts is None:
         async with opened(project, place) as db:

@@ -100,7 +100,7 @@ class Columns:
         Raises:
             QueryError: there is no such index.
         """
-        known = {f"i_{self.name}": "id"}
+        known = {f"id_{self.name}": "id"}
         known |= {one.name: ", ".join(one.fields) for one in self._indexes if one.name.startswith("i_")}
         wanted = ", ".join(map(str, fields))
         for name, listed in known.items():

@@ -77,7 +77,7 @@ def aside(store: Store, model: Model) -> Take:
     with view.transaction():
         view.db.execute(f"DROP TABLE IF EXISTS {name}")
         view.db.execute(f"CREATE TABLE {name} AS SELECT {listed} FROM {quoted(table.name)} LIMIT 0")
-        view.db.execute(f'CREATE UNIQUE INDEX {quoted("i_" + beside(model))} ON {name} ("_doc")')
+        view.db.execute(f'CREATE UNIQUE INDEX {quoted("made_" + model.table.schema.name)} ON {name} ("_doc")')
     marks = _marks(table)
 
     def take(changed: Sequence[tuple[Row, Row]]) -> None:

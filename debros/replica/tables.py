@@ -97,6 +97,11 @@ class Table:
         computed = next(spec for spec in self.schema.computed if spec.name == name and spec.index)
         return quoted(f"kc_{name}" if computed.codec.to_key else f"c_{name}")
 
+    @property
+    def id_index(self) -> str:
+        """Name of the index of ids. No name that `indexes` gives, whatever models are called, for those end in a number."""
+        return f"id_{self.schema.name}"
+
     def create(self) -> list[str]:
         """Return the statements that make the table and its indexes."""
         affinity: dict[str, str] = {f"f_{s.wire}": s.codec.affinity for s in self.schema.fields}
@@ -107,9 +112,9 @@ class Table:
         ]
         statements = [
             f"CREATE TABLE {quoted(self.name)} ({', '.join(made)})",
-            f'CREATE UNIQUE INDEX {quoted("i_" + self.schema.name)} ON {quoted(self.name)} ("id", "_log")',
+            f'CREATE UNIQUE INDEX {quoted(self.id_index)} ON {quoted(self.name)} ("id", "_log")',
         ]
-        hidden = quoted(f"i_{self.schema.name}_hidden")
+        hidden = quoted(f"hidden_{self.schema.name}")
         statements.append(f'CREATE INDEX {hidden} ON {quoted(self.name)} ("id") WHERE "_hidden" != 0')
         statements += [statement for index in self.indexes() for statement in index.create]
         return statements + self._effect_indexes()
@@ -117,7 +122,7 @@ class Table:
     def _effect_indexes(self) -> list[str]:
         """Return the indexes by which a target that turns finds the children that are hidden and not deleted."""
         return [
-            f"CREATE INDEX {quoted(f'i_{self.schema.name}_live_{key}')} ON {quoted(self.name)}"
+            f"CREATE INDEX {quoted(f'live_{self.schema.name}.{key}')} ON {quoted(self.name)}"
             f" ({self.column(self.schema.by_name[key])}) WHERE {HIDDEN_BUT_LIVE}"
             for key in self.schema.effect_keys()
         ]

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import debros
-from debros import Debros, Field, Index, Model, ModelError, field, model
+from debros import Debros, Field, Index, Model, ModelError, One, belongs_to, field, model
 from debros.replica import indexing
 from tests.support.forum import Post, a_forum
+from tests.support.nodes import a_node
 from tests.support.tabular import Node, schema
 
 ROWS = 200
@@ -341,3 +342,41 @@ async def test_an_index_of_a_path_gives_the_order_of_what_is_there(tmp_path: Pat
         assert plan.index == ("i_Note_2_a",)
         for operations in (plan.operations, (await last.explain()).operations):
             assert not any("TEMP B-TREE" in step and "LAST" not in step for step in operations)
+
+
+async def test_models_whose_names_end_like_those_of_indexes_do_not_meet() -> None:
+    @model(name="Box")
+    class Box(Model):
+        name: Field[str] = field(index=True)
+        size: Field[int] = field(default=0, index=True)
+        tags: Field[set[str]] = field(default_factory=set, index=True)
+        extra: Field[dict[str, int]] = field(default_factory=dict)
+
+    @model(name="Box_1", indexes=[Index("data.a")])
+    class Box1(Model):
+        hidden: Field[str] = field(index=True)
+        data: Field[dict[str, int]] = field(default_factory=dict)
+
+    @model(name="Box_hidden")
+    class BoxHidden(Model):
+        name: Field[str] = field(index=True)
+
+    @model(name="Box_live")
+    class BoxLive(Model):
+        hidden: Field[str] = field()
+        box: One[Box] = belongs_to("hidden", on_delete="cascade")
+
+    @model(name="s_Box")
+    class Aside(Model):
+        name: Field[str] = field(index=True)
+
+    async with a_node(Box, Box1, BoxHidden, BoxLive, Aside) as node:
+        await Box.create(id="a", name="x", tags={"t"})
+        await Box1.create(hidden="x")
+        await BoxLive.create(hidden="a")
+        assert (await Box.where(Box.size == 0).explain()).index == ("i_Box_1",)
+        assert await Box.query().use_index("id_Box").where("id", "a").count() == 1
+        names = [name for (name,) in node.store.view.read("SELECT lower(name) FROM sqlite_master", ())]
+        assert len(names) == len(set(names))
+        await (await Box.get("a")).delete()
+        assert await BoxLive.count() == 0
