@@ -69,8 +69,9 @@ class CarStore:
             os.makedirs(directory, 0o700, exist_ok=True)
         found = Index.open(index)
         log = LogFile.open(
-            files, directory, applied=found.applied, random_bytes=env.random_bytes, max_segment=max_segment
-        )
+            files, directory, applied=found.applied, random_bytes=env.random_bytes, max_segment=max_segment,
+            is_streamed=True,
+        )  # fmt: skip
         if not log.reaches(found.applied) or found.applied > log.end or found.store not in (b"", log.store):
             found = found.renewed()
         store = cls(env, log, found)

@@ -52,11 +52,13 @@ class LogFile:
         applied: int = 0,
         random_bytes: Callable[[int], bytes],
         max_segment: int = MAX_SEGMENT,
+        is_streamed: bool = False,
     ) -> LogFile:
         """Open the log in a directory, make it if there is none, and recover it.
 
         `applied` is the position up to which the view holds the log, and everything before it was synced. What
-        lies behind it is read, what is torn there is cut, and the rest is synced when this returns.
+        lies behind it is read, what is torn there is cut, and the rest is synced when this returns. `is_streamed`: what is
+        written is large, and need not stay in the system's memory.
 
         Raises:
             StorageError: the disk refused. Nothing is lost.
@@ -66,7 +68,7 @@ class LogFile:
             found = recover(files, directory, applied)
             found.store = found.store or random_bytes(16)
             size = _sync_last(files, directory, found.numbers[-1], applied) if found.numbers else 0
-            tail = Tail(files, directory, found.store, found.numbers, max_segment)
+            tail = Tail(files, directory, found.store, found.numbers, max_segment, is_streamed=is_streamed)
             if found.appendable:
                 tail.continue_last(size)
             else:

@@ -19,6 +19,8 @@ from debros.errors import ClosedError, StorageError, TooLargeError
 Block: TypeAlias = tuple[int, bytes, bytes]  # codec, sha2-256 digest of the block, block
 
 _MAX_GROUP: Final = 1 << 31
+_LARGE: Final = 16 << 10  # bytes: larger parts are written from where they are
+_MOST_PARTS: Final = 1000  # that the kernel takes in one call
 _OFFSET: Final = (1 << car.OFFSET_BITS) - 1
 
 
@@ -30,7 +32,11 @@ class Tail:
     be longer after a failed sync.
     """
 
-    def __init__(self, files: Files, directory: str, store: bytes, numbers: list[int], max_segment: int) -> None:
+    def __init__(
+        self, files: Files, directory: str, store: bytes, numbers: list[int], max_segment: int, *,
+        is_streamed: bool = False,
+    ) -> None:  # fmt: skip
+        self._is_streamed = is_streamed  # a segment that was left is not about to be read
         self.numbers = numbers
         self.sizes: dict[int, int] = {}
         self.end = self.synced = 0
@@ -72,18 +78,22 @@ class Tail:
         handle = self.writable()
         if (self.end & _OFFSET) + total > self._max_segment:
             handle = self._make_room(handle, total)
-        group = b"".join(parts)
         begin = self.end
         try:
-            if handle.pwrite(group, begin & _OFFSET) != total:
-                write_all(handle, group, begin & _OFFSET)
+            if total < len(parts) * _LARGE or len(parts) > _MOST_PARTS:  # putting them together costs less
+                parts = [b"".join(parts)]
+                written = handle.pwrite(parts[0], begin & _OFFSET)
+            else:
+                written = handle.pwritev(parts, begin & _OFFSET)
+            if written != total:
+                write_all(handle, b"".join(parts), begin & _OFFSET)
         except BaseException as error:
             self._take_back(handle, error)
         if durable:
             try:
                 handle.sync()
             except OSError as error:
-                begin = self._write_anew(handle, group, error)
+                begin = self._write_anew(handle, b"".join(parts), error)
             except BaseException as error:
                 self._take_back(handle, error)
             self.synced = begin + total
@@ -196,4 +206,6 @@ class Tail:
         self.end = self.synced = car.position(number, size)
         self.numbers.append(number)  # last: who finds the number finds its size
         if left is not None:
+            if self._is_streamed:
+                left.release()
             left.close()

@@ -1,4 +1,4 @@
-"""`debros export`: the records that a database shows, one JSON object on each line."""
+"""`debros export`: the records that a database shows, one JSON object on each line; or a CAR file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json as json_text
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
+from debros.cli.carfiles import Format, is_car, write
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import FileOrDash, HomePath, Json, Yes
 from debros.cli.project import Project
@@ -19,15 +20,23 @@ BATCH = 500
 
 
 async def command(
-    file: FileOrDash, /, *, model: list[str] | None = None, home: HomePath = None, yes: Yes = False, json: Json = False
-) -> Exit:
-    """Write records as NDJSON: `{"model", "id", "owner", "values"}` on each line, by model and id.
+    file: FileOrDash, /, *, model: list[str] | None = None, format: Format = "auto", record: str = "", log: str = "",
+    content: str = "", car_version: Literal[1, 2] = 1, home: HomePath = None, yes: Yes = False, json: Json = False,
+) -> Exit:  # fmt: skip
+    """Write records as NDJSON, or signed entries and content as a CAR file, if its name ends so.
 
-    Values are as JSON has them: ISO times, decimals as text, bytes in base64. Deleted records are left out.
+    NDJSON: `{"model", "id", "owner", "values"}` on each line, by model and id. Values are as JSON has them: ISO times,
+    decimals as text, bytes in base64. Deleted records are left out. A CAR file holds entries with all before them, and
+    the content they refer to; any IPFS tool reads it.
 
     Args:
-        file: Where to; `-` is the standard output.
-        model: Only these models.
+        file: Where to; `-` is the standard output, for NDJSON.
+        model: Only these models; into a CAR file, the logs of one.
+        format: `ndjson` or `car`; by default as the file's name says.
+        record: Only this record, by its id, with its history and its files (CAR).
+        log: Only this log, by its address or its owner's DID (CAR).
+        content: Only this content, by its CID (CAR).
+        car_version: Of the CAR format.
         home: The database; by default the project's.
         yes: Write over a file that is there.
         json: Print one JSON object when done.
@@ -35,11 +44,21 @@ async def command(
     screen, project = Screen(json), Project.here()
     place = project.existing_home(home)
     to_screen = str(file) == "-"
+    as_car = is_car(file, format)
+    if to_screen and as_car:
+        raise CommandError("a CAR file gets its name when it is whole, so it cannot go to a stream", next="debros export FILE.car")  # fmt: skip
+    if not as_car and (record or log or content):
+        raise CommandError("one record, log or file is exported into a CAR file", next=f"debros export {file} --format car")  # fmt: skip
     if to_screen and json:
         raise CommandError("the records and the JSON object cannot both go to the standard output", next="debros export FILE --json")  # fmt: skip
     if not to_screen and file.exists():
         screen.confirm(f"{file} is there already and would be replaced", f"debros export {file} --yes", yes=yes)
     async with project.open(place) as node:
+        if as_car:
+            return await write(
+                node, project, file, model=model or [], record=record, log=log, content=content, version=car_version,
+                screen=screen,
+            )  # fmt: skip
         classes = chosen(project.models(), model)
         counts = dict.fromkeys((cls.__name__ for cls in classes), 0)
         if to_screen:

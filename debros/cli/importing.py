@@ -1,4 +1,4 @@
-"""`debros import`: records from NDJSON."""
+"""`debros import`: records from NDJSON, or what a CAR file holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from debros.cli.carfiles import Format, is_car, read
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import FileOrDash, Flag, HomePath, Json
 from debros.cli.project import Project
@@ -19,16 +20,20 @@ BATCH = 500
 
 
 async def command(
-    file: FileOrDash, /, *, model: str = "", home: HomePath = None, skip_existing: Flag = False, dry_run: Flag = False,
+    file: FileOrDash, /, *, model: str = "", format: Format = "auto", home: HomePath = None, skip_existing: Flag = False, dry_run: Flag = False,
     json: Json = False,
 ) -> Exit:  # fmt: skip
-    """Create records from NDJSON, as `debros export` writes it, or plain objects of one model's fields.
+    """Create records from NDJSON, or take in a CAR file.
 
+    Of a CAR file nothing is believed: signed entries are checked like a peer's, and keep their authors; content is hashed.
+
+    NDJSON is as `debros export` writes it, or plain objects of one model's fields.
     The acting identity writes them: who owned them elsewhere does not count. Whole batches are written or nothing of
     them; where one is refused, the error names the line, and what came before it stays.
 
     Args:
         file: What to read; `-` is the standard input.
+        format: `ndjson` or `car`; by default as the file's name says.
         model: The model of lines that are plain objects.
         home: The database; by default the project's, made if it is not there.
         skip_existing: Pass over ids that are there already.
@@ -37,8 +42,15 @@ async def command(
     """
     screen, project = Screen(json), Project.here()
     place = project.home(home)
+    as_car = is_car(file, format)
+    if as_car and (model or skip_existing or dry_run or str(file) == "-"):
+        raise CommandError(
+            "a CAR file is a file, and its entries say themselves what they are of", next=f"debros import {file}"
+        )
     created, skipped = 0, 0
     async with project.open(place) as node:
+        if as_car:
+            return await read(node, file, screen)
         classes = {cls.__name__: cls for cls in project.models()}
         batch: list[tuple[int, Any]] = []
         with screen.progress("records") as bar:

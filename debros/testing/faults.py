@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import Final, Literal, NamedTuple
 
@@ -146,6 +146,9 @@ class RecordingHandle:
         self._ops.append(Op("write", self._number, offset=offset, data=bytes(data[:written])))
         return written
 
+    def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        return self.pwrite(b"".join(parts), offset)
+
     def size(self) -> int:
         return self._handle.size()
 
@@ -160,6 +163,9 @@ class RecordingHandle:
     def lose(self) -> None:
         """Fail to sync: what was not synced stays readable, and is not on the disk."""
         self._ops.append(Op("lose", self._number))
+
+    def release(self) -> None:
+        self._handle.release()
 
     def close(self) -> None:
         self._handle.close()
@@ -401,6 +407,9 @@ class FailingHandle:
             raise self._owner.error()
         return written
 
+    def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        return self.pwrite(b"".join(parts), offset)
+
     def size(self) -> int:
         self._owner.check("size")
         return self._handle.size()
@@ -415,6 +424,9 @@ class FailingHandle:
                 self._handle.lose()
             raise self._owner.error()
         self._handle.sync()
+
+    def release(self) -> None:
+        self._handle.release()
 
     def close(self) -> None:
         self._handle.close()

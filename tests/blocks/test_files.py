@@ -159,3 +159,12 @@ def test_on_disk_only_the_owner_may_read(tmp_path: Path) -> None:
     files.open(str(tmp_path / "home" / "a"), create=True).close()
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "home" / "a").stat().st_mode) == 0o600
+
+
+def test_parts_are_written_one_behind_the_other(files: Files, home: str) -> None:
+    handle = files.open(os.path.join(home, "a"), create=True)
+    assert handle.pwritev([b"he", memoryview(b"ll"), b"", b"o"], 2) == 5
+    handle.sync()
+    handle.release()
+    assert handle.pread(9, 0) == b"\0\0hello"
+    handle.close()

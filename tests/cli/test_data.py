@@ -81,6 +81,43 @@ def test_a_wrong_line_of_an_import_is_named_and_nothing_of_its_batch_is_written(
     assert project.json("export", "out.ndjson")["records"] == {"Note": 0, "Diary": 0}
 
 
+def test_a_database_goes_through_a_car_file_with_its_history_and_its_authors(filled: Project) -> None:
+    did = filled.json("key")["did"]
+    told = filled.json("export", "all.car")
+    assert (told["format"], told["missing"]) == ("car", [])
+    taken = filled.json("import", "all.car", "--home", "other")
+    assert (taken["created"], taken["known"], taken["refused"]) == (told["entries"], 0, 0)
+    versions = filled.json("history", "b", "--home", "other")["versions"]
+    assert [(version["kind"], version["author"]) for version in versions] == [("create", did), ("update", did)]
+    assert filled.json("import", "all.car", "--home", "other")["known"] == told["entries"]
+
+
+def test_a_record_a_model_a_log_or_content_goes_into_a_car_file_alone(filled: Project) -> None:
+    filled.run("shell", "--command", "from debros import File\nprint((await File.add(b'hello world\\n')).cid)")
+    hello = "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"
+    everything = filled.json("export", "all", "--format", "car", "--car-version", "2")["entries"]
+    assert filled.json("export", "one.car", "--record", "a")["entries"] < everything
+    assert filled.json("export", "notes.car", "--model", "Note")["entries"] < everything
+    diary = filled.json("export", "mine.car", "--log", filled.json("key")["did"])
+    assert diary["entries"] == 1
+    assert filled.json("export", "hello.car", "--content", hello)["blocks"] == 1
+    assert filled.json("import", "hello.car", "--home", "third")["roots"] == [hello]
+
+
+def test_what_cannot_go_into_a_car_file_is_refused(filled: Project) -> None:
+    for arguments in (
+        ["-", "--format", "car"], ["x.car", "--record", "a", "--log", "did:key:z"], ["x.ndjson", "--record", "a"],
+        ["x.car", "--model", "Note", "--model", "Diary"],
+    ):  # fmt: skip
+        filled.run("export", *arguments, code=2)
+        assert not Path(arguments[0]).exists()
+    filled.run("export", "x.car", "--record", "zz", code=1)
+    filled.run("export", "x.car", "--log", "did:key:zz", code=1)
+    filled.run("import", "x.car", "--dry-run", code=2)
+    Path("x.car").write_bytes(b"no car")
+    filled.run("import", "x.car", code=1)
+
+
 def test_an_import_of_what_is_there_already_is_refused_or_passed_over(filled: Project) -> None:
     filled.run("export", "all.ndjson")
     _, err = filled.run("import", "all.ndjson", code=1)
