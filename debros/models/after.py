@@ -6,7 +6,7 @@ created and then updated inside has been created, one that was created and delet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +45,22 @@ async def run_after(
         earlier = pending.state
         pending.state = _joined(earlier, state)
         transaction.on_rollback.append(lambda: pending.give_back(earlier))
+
+
+async def run_after_all(
+    records: Sequence[Any], operation: Written, known: Hooks, told: Sequence[Changes], transaction: Transaction | None
+) -> None:
+    """Run the hooks of many records: every one is written, so each has its hooks run; the first error is told then."""
+    if not known:
+        return
+    failed: Exception | None = None
+    for record, changes in zip(records, told, strict=True):
+        try:
+            await run_after(record, operation, known, changes, transaction)
+        except Exception as error:  # the others' hooks run all the same
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 @dataclass(frozen=True, slots=True)

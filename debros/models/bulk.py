@@ -7,17 +7,19 @@ query's own, so nobody sees the state in which a refusal leaves them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from debros.models.after import run_after, run_before
+from debros.models.after import Changes, Hooks, Written, run_after_all, run_before
 from debros.models.saving import assign, check_right, take, transaction_of
 from debros.models.tracking import changed_fields, changes_of, update_draft
 from debros.replica.draft import Draft
 
 if TYPE_CHECKING:
-    from debros.models.ports import Collection
     from debros.models.shape import Shape
+
+Drafted: TypeAlias = "Callable[[Any, Hooks], Awaitable[tuple[Draft, Changes] | None]]"
+"""What one record's draft is, once its before-hooks are run, and what its after-hooks are told; `None`: there is nothing to write."""
 
 
 async def change_all(records: Sequence[Any], values: Mapping[str, Any]) -> None:
@@ -28,33 +30,24 @@ async def change_all(records: Sequence[Any], values: Mapping[str, Any]) -> None:
     """
     if not records or not values:
         return
-    cls = type(records[0])
-    shape: Shape = cls.__shape__
+    shape: Shape = type(records[0]).__shape__
     if shape.append_only:
         shape.refuse_change("changed")
-    home: Collection = records[0]._home
-    known = cls.__hooks__
-    changed_records, drafts, written = [], [], []
-    for record in records:
+
+    async def drafted(record: Any, known: Hooks) -> tuple[Draft, Changes] | None:
         own = shape.decoded(record)
-        check_right(record, home)
         assign(record, values)
         changed = changed_fields(shape, own, record._row)
-        if not changed:
-            continue
-        if known:
+        if changed and known:
             await run_before(record, "update", known)
             changed = changed_fields(shape, own, record._row)
-            if not changed:  # the hooks took it back
-                continue
+        if not changed:  # it is so already, or the hooks took it back
+            return None
         shape.check_changed(own, [spec.name for _, spec in changed])
-        drafts.append(update_draft(shape, own, record._row, changed, False))
-        changed_records.append(record)
-        written.append(changes_of(shape, own, record._row, changed) if known else {})
-    rows = await home.commit(drafts, parts=transaction_of(home) is None) if drafts else []
-    for record, row in zip(changed_records, rows, strict=True):
-        take(shape, record, row, home, None)
-    await _after(changed_records, "update", home, written)
+        told = changes_of(shape, own, record._row, changed) if known else {}
+        return update_draft(shape, own, record._row, changed, False), told
+
+    await _write_all(records, "update", drafted)
 
 
 async def delete_all(records: Sequence[Any]) -> None:
@@ -65,34 +58,36 @@ async def delete_all(records: Sequence[Any]) -> None:
     """
     if not records:
         return
-    cls = type(records[0])
-    shape: Shape = cls.__shape__
+    shape: Shape = type(records[0]).__shape__
     if shape.undeletable:
         shape.refuse_change("deleted")
-    home: Collection = records[0]._home
-    known = cls.__hooks__
-    for record in records:
-        check_right(record, home)
+
+    async def drafted(record: Any, known: Hooks) -> tuple[Draft, Changes]:
         if known:
             await run_before(record, "delete", known)
-    drafts = [Draft("delete", record.id, base=record._row) for record in records]
-    rows = await home.commit(drafts, parts=transaction_of(home) is None)
-    for record, row in zip(records, rows, strict=True):
-        take(shape, record, row, home, None)
-    await _after(records, "delete", home, [{} for _ in records])
+        return Draft("delete", record.id, base=record._row), {}
+
+    await _write_all(records, "delete", drafted)
 
 
-async def _after(records: Sequence[Any], what: Any, home: Collection, written: Sequence[dict[str, Any]]) -> None:
-    """Run after-hooks: every record is written, so each has its hooks run; the first error is told."""
-    known = type(records[0]).__hooks__ if records else {}
-    if not known:
-        return
-    failed: Exception | None = None
+async def _write_all(records: Sequence[Any], operation: Written, drafted: Drafted) -> None:
+    cls, home = type(records[0]), records[0]._home
+    shape: Shape = cls.__shape__
+    known: Hooks = cls.__hooks__
     transaction = transaction_of(home)
-    for record, changes in zip(records, written, strict=True):
-        try:
-            await run_after(record, what, known, changes, transaction)
-        except Exception as error:  # the others' hooks run all the same
-            failed = failed or error
-    if failed is not None:
-        raise failed
+    written: list[Any] = []
+    drafts: list[Draft] = []
+    told: list[Changes] = []
+    for record in records:
+        check_right(record, home)
+        made = await drafted(record, known)
+        if made is not None:
+            written.append(record)
+            drafts.append(made[0])
+            told.append(made[1])
+    if not drafts:
+        return
+    rows = await home.commit(drafts, parts=transaction is None)
+    for record, row in zip(written, rows, strict=True):
+        take(shape, record, row, home, None)
+    await run_after_all(written, operation, known, told, transaction)

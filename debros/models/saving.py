@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from debros import current
 from debros.current import current_node
 from debros.errors import FieldError, NotFoundError, PermissionDeniedError, UniqueError, ValidationError, did_you_mean
-from debros.models.after import run_after, run_before
+from debros.models.after import run_after, run_after_all, run_before
 from debros.models.ids import flaw_of
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
 from debros.models.turns import Turn, until_free
@@ -256,14 +256,7 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
     written = [changes_of(shape, record.__dict__, None) for record in records] if known else []
     for n, (record, row) in enumerate(zip(records, rows, strict=True)):
         take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
-    failed: Exception | None = None
-    for record, changes in zip(records, written, strict=False):
-        try:
-            await run_after(record, "create", known, changes, transaction)
-        except Exception as error:  # every record is written, so each has its hooks run; the first error is told
-            failed = failed or error
-    if failed is not None:
-        raise failed
+    await run_after_all(records, "create", known, written, transaction)
     return records
 
 
