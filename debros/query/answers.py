@@ -10,7 +10,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from debros.errors import DeadlineError, DebrosError, MultipleFoundError, NotFoundError, QueryError
 from debros.query import apart
 from debros.query import compile as sql
-from debros.query.cache import Entry
+from debros.query.cache import Caching, Entry
 from debros.query.loading import Loaded, count, load
 from debros.query.named import Named
 from debros.query.ports import Apart, Source
@@ -40,31 +40,35 @@ class Answers(Named[R]):
         return await source.cache.queries.fetch(source, statement, self.caching, self.models(), self._labels)
 
     async def _read(self, source: Source) -> list[Any]:
-        rows = self._kept(source)
-        if rows is None:
+        if self.caching is None:
             statement = sql.rows(self, source)
-            if self.caching is None:
-                rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
-            else:
-                entry = await self._entry(source, statement)
-                rows = entry.rows
+            rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
+        elif (kept := self._kept(source)) is not None:
+            rows = kept
+        else:
+            entry = await self._entry(source, sql.rows(self, source))
+            rows = entry.rows
+            if self._asks_the_same(self.caching):
                 self._last = (source, entry)
+        if self.picked is None and not self.loads and not self.counts:
+            return self.subject.hydrate(rows, source)
         return await self._made(rows, source)
 
-    def _kept(self, source: Source) -> list[tuple[Any, ...]] | None:
-        """Return the rows that this very query found before, if nothing was written since: the short way to a hit.
+    def _asks_the_same(self, caching: Caching) -> bool:
+        """Whether the statement is the same each time, until something is written.
 
-        Of one global model: whose records are meant is no question then, so the statement is the same until something is
-        written. An order by chance makes another one each time.
+        So it is of one global model: whose records are meant is no question then. An order by chance makes another one each time.
         """
-        if self.caching is None or self.caching.is_fresh:
+        is_global = self.columns.schema.scope == "global" and len(self.models()) == 1
+        return is_global and not caching.is_fresh and not any(order.is_random for order in self.orders)
+
+    def _kept(self, source: Source) -> list[tuple[Any, ...]] | None:
+        """Return the rows that this very query found before, if nothing was written since: the short way to a hit."""
+        try:
+            asked, entry = self._last
+        except AttributeError:
             return None
-        last: tuple[Source, Entry] | None = getattr(self, "_last", None)
-        if last is None or last[0] is not source or self.columns.schema.scope != "global" or len(self.models()) != 1:
-            return None
-        if self.orders and any(order.is_random for order in self.orders):
-            return None
-        return source.cache.queries.again(last[1], source)
+        return source.cache.queries.again(entry, source) if asked is source else None
 
     async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
         """Return what the rows are to the program, with their relations."""
@@ -93,7 +97,9 @@ class Answers(Named[R]):
             DeadlineError: they took longer than `timeout` allows.
         """
         if self.seconds is None and self.answer_instead is None:
-            return await self._all()
+            self._check_includes()
+            source = await self._source()
+            return Rows(await self._read(source), source, self)
         try:
             if self.seconds is None:
                 return await self._all()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from debros.errors import QueryError, UnknownFieldError
 from debros.query.columns import Column
+from debros.query.expressions import Expr, Leaf
 from debros.query.items import ItemsColumn
 from debros.query.meta import meta_columns
 from debros.query.paths import NestedColumn
@@ -56,7 +57,8 @@ class Columns:
         self.visible = f'{self.sql_name}."_hidden" = 0'  # literally so: the partial indexes need it
         self.from_visible = f" FROM {self.sql_name} WHERE {self.visible}"
         self.rows = f"SELECT {self.listed}{self.from_visible}"
-        self.one_log = f' AND {self.sql_name}."_log" = ?'
+        self.of_logs = f' AND {self.sql_name}."_log" '
+        self.one_log = f"{self.of_logs}= ?"
         self._indexes = self.table.indexes()
         self.by_name: dict[str, Column[Any]] = {"id": self._column("id", TEXT, nullable=False)}
         for spec in schema.fields:
@@ -70,6 +72,9 @@ class Columns:
         self.id = self.by_name["id"]
         self.by_name |= {f"meta.{name}": column for name, column in meta_columns(schema, self.sql_name).items()}
         self.indexed = self._indexed()
+        self._in_indexes = self._terms(field for index in self.schema.indexes for field, _ in index.fields)
+        self._need = lru_cache(maxsize=512)(self._what_is_needed)
+        self._leading = self._terms(index.fields[0][0] for index in self.schema.indexes)
 
     def _column(self, name: str, codec: Codec, value: str | None = None, nullable: bool = True) -> Column[Any]:
         sql = f"{self.sql_name}.{self.table.sort_column(name)}"
@@ -93,6 +98,30 @@ class Columns:
         first = {index.fields[0][0] for index in self.schema.indexes} - sides
         first = {name for name in first if "." not in name}
         return frozenset({self.id.sql, *(f"{self.sql_name}.{self.table.sort_column(name)}" for name in first)})
+
+    def _terms(self, names: Iterable[str]) -> tuple[str, ...]:
+        """SQL that a condition mentions if it is about one of these fields, or about a path into one."""
+        found = dict.fromkeys([self.id.sql])
+        for name in names:
+            field, _, path = name.partition(".")
+            column = self.table.column(self.schema.by_name[field]) if path else self.table.sort_column(field)
+            found[f"{self.sql_name}.{column}"] = None
+        return tuple(found)
+
+    def helps_no_index(self, condition: Expr | None) -> bool:
+        """Whether no index finds the rows of a condition, and none holds all that it looks at."""
+        if condition is None:
+            return False
+        if type(condition) is Leaf:
+            return self._need(condition.text) == "table"
+        needs = {self._need(leaf.text) if type(leaf) is Leaf else "index" for leaf in condition.leaves()}
+        return "index" not in needs and "table" in needs
+
+    def _what_is_needed(self, text: str) -> Literal["index", "any", "table"]:
+        """Return what a condition is looked up in: an index that begins with what it mentions, one that has it, or the table."""
+        if any(term in text for term in self._leading):
+            return "index"
+        return "any" if any(term in text for term in self._in_indexes) else "table"
 
     def index_named(self, fields: Sequence[str]) -> str:
         """Return the SQL name of an index, given that name or its fields.

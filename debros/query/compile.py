@@ -66,6 +66,20 @@ def start(question: Question, source: Source | None) -> str:
     return f' FROM {columns.sql_name} INDEXED BY "{question.index}" WHERE {columns.visible}'
 
 
+def unordered(question: Question, source: Source) -> Sql:
+    """Return FROM and WHERE of a statement whose rows need no order.
+
+    Where no index helps, the table is read as it lies: SQLite takes an index of visible rows for shorter than their table, and
+    would look up every row by it.
+    """
+    where, bound = restriction(question, source)
+    columns, begin = question.columns, start(question, source)
+    is_one_table = question.index is None and not source.is_spread and not where.startswith(columns.of_logs)
+    if is_one_table and columns.helps_no_index(question.condition):
+        begin = f" FROM {columns.sql_name} NOT INDEXED WHERE {columns.visible}"
+    return begin + where, bound
+
+
 def restriction(question: Question, source: Source) -> Sql:
     """Return ` AND ...`: the logs that may be read, and the condition."""
     logs = logs_of(source, question.users, question.columns, question.condition, question.is_partial)
@@ -166,20 +180,19 @@ def _listed(question: Question) -> Sql:
 
 def count(question: Question, source: Source) -> Sql:
     """Return the SELECT of the number of rows."""
-    where, bound = restriction(question, source)
+    found, bound = unordered(question, source)
     group, group_bound = grouping(question)
     limit, limit_bound = cut(question)
-    begin = start(question, source)
     if not group and not limit:
-        return f"SELECT count(*){begin}{where}", bound
-    return f"SELECT count(*) FROM (SELECT 1{begin}{where}{group}{limit})", (*bound, *group_bound, *limit_bound)
+        return f"SELECT count(*){found}", bound
+    return f"SELECT count(*) FROM (SELECT 1{found}{group}{limit})", (*bound, *group_bound, *limit_bound)
 
 
 def exists(question: Question, source: Source) -> Sql:
     """Return a SELECT of one row, if there is any; not for distinct rows."""
-    where, bound = restriction(question, source)
+    found, bound = unordered(question, source)
     at_most = 1 if question.at_most is None else min(1, question.at_most)
-    return f"SELECT 1{start(question, source)}{where} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
+    return f"SELECT 1{found} LIMIT ? OFFSET ?", (*bound, at_most, question.skipped)
 
 
 def values_of(question: Question, source: Source, column: Column[Any]) -> Sql:

@@ -98,8 +98,8 @@ class Query(Answers[R]):
         source = await self._source()
         if self.at_most is None and not self.skipped:
             made = aggregates.formula(kind, column.codec, column.sql, column.value)
-            where, bound = sql.restriction(self, source)
-            text = f"SELECT {', '.join(made.terms)}{sql.start(self, source)}{where}"
+            found, bound = sql.unordered(self, source)
+            text = f"SELECT {', '.join(made.terms)}{found}"
             bound = (*column.bindings * len(made.terms), *bound)
         else:
             made = aggregates.formula(kind, column.codec, '"sort"', '"value"')

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import debros
 from debros import Debros, Field, Index, Model, ModelError, One, belongs_to, field, model
+from debros.query import compile
 from debros.replica import indexing
 from tests.support.forum import Post, a_forum
 from tests.support.nodes import a_node
@@ -380,3 +381,24 @@ async def test_models_whose_names_end_like_those_of_indexes_do_not_meet() -> Non
         assert len(names) == len(set(names))
         await (await Box.get("a")).delete()
         assert await BoxLive.count() == 0
+
+
+async def test_what_no_index_helps_is_counted_in_the_order_of_the_table() -> None:
+    async with a_forum():
+
+        async def steps(query: Any) -> str:
+            source = query.subject.source()
+            text, bound = compile.count(query, source)
+            return " ".join(str(row[-1]) for row in source.read(f"EXPLAIN QUERY PLAN {text}", bound))
+
+        assert await steps(Post.where(Post.title.contains("a"))) == "SCAN m_Post"
+        assert await steps(Post.where(Post.title.contains("a") | (Post.title == "b"))) == "SCAN m_Post"
+        assert "INDEX" in await steps(Post.where(Post.likes > 3, Post.title.contains("a")))
+        assert "COVERING INDEX" in await steps(Post.query())
+        assert "COVERING INDEX" in await steps(Post.where(Post.id.contains("1")))
+        everything = await Post.all()
+        word = everything[3].title
+        wanted = [post for post in everything if word in post.title]
+        assert await Post.where(Post.title.contains(word)).count() == len(wanted) > 0
+        assert await Post.where(Post.title.contains(word)).exists()
+        assert await Post.where(Post.title.contains(word)).sum(Post.likes) == sum(post.likes for post in wanted)
