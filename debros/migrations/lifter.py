@@ -8,6 +8,7 @@ kept values are never lifted, but functions see them. Cells and log stay as they
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -62,6 +63,9 @@ class Lifter:
         stages = [stage for step in (*self._ups, *self._downs) for stage in (step.before, step.after)]
         self._shown = {id(stage): _registers(stage) for stage in stages}
         self._made = _made(self._ups)
+        self._numbers = [step.migration.number for step in self._ups]
+        operations = [step.operations for step in self._ups]
+        self._plain_ups = [[each.up for step in operations[n:] for each in step] for n in range(len(operations))]
 
     def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
         """Return wire values to show instead of the cells', by stored name, and whether every step could be done.
@@ -93,33 +97,38 @@ class Lifter:
         return version, version
 
     def _lifted(self, id: str, document: Document, oldest: int, newest: int) -> Mapping[str, Any]:
-        stage: Stage
-        ages: dict[str, int] = {wire: register[2] for wire, register in document.registers.items()}
         if newest >= self.above and self._down_reader is not None:
-            row, late, given = self._down_reader.read(id, document, self._has_times)
-            stage = self._downs[-1].after
-            for step in reversed(self._downs):
-                number = step.migration.number
-                if newest >= number:
-                    row = _lowered(step, row, late, ages, number)
-                stage = step.before
-            ages = {wire: min(age, self.above - 1) for wire, age in ages.items()}
-            if oldest < self.below:
-                row, late = _restaged(row, late, stage, self._ups[self._first(oldest)].before)
+            return self._lowered(id, document, oldest, newest, self._down_reader)
+        ups = self._ups
+        first = bisect_right(self._numbers, oldest)
+        row, late, given = self._readers[first].read(id, document, self._has_times)
+        if newest < self._numbers[0]:  # no cell is as new as any of them
+            for up in self._plain_ups[first]:
+                row = up(row, _NONE, late)
         else:
-            row, late, given = self._readers[self._first(oldest)].read(id, document, self._has_times)
-            stage = self._ups[-1].after
+            ages = {wire: register[2] for wire, register in document.registers.items()}
+            for step in ups[first:]:
+                row = _raised(step, row, late, ages)
+        return self._overrides(row, ups[-1].after, given, document.registers)
+
+    def _lowered(self, id: str, document: Document, oldest: int, newest: int, reader: _Reader) -> Mapping[str, Any]:
+        ages = {wire: register[2] for wire, register in document.registers.items()}
+        row, late, given = reader.read(id, document, self._has_times)
+        stage: Stage = self._downs[-1].after
+        for step in reversed(self._downs):
+            if newest >= step.migration.number:
+                row = _lowered(step, row, late, ages)
+            stage = step.before
         if oldest < self.below:
-            is_mixed = newest >= self._ups[0].migration.number
-            for step in self._ups[self._first(oldest) :]:
-                row = _raised(step, row, late, ages, step.migration.number, is_mixed=is_mixed)
+            ages = {wire: min(age, self.above - 1) for wire, age in ages.items()}
+            first = bisect_right(self._numbers, oldest)
+            row, late = _restaged(row, late, stage, self._ups[first].before)
+            for step in self._ups[first:]:
+                row = _raised(step, row, late, ages)
             stage = self._ups[-1].after
-        return self._overrides(row, stage, given, ages)
+        return self._overrides(row, stage, given, document.registers)
 
-    def _first(self, oldest: int) -> int:
-        return next(n for n, step in enumerate(self._ups) if step.migration.number > oldest)
-
-    def _overrides(self, row: Row, stage: Stage, given: Row, cells: Mapping[str, int]) -> Mapping[str, Any]:
+    def _overrides(self, row: Row, stage: Stage, given: Row, cells: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what differs from the cells, by stored name, as wire values."""
         found: dict[str, Any] = {}
         for name, wire, spec in self._shown[id(stage)]:
@@ -208,11 +217,8 @@ def merged_value(document: Document, spec: FieldSpec) -> Any:
     return values[0][1] if values else spec.default
 
 
-def _raised(step: Step, row: Row, late: Row, ages: Mapping[str, int], number: int, *, is_mixed: bool) -> Row:
-    if not is_mixed:
-        for operation in step.operations:
-            row = operation.up(row, _NONE, late)
-        return row
+def _raised(step: Step, row: Row, late: Row, ages: Mapping[str, int]) -> Row:
+    number = step.migration.number
     names = _Names(step.before, step.after, {wire for wire, age in ages.items() if age >= number})
     for operation in step.operations:
         row = operation.up(row, names.fixed(), late)
@@ -221,7 +227,8 @@ def _raised(step: Step, row: Row, late: Row, ages: Mapping[str, int], number: in
     return row
 
 
-def _lowered(step: Step, row: Row, late: Row, ages: Mapping[str, int], number: int) -> Row:
+def _lowered(step: Step, row: Row, late: Row, ages: Mapping[str, int]) -> Row:
+    number = step.migration.number
     names = _Names(step.after, step.before, {wire for wire, age in ages.items() if age < number})
     for operation in reversed(step.operations):
         row = operation.down(row, names.fixed(), late)

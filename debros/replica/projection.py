@@ -222,27 +222,35 @@ class Projection:
         shown: set[str] = set()
         row: list[Any] = [id]
         key: Any = None
+        registers, shard_key = document.registers, self._shard_key
         for field in self._fields:
-            if field.wire in masked:
-                value, exact, flag = None, False, 0
-            elif field.wire in lifted:
-                value, exact, flag = lifted[field.wire], False, 0
+            wire, merge, nullable, accepts, to_column, out_of_bounds, missing, has_missing, _ = field
+            if wire in masked:
+                value = None
+            elif wire in lifted:
+                value = lifted[wire]
                 if value is ABSENT:
-                    value = field.missing
+                    value = missing
+            elif merge == "lww":
+                register = registers.get(wire)
+                value = missing if register is None else register[3]
+                if register is not None and (nullable if value is None else accepts(value)):
+                    shown.add(wire)
+                else:
+                    value = missing
             else:
-                value, exact, flag = _value(field, document)
-            flags |= flag
-            if exact and field.merge == "lww":
-                shown.add(field.wire)
-            if field.wire == self._shard_key:
+                value, flag = _value(field, document)
+                flags |= flag
+            if wire == shard_key:
                 key = value
-            if value is None and not field.nullable and not field.has_missing:
-                hidden |= UNREADABLE
-            if value is not None:
-                if field.out_of_bounds is not None and field.out_of_bounds(value):
+            if value is None:
+                if not nullable and not has_missing:
+                    hidden |= UNREADABLE
+            else:
+                if out_of_bounds is not None and out_of_bounds(value):
                     flags |= OUT_OF_BOUNDS
-                if field.to_column is not None:
-                    value = field.to_column(value)
+                if to_column is not None:
+                    value = to_column(value)
             row.append(value)
         if self._is_in_place is not None and not self._is_in_place(log, id, key):
             hidden |= WRONG_SHARD
@@ -320,31 +328,22 @@ def _shown(spec: FieldSpec) -> _Shown:
     return _Shown(spec.wire, spec.merge, spec.nullable, accepts, column, bounds, missing, has_missing, is_ranged)
 
 
-def _value(field: _Shown, document: Document) -> tuple[Any, bool, int]:
-    """Return the wire value to show, whether it is exactly the cell's, and flags."""
+def _value(field: _Shown, document: Document) -> tuple[Any, int]:
+    """Return the wire value to show of a counter, a merged set or a kept field, and flags."""
     if field.merge == "counter":
         total = document.sums.get(field.wire, 0)
         bounded = min(max(total, INT64.start), INT64.stop - 1)
-        return bounded, True, OVERFLOW if bounded != total else 0
+        return bounded, OVERFLOW if bounded != total else 0
     if field.merge == "set":
         cell = document.elements.get(field.wire)
         values = [dagcbor.decode(encoded) for encoded in sorted(cell.living)] if cell else []
-        good = [value for value in values if field.accepts([value])]  # an element of another type does not show
-        return good, True, 0
-    if field.merge == "keep":
-        kept = document.kept.get(field.wire)
-        found = [value for _, value in kept.values()] if kept else []
-        if not found:
-            return field.missing, False, 0
-        value = found[0]
-    else:
-        register = document.registers.get(field.wire)
-        if register is None:
-            return field.missing, False, 0
-        value = register[3]
+        return [value for value in values if field.accepts([value])], 0  # an element of another type does not show
+    kept = document.kept.get(field.wire)
+    found = [value for _, value in kept.values()] if kept else []
+    value = found[0] if found else None
     if value is None:
-        return (None, True, 0) if field.nullable else (field.missing, False, 0)
-    return (value, True, 0) if field.accepts(value) else (field.missing, False, 0)
+        return (None if found and field.nullable else field.missing), 0
+    return (value if field.accepts(value) else field.missing), 0
 
 
 def _bounds_check(bounds: Bounds, key: Callable[[Any], Any] | None) -> Callable[[Any], bool]:

@@ -38,6 +38,8 @@ class States:
     def __init__(self, table: Table, digest_of: Callable[[int], bytes]) -> None:
         self._table = table
         self._digest_of = digest_of
+        fields = table.schema.fields
+        self._columns = {spec.wire: (n + 1, from_column(spec.codec)) for n, spec in enumerate(fields)}
         self._fields = [(n + 1, spec, from_column(spec.codec)) for n, spec in enumerate(table.schema.fields)]
 
     def empty(self) -> Document:
@@ -83,7 +85,7 @@ class States:
 
     def _load_full(self, document: Document, row: Row, state: Any) -> None:
         (clock, tie, version), shared, apart, sums, elements, kept, live, born, newest, document.count = state
-        columns = {spec.wire: (at, decode) for at, spec, decode in self._fields}
+        columns = self._columns
         for wire in shared:
             document.registers[wire] = (clock, tie, version, self._column(row, *columns[wire]))
         for wire, (t, e, v, *value) in apart.items():
@@ -108,9 +110,14 @@ class States:
     def dump(self, document: Document, shown: set[str]) -> bytes:
         """Encode the cells; `shown` names the registers whose value a column holds as it is."""
         registers = document.registers
-        stamps = Counter((t, e, v) for t, e, v, _ in registers.values())
-        common = max(stamps, key=lambda stamp: (stamps[stamp], stamp), default=(0, 0, 0))
-        shared = sorted(f for f, (t, e, v, _) in registers.items() if (t, e, v) == common and f in shown)
+        stamps = [register[:3] for register in registers.values()]
+        common = stamps[0] if stamps else (0, 0, 0)
+        if stamps.count(common) == len(stamps):
+            shared = sorted(shown & registers.keys())
+        else:
+            counts = Counter(stamps)
+            common = max(counts, key=lambda stamp: (counts[stamp], stamp))
+            shared = sorted(f for f, register in registers.items() if register[:3] == common and f in shown)
         alike = set(shared)
         apart = {
             f: [t, e, v] if f in shown else [t, e, v, value]

@@ -101,8 +101,18 @@ STEPS = [  # verb, arguments, what is shown
     ("doctor", (), "good"),
     ("shell", ("--command", "await Note.count()"), "2"),
     ("completion", ("bash",), "makemigrations"),
+    ("events", ("--model", "Note"), "create Note a"),
+    ("pins", (), "pinned"),
+    ("shards", (), "no model of this project is sharded"),
+    ("status", (), "not running"),
+    ("run", ("--for-s", "0.1"), "listening"),
+    ("demo", ("--commits", "20"), "replicate"),
     ("new", ("blog",), "made"),
 ]
+
+
+def test_every_verb_is_tried_here() -> None:
+    assert {verb for verb, _, _ in STEPS} | {"init", "peers"} == set(VERBS)
 
 
 def test_every_verb_in_a_pipe(folder: Path) -> None:
@@ -115,13 +125,34 @@ def test_every_verb_in_a_pipe(folder: Path) -> None:
 def test_every_verb_at_a_terminal(folder: Path) -> None:
     for verb, arguments, shown in STEPS:
         assert shown in at_a_terminal(folder, verb, *arguments), verb
+    (folder / "fresh").mkdir()
+    assert "wrote" in at_a_terminal(folder / "fresh", "init")
+
+
+def test_peers_of_a_node_that_runs_in_a_pipe_and_at_a_terminal(folder: Path) -> None:
+    piped(folder, "peers", code=1)
+    at_a_terminal(folder, "peers", code=1)
+    node = subprocess.Popen(
+        [sys.executable, "-m", "debros.cli", "run", "--for-s", "120"], cwd=folder, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        assert node.stdout is not None
+        address = node.stdout.readline().split()[1]
+        assert address in piped(folder, "peers")
+        assert address in "".join(at_a_terminal(folder, "peers").split())
+        assert json.loads(piped(folder, "peers", "--json")) == {"addresses": [address], "peers": []}
+        assert "running" in piped(folder, "status")
+    finally:
+        node.terminate()
+        node.communicate(timeout=60)
 
 
 def test_every_verb_in_json_prints_one_object(folder: Path) -> None:
     for verb, arguments, _ in STEPS:
-        told = piped(folder, verb, *arguments, "--json")
-        assert isinstance(json.loads(told), dict), verb
-        assert len(told.splitlines()) == 1, verb
+        lines = piped(folder, verb, *arguments, "--json").splitlines()
+        assert all(isinstance(json.loads(line), dict) for line in lines), verb
+        assert len(lines) == 1 or verb == "events", verb  # of which each is an object
 
 
 def test_every_verb_has_help_and_says_what_it_takes(folder: Path) -> None:
