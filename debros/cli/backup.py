@@ -19,6 +19,7 @@ from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted
 from debros.cli.verify import check
 from debros.env import SYSTEM
+from debros.places import Places
 
 FILE: Final = "backup.json"
 FORMAT: Final = 1
@@ -39,6 +40,12 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
     """
     screen = Screen(json)
     place = Project.here().existing_home(home)
+    if any(True for _ in Places(place, SYSTEM, DiskFiles())):
+        raise CommandError(
+            "shards of this database lie in stores of their own, which a backup does not take along",
+            next="await db.export_car(path), which holds everything",
+            exit=Exit.FAILED,
+        )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CommandError(f"{target} is there already and not empty", next="debros backup PATH, with a new folder")
     sizes = _copy(place / "log", target / "log", screen)

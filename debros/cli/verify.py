@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from debros.blocks.car import split
+from debros.blocks.files import DiskFiles
 from debros.blocks.segments import segment_path
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Json
@@ -12,6 +13,7 @@ from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted, duration
 from debros.env import SYSTEM
+from debros.places import Places
 from debros.replica.verify import Finding, Progress, verify_home
 
 SHOWN = 50  # findings that a report lists; with --json all are
@@ -85,12 +87,18 @@ def check(home: Path, screen: Screen) -> tuple[Progress, list[Finding]]:
     with screen.progress("bytes") as bar:
         task = bar.add_task("checking", total=None)
         try:
-            for told in verify_home(home):
-                if isinstance(told, Finding):
-                    findings.append(told)
-                else:
-                    checked = told
-                    bar.update(task, completed=told.done_bytes, total=told.total_bytes)
+            for directory, away in [(home, ""), *((Path(p.path), p.away()) for p in Places(home, SYSTEM, DiskFiles()))]:
+                if away:
+                    findings.append(Finding(0, "away", away))
+                    continue
+                before = checked
+                for told in verify_home(directory):
+                    if isinstance(told, Finding):
+                        where = "" if directory == home else f"{directory}: "
+                        findings.append(told._replace(detail=where + told.detail))
+                    else:
+                        checked = Progress(*(sum(pair) for pair in zip(before, told, strict=True)))
+                        bar.update(task, completed=checked.done_bytes, total=checked.total_bytes)
         except OSError as error:
             raise CommandError(f"{home / 'log'} cannot be read: {error.strerror or error}", exit=Exit.FAILED) from error
     return checked, findings

@@ -62,3 +62,26 @@ def test_a_shard_is_moved_into_a_store_of_its_own(project: Project) -> None:
     assert sum(shard["records"] for shard in told["shards"]) == 13
     _, err = project.run("shards", "--move", "1", code=2)
     assert "debros shards MODEL --move NUMBER --to PATH" in err
+
+
+def test_a_check_looks_into_the_stores_of_shards_and_a_backup_says_that_it_does_not(project: Project) -> None:
+    models = next(Path().rglob("models.py"))
+    models.write_text(MODELS, encoding="utf-8")
+    project.run("makemigrations")
+    project.run("shell", "--command", FILL)
+    whole = project.json("verify")["entries"]
+    place = Path("elsewhere").absolute()
+    number = next(s["number"] for s in project.json("shards")["models"]["Line"]["shards"] if s["records"])
+    project.run("shards", "Line", "--move", str(number), "--to", str(place))
+    assert project.json("verify")["entries"] > whole, "the copies that stayed behind are whole too"
+    _, err = project.run("backup", "copy", code=1)
+    assert "export_car" in err
+    segment = place / "log" / "000001.car"
+    good = segment.read_bytes()
+    segment.write_bytes(good[:-20] + b"\0" + good[-19:])
+    told = project.json("verify", code=1)["findings"]
+    assert [finding["what"] for finding in told] == ["damage"]
+    assert str(place) in told[0]["detail"]
+    place.rename("aside")
+    told = project.json("verify", code=1)["findings"]
+    assert [finding["what"] for finding in told] == ["away"]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trio
+import trio.testing
 
 import debros
+from debros import Field, Index, Model, field, hash_shards, model
 from debros.errors import ConfigError, ModelError, PartialResultError, ShardNotHeldError, StorageError, TransactionError
+from debros.replica.reading import Reader
 from debros.shards.moving import Moving
-from tests.support.sharded import Hashed, Plain, some_notes
+from tests.support.sharded import START, Hashed, Plain, some_notes
 
 MODELS = (Hashed, Plain)
 
@@ -244,3 +250,113 @@ async def test_a_wrong_placement_is_refused(tmp_path: Path) -> None:
         async with debros.open(":memory:", models=MODELS, placement=at(tmp_path, 0)):
             pass
     assert sorted(path.name for path in taken.iterdir()) == ["a file"]
+
+
+async def test_a_long_query_that_meets_a_move_sees_every_record_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with debros.open(tmp_path / "home", models=MODELS, placement=at(tmp_path, 0), shard_threads=1) as db:
+        await Hashed.create_many(some_notes())
+        monkeypatch.setattr(Reader, "quick", lambda *_: None)
+        offload, begun, go = type(db.env).offload_until_cancelled, trio.Event(), trio.Event()
+
+        async def held(env: Any, function: Any, *args: Any, stop: Any) -> Any:
+            begun.set()
+            await go.wait()
+            return await offload(env, function, *args, stop=stop)
+
+        monkeypatch.setattr(type(db.env), "offload_until_cancelled", held)
+        found: list[int] = []
+
+        async def ask(query: Any) -> None:
+            found.append(len(await query.all()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, Hashed.query())  # read store by store
+            nursery.start_soon(ask, Hashed.query().order_by_random(1))  # by one statement
+            await begun.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(4):
+                await db.shards[Hashed].move(number, to=tmp_path / f"moved-{number}")
+            go.set()
+        assert found == [40, 40]
+        for query in (Hashed.query(), Hashed.query().order_by_random(1)):  # on connections that were kept
+            assert len(await query.all()) == 40
+
+
+async def test_a_query_that_waited_for_its_turn_while_a_shard_moved_sees_every_record_once(tmp_path: Path) -> None:
+    async with debros.open(tmp_path / "home", models=MODELS, placement=at(tmp_path, 0), concurrent_queries=1) as db:
+        await Hashed.create_many(some_notes())
+        found: list[int] = []
+
+        async def ask() -> None:
+            with patch.object(Reader, "quick", lambda *_: None):
+                found.append(len(await Hashed.query().all()))
+
+        async with trio.open_nursery() as nursery, db.store.reader.places:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            await db.shards[Hashed].move(0, to=tmp_path / "moved-0")
+            await db.shards[Hashed].move(1, to=tmp_path / "moved-1")
+            assert not found, "it waits for its turn"
+        assert found == [40]
+
+
+@pytest.mark.parametrize("older", ["home", "shard-0"])
+async def test_views_of_which_one_lost_its_newest_flush_are_brought_together(tmp_path: Path, older: str) -> None:
+    home, view = tmp_path / "home", tmp_path / older / "view.sqlite"
+    async with debros.open(home, models=MODELS, placement=at(tmp_path, 0)):
+        await Hashed.create_many(some_notes(20))
+    before = view.read_bytes()
+    async with debros.open(home, models=MODELS) as db:
+        await Hashed.create_many([{**note, "id": f"m{note['id']}"} for note in some_notes(20)])
+        for note in await Hashed.where(Hashed.likes == 1).all():
+            await note.update(likes=7)
+        whole, digest = await everything(), await db.fingerprint()
+    view.write_bytes(before)
+    for _ in range(2):
+        async with debros.open(home, models=MODELS) as db:
+            assert (await everything(), await db.fingerprint()) == (whole, digest)
+            assert not db.status().rebuilt
+            for row in await Hashed.where(Hashed.likes == 7).all():
+                assert len(await row.history()) == 2
+
+
+async def test_a_new_declaration_reaches_the_stores_of_shards(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with debros.open(home, models=MODELS, placement=at(tmp_path, 0, 1)):
+        await Hashed.create_many(some_notes())
+        before = {row[0]: row[1] for row in await everything()}
+
+    @model(name="Hashed", sharding=hash_shards("author", 4), indexes=[Index("score")])
+    class Indexed(Model):  # the same fields, other indexes
+        author: Field[str]
+        likes: Field[int] = field(default=0, index=True)
+        price: Field[Decimal | None] = field(default=None)
+        at: Field[datetime] = field(default=START)
+        score: Field[float] = field(default=0.0)
+
+    @model(name="Hashed", sharding=hash_shards("author", 4))
+    class Tagged(Model):  # other fields
+        author: Field[str]
+        tags: Field[list[str]] = field(default_factory=list, index=True)
+
+    for declared in (Indexed, Tagged, Hashed, Indexed):
+        async with debros.open(home, models=[declared]) as db:
+            while db.store.building:
+                await trio.testing.wait_all_tasks_blocked()
+            found = {row.id: row.author for row in await declared.all() if not row.id.startswith("tagged")}
+            assert found == before
+            if declared is Tagged:
+                for n in range(8):
+                    await Tagged.create(id=f"tagged-{n}", author=f"author-{n}", tags=["a", f"t{n}"])
+                assert await Tagged.where(Tagged.tags.contains("a")).count() == 8
+                assert await Tagged.where(Tagged.tags.contains("t3")).count() == 1
+                for number in range(4):
+                    await db.shards[Tagged].move(number, to=tmp_path / f"moved-{number}")
+                assert await Tagged.where(Tagged.tags.contains("a")).count() == 8
+                assert await Tagged.where(Tagged.tags.contains("t3")).count() == 1
+    async with debros.open(home, models=[Plain]):  # without the model
+        pass
+    async with debros.open(home, models=MODELS):
+        assert len(await everything()) == 48
