@@ -103,6 +103,13 @@ async def test_a_shard_moves_while_it_is_written_and_read(tmp_path: Path) -> Non
     async with debros.open(home, models=MODELS) as db:
         assert (await everything(), await db.fingerprint()) == (after, digest)
         assert not db.status().rebuilt
+    (home / "view.sqlite").unlink()
+    async with debros.open(home, models=MODELS) as db:
+        assert (await everything(), await db.fingerprint()) == (after, digest)
+        sql = 'SELECT count(*), sum(header < 1 << 56) FROM entries WHERE log IN (SELECT "_log" FROM "m_Hashed")'
+        [(count, at_home)] = db.store.view.read(sql, ())
+        assert count > 20
+        assert not at_home, "what stayed behind in the home's log counts for nothing"
 
 
 async def test_a_home_that_dies_at_any_step_of_a_move_has_everything_once_and_the_move_goes_on(tmp_path: Path) -> None:
