@@ -37,6 +37,7 @@ class Partial(NamedTuple):
 
     terms: tuple[str, ...]  # SQL, of a part
     join: Callable[[list[Values]], Values]  # the parts' values -> what the terms of the whole would be
+    is_own: bool = True  # whether the values of the only part are those of the whole
 
 
 def rows(question: Steps[Any], source: Source) -> Apart | None:
@@ -56,7 +57,7 @@ def rows(question: Steps[Any], source: Source) -> Apart | None:
         end = None if at_most is None else skipped + at_most
         return [row[:-width] for row in found[skipped:end]]
 
-    return _apart(question, text, bound, join)
+    return _apart(question, text, bound, join, is_summary=False)
 
 
 def count(question: Question, source: Source) -> Apart | None:
@@ -114,20 +115,26 @@ def groups(
 
 
 def _joined(parts: list[Row], width: int, partials: Sequence[Partial]) -> Row:
-    joined, at = list(parts[0][:width]), 2 * width
-    for one in partials:
-        joined += one.join([part[at : at + len(one.terms)] for part in parts])
-        at += len(one.terms)
+    joined, at, is_only = list(parts[0][:width]), 2 * width, len(parts) == 1
+    for terms, join, is_own in partials:
+        end = at + len(terms)
+        joined += parts[0][at:end] if is_only and is_own else join([part[at:end] for part in parts])
+        at = end
     return tuple(joined)
 
 
 def _apart(
-    question: Question, text: str, bound: tuple[object, ...], join: Callable[[Answers], list[Row]]
+    question: Question,
+    text: str,
+    bound: tuple[object, ...],
+    join: Callable[[Answers], list[Row]],
+    *,
+    is_summary: bool = True,
 ) -> Apart | None:
     lists = text.count("FROM json_each(")  # the values of a long `in_`
     if text.count("SELECT") > 1 + lists or text.count(" FROM ") > 1 + lists:
         return None
-    return Apart(text, bound, question.columns.sql_name, join)
+    return Apart(text, bound, question.columns.sql_name, join, is_summary)
 
 
 def _in_order(found: list[Row], sorts: Sequence[Sort]) -> list[Row]:
@@ -155,10 +162,12 @@ def partial(kind: str, column: Column[Any] | None) -> Partial | None:
         return Partial((f"count({sort})",), _summed)
     if kind == "count distinct":
         code = "hex" if codec.to_key is not None or codec.affinity in ("TEXT", "BLOB") else "quote"
-        return Partial((f"json_group_array(DISTINCT {code}({sort})) FILTER (WHERE {sort} IS NOT NULL)",), _different)
+        return Partial(
+            (f"json_group_array(DISTINCT {code}({sort})) FILTER (WHERE {sort} IS NOT NULL)",), _different, False
+        )
     if codec.kind == "decimal":
         if kind == "avg":
-            return Partial((f"debros_decimal_sum({column.value})", f"count({column.value})"), _decimal_mean)
+            return Partial((f"debros_decimal_sum({column.value})", f"count({column.value})"), _decimal_mean, False)
         return Partial((f"debros_decimal_{kind}({column.value})",), lambda parts: _decimals(kind, parts))
     if kind == "min":
         return Partial((f"min({sort})",), lambda parts: (min(_there(parts), default=None),))
@@ -167,7 +176,7 @@ def partial(kind: str, column: Column[Any] | None) -> Partial | None:
     terms = (f"sum({sort})",) if codec.kind == "float" else (f"sum({sort} >> 32)", f"sum({sort} & 4294967295)")
     if kind == "sum":
         return Partial(terms, _summed)
-    return Partial((*terms, f"count({sort})"), _mean)
+    return Partial((*terms, f"count({sort})"), _mean, False)
 
 
 def _there(parts: list[Values], at: int = 0) -> list[Any]:

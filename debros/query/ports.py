@@ -27,6 +27,7 @@ class Apart(NamedTuple):
     bindings: tuple[object, ...]
     table: str  # as it stands behind FROM
     join: Callable[[Sequence[list[Row]]], list[Row]]
+    is_summary: bool  # of counts, sums and groups: each file makes them better than SQLite does over all of them
 
     def of(self, schema: str) -> str:
         """Return the statement for one of the attached files."""
