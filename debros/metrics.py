@@ -65,9 +65,10 @@ class Meter:
 
     def on_admitted(self, admitted: Sequence[Any]) -> None:
         """Count entries that have become visible."""
-        for one in admitted:
-            self.entries[one.origin] += 1
-            self.changes[one.origin] += len(one.changes)
+        entries, written = self.entries, self.changes
+        for _, _, changes, origin in admitted:
+            entries[origin] += 1
+            written[origin] += len(changes)
 
     def failed(self, error: BaseException) -> None:
         """Count an operation that was refused, or failed."""

@@ -47,23 +47,47 @@ class Feed:
         self._start = store.entries.next_e
         self._waiting: dict[str, dict[Subscription[Any], trio.Event]] = {}
         self.closed = False
-        self.open = 0  # subscriptions
+        self._open = 0  # subscriptions
         store.on_admitted.append(self._admitted)
 
     def _admitted(self, admitted: Sequence[Admitted]) -> None:
+        if not self._open:
+            return  # a write costs nothing where nobody subscribes
         fresh = self.happenings.fresh
         fresh.clear()  # whoever is slower than a group reads it from the log
-        for _, entry, changes, _ in admitted[:_FRESH] if self.open else ():
-            fresh[entry.e] = changes
-        for _, entry, changes, _ in admitted:
-            for name in {change.model for change in changes}:
-                recent = self._recent.setdefault(name, [])
-                recent.append(entry.e)
-                if len(recent) > 2 * _RECENT:
-                    del recent[:_RECENT]
-                    self._known_from[name] = recent[0]
-                for woken in self._waiting.pop(name, {}).values():
-                    woken.set()
+        for n, (_, entry, changes, _) in enumerate(admitted):
+            if n < _FRESH:
+                fresh[entry.e] = changes
+            if len(changes) == 1:
+                self._note(changes[0].model, entry.e)
+            else:
+                for name in {change.model for change in changes}:
+                    self._note(name, entry.e)
+
+    def _note(self, name: str, e: int) -> None:
+        recent = self._recent.get(name)
+        if recent is None:
+            recent = self._recent[name] = []
+        recent.append(e)
+        if len(recent) > 2 * _RECENT:
+            del recent[:_RECENT]
+            self._known_from[name] = recent[0]
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            for woken in waiting.values():
+                woken.set()
+
+    def begin(self) -> None:
+        """Somebody subscribes: note from now on what comes."""
+        if not self._open:
+            self._recent.clear()
+            self._known_from.clear()
+            self._start = self.store.entries.next_e
+        self._open += 1
+
+    def end(self) -> None:
+        """Somebody subscribes no longer."""
+        self._open -= 1
 
     def following(self, name: str, e: int) -> int | None:
         """Return the number of the first entry, from `e` on, that may concern a model; `None`: there is none."""
@@ -98,7 +122,7 @@ class Subscription(Generic[R]):
     def __init__(
         self, feed: Feed, home: Collection, hydrate: Callable[..., list[R]], wanted: Wanted, start: Place
     ) -> None:
-        feed.open += 1
+        feed.begin()
         self._feed = feed
         self._name = home.schema.name
         self._home = home
@@ -168,7 +192,7 @@ class Subscription(Generic[R]):
     def close(self) -> None:
         """Take no more; leaving the `async with` does it."""
         if not self._closed:
-            self._feed.open -= 1
+            self._feed.end()
         self._closed = True
 
     def _check(self) -> None:

@@ -40,7 +40,7 @@ class Tracker:
         self._columns = {
             name: _columns(model.table.schema) for name, model in store.models.items() if _columns(model.table.schema)
         }
-        self._changed: set[Doc] = set()
+        self._changed: set[tuple[str, int, str]] = set()  # what a `Doc` says
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
         self._new: list[Item] = []
@@ -57,13 +57,15 @@ class Tracker:
 
     def on_admitted(self, admitted: Sequence[Admitted]) -> None:
         """Take note of entries; see `Store.on_admitted`."""
-        for one in admitted:
-            for change in one.changes:
-                if change.model in self._columns:
-                    self._changed.add(Doc(change.model, one.replica.n, change.id))
-                elif change.model not in self._store.models and (found := content_in(change.value)):
-                    self._named.append((Doc(change.model, one.replica.n, change.id), found))
-            self._seen = one.entry.e
+        columns, opened = self._columns, self._store.models
+        for replica, entry, changes, _ in admitted:  # every write comes here, so it does no more than note
+            for change in changes:
+                name = change.model
+                if name in columns:
+                    self._changed.add((name, replica.n, change.id))
+                elif name not in opened and (found := content_in(change.value)):
+                    self._named.append((Doc(name, replica.n, change.id), found))
+            self._seen = entry.e
 
     async def catch_up(self, ledger: Ledger) -> None:
         """Learn of the entries that were admitted since the ledger was last brought up to date."""
@@ -85,7 +87,7 @@ class Tracker:
         changed, self._changed = self._changed, set()
         named, self._named = self._named, []
         seen = self._seen
-        pending = sorted(changed)
+        pending = [Doc(*one) for one in sorted(changed)]
         for at in range(0, len(pending), _STEP):
             with ledger.db:
                 for doc in pending[at : at + _STEP]:
