@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from debros.errors import ArgumentError as ArgumentError
 from debros.errors import CeilingError as CeilingError
 from debros.errors import ClosedError as ClosedError
 from debros.errors import ConfigError as ConfigError
@@ -46,6 +47,7 @@ from debros.errors import TransactionError as TransactionError
 from debros.errors import TransportError as TransportError
 from debros.errors import UniqueError as UniqueError
 from debros.errors import UnknownFieldError as UnknownFieldError
+from debros.errors import UnknownMethodError as UnknownMethodError
 from debros.errors import ValidationError as ValidationError
 
 if TYPE_CHECKING:

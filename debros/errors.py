@@ -2,8 +2,8 @@
 
 Closed classes with data: each says when it is raised, keeps what it is about as attributes, and says in its
 text what to do. All derive from `DebrosError`; those with a natural Python parent have it too, so
-`except LookupError` catches a missing record. A wrong call of the library (a missing argument) is Python's
-own `TypeError`.
+`except LookupError` catches a missing record. A call with too few arguments, or unknown ones, is Python's own
+`TypeError`; one with an argument of the wrong kind an `ArgumentError`, where no other class is about it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class _Told(DebrosError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ArgumentError(_Told, TypeError):
+    """A call got something of a kind that it does not take, or a record was given away that stays; nothing happened."""
 
 
 class ConfigError(_Told):
@@ -88,7 +92,7 @@ class TransactionError(_Told):
 
 
 class NoNodeError(_Told):
-    """No node is open, or several are and none is current: `with db.current():` chooses one."""
+    """No node is open, or several are and none is current (`with db.current():` chooses one), or not in this loop."""
 
 
 class ClosedError(_Told):
@@ -184,6 +188,17 @@ class UnknownFieldError(QueryError):
         self.message = (
             f"{model} has no field {field!r}{did_you_mean(field, self.known) or '.'} Fields: {', '.join(self.known)}"
         )
+
+
+@dataclass(eq=False)
+class UnknownMethodError(QueryError, AttributeError):
+    """A query, or groups of one, has no such method; the text names the one that does it."""
+
+    method: str
+
+    def __init__(self, of: str, method: str, known: Iterable[str], instead: str = "") -> None:
+        self.method = method
+        self.message = f"{of} has no {method}(){f'; {instead}' if instead else did_you_mean(method, known)}"
 
 
 @dataclass(eq=False)

@@ -20,6 +20,7 @@ from debros.blocks.cid import Link
 from debros.config import changed
 from debros.env import Env
 from debros.errors import (
+    ArgumentError,
     ConfigError,
     IdentityError,
     ModelError,
@@ -48,7 +49,7 @@ from debros.replica.indexing import IndexBuild
 from debros.replica.opening import Opened
 from debros.replica.replica import Replica
 from debros.replica.tables import quoted
-from debros.replica.transaction import Transaction
+from debros.replica.transaction import Transaction, once
 from debros.replica.watching import Watchers
 from debros.schema import Schema
 from debros.shards.collection import Collection
@@ -294,6 +295,7 @@ class Debros:
                 await self.migrations.apply()  # what its own log lacks
             yield identity
 
+    @once
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float = 30) -> AsyncIterator[Transaction]:
         """All or nothing: one signed entry per log touched; a raise writes nothing. Nested, it is a savepoint.
@@ -301,8 +303,11 @@ class Debros:
         Transactions of one node run one after another, and saves outside wait; plain reads do not.
 
         Raises:
-            TransactionError: others held the log for `timeout_s` seconds, or the transaction around has ended.
+            TransactionError: others held the log for `timeout_s` seconds, or the transaction around has ended; or this
+                was entered before.
         """
+        if not isinstance(timeout_s, (int, float)) or not timeout_s >= 0:
+            raise TransactionError(f"timeout_s={timeout_s!r} is how many seconds to wait: a number, 0 or more")
         outer = current.context().transaction
         if outer is not None and outer.belongs_to(self.store):
             with outer.savepoint():
@@ -525,9 +530,11 @@ class Debros:
             ContentMissingError: a file that was asked for is not on this node.
             NotFoundError: this node holds no such record or log.
             StorageError: the file cannot be written.
+            ArgumentError: `target` is no path, or `what` none of these.
         """
         from debros.pinning import carrying
 
+        check_path("export_car", target)
         logs, entries, content = await self._chosen(what)
         return await carrying.export(
             self.store, self.pins, target, logs=logs, entries=entries, content=content, version=version, files=files,
@@ -541,9 +548,11 @@ class Debros:
             ContentError: it is no CAR, cut off, damaged, or of another application.
             CeilingError: there is no room for its content.
             StorageError: it cannot be read, or the disk refused.
+            ArgumentError: `source` is no path.
         """
         from debros.pinning import carrying
 
+        check_path("import_car", source)
         return await carrying.load(self.store, self.pins, source, app=self._map.app, progress=progress)
 
     async def _chosen(self, what: Any) -> tuple[list[int] | None, list[EntryRow] | None, list[Link]]:
@@ -563,7 +572,11 @@ class Debros:
             if not found:
                 raise NotFoundError("log", (what,))
             return found, None, []
-        schema: Schema = what.__schema__
+        if (schema := getattr(what, "__schema__", None)) is None:
+            raise ArgumentError(
+                f"export_car takes a record, a File, a model class, a DID or the address of a log, not {what!r:.80}; "
+                "nothing means all"
+            )
         if isinstance(what, type):
             parts = (schema.name,)
             own = [n for n, replica in held.items() if (replica.manifest.part or ())[:1] == parts]
@@ -699,8 +712,14 @@ def check_identity(given: object) -> None:
         )
 
 
+def check_path(what: str, given: object) -> None:
+    """Raise `ArgumentError` for what is no path of a file."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise ArgumentError(f"{what} takes the path of a CAR file first, text or pathlib.Path, not {given!r:.80}")
+
+
 def _key(did: str) -> bytes:
     try:
         return key_of(did)
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise IdentityError(f"{did!r} is not the DID of a key: {error}") from error

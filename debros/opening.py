@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -14,9 +15,9 @@ import trio
 from debros import audit, current
 from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
-from debros.config import load
+from debros.config import Config, load
 from debros.env import SYSTEM, Env
-from debros.errors import ConfigError, IdentityError, ModelError, did_you_mean
+from debros.errors import ArgumentError, ConfigError, IdentityError, ModelError, NoNodeError, did_you_mean
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Identity
@@ -40,7 +41,7 @@ from debros.shards.moving import move
 from debros.sync.networked import Peers
 
 if TYPE_CHECKING:
-    from debros.config import Config, Preset
+    from debros.config import Preset
     from debros.models.record import Model
     from debros.net.transport import Transport
 
@@ -68,7 +69,8 @@ async def open(
         settings: single settings by name, e.g. `durability="process"`; they outrank all other sources.
 
     Raises:
-        ConfigError: a setting is unknown or wrong, nobody could write to the global log, or the home holds other logs:
+        ArgumentError: the home is no path.
+        ConfigError: a setting or argument is unknown or wrong, nobody could write to the global log, or the home holds other logs:
             those of another app, or of other `admins` or `open`.
         ModelError: the models contradict each other.
         StoreLockedError: the home is open already.
@@ -77,8 +79,7 @@ async def open(
         MigrationError: the migrations contradict each other or the models, or cannot be read.
         TransportError: an address cannot be listened on.
     """
-    listening = (listen,) if isinstance(listen, str) else tuple(listen or ())
-    dialled = (peers,) if isinstance(peers, str) else tuple(peers)
+    listening, dialled = _addresses("listen", () if listen is None else listen), _addresses("peers", peers)
     make = partial(_libp2p, listening, dialled) if listening or dialled else None
     async with open_node(
         SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
@@ -99,6 +100,22 @@ async def open_node(
 
     `make_transport` gets the home's directory, or `None` in memory, once the home is open.
     """
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise NoNodeError(
+            "debros.open runs under trio (`trio.run(main)`); for asyncio there is `async with debros.asyncio.open(...)`, "
+            "for programs without a loop `with debros.blocking(...)`"
+        ) from None
+    if not isinstance(home, (str, os.PathLike)):
+        raise ArgumentError(f'home is the directory of the node, or ":memory:", not {home!r:.80}')
+    for what, given in (("models", models), ("admins", admins), ("migrations", migrations)):
+        if given is not None and not isinstance(given, (str, os.PathLike, ModuleType, Iterable)):
+            raise ConfigError(f"{what}= takes a list, not {given!r:.80}")
+    if config is not None and not isinstance(config, (str, Config)):
+        raise ConfigError(
+            f"config= is the name of a preset or a debros.Config, not {config!r:.80}; settings go by their names"
+        )
     if not os.fspath(home):
         raise ConfigError('home is empty: it is the directory of the node, or ":memory:"')
     in_memory = str(home) == MEMORY
@@ -182,6 +199,18 @@ async def open_node(
     finally:
         if place is not None:
             place.close()
+
+
+def _addresses(what: str, given: object) -> tuple[str, ...]:
+    """Return addresses that were given one or many.
+
+    Raises:
+        ConfigError: they are no text.
+    """
+    found = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else None
+    if found is None or not all(isinstance(one, str) for one in found):
+        raise ConfigError(f"{what}= takes addresses, such as '/ip4/127.0.0.1/tcp/4001', not {given!r:.80}")
+    return found
 
 
 @asynccontextmanager
@@ -293,5 +322,5 @@ def _map(app: str, anybody: bool, admins: Sequence[str], schemas: Sequence[Schem
             raise ModelError(f'{schema.name} is write="admins", and there are none; `debros.open(..., admins=[did])`')
     try:
         return ShardMap(app, anybody, tuple(sorted({key_of(did) for did in admins})))
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"admins: {error}") from error

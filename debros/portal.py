@@ -20,19 +20,25 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterator,
+    Mapping,
 )
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import outcome
 import trio
 
 from debros import current
-from debros.errors import ClosedError
+from debros.errors import ArgumentError, ClosedError, NoNodeError
 from debros.node import Debros
 from debros.opening import open as open_node
+
+if TYPE_CHECKING:
+    from debros.replica.store import Store
+    from debros.replica.transaction import Transaction
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -44,6 +50,23 @@ _OVER = "the node is closed: this call came after the end of the block that open
 
 class _Interrupted(BaseException):
     """The caller gave up waiting, and what it waited for was cancelled."""
+
+
+class _Elsewhere:
+    """What stands in the place of a transaction where calls come from: whatever reads or writes there asks it first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.rows: Mapping[str, Any] = {}  # records may be made there: of events, of live queries
+
+    def belongs_to(self, store: Store) -> bool:
+        """Raise `NoNodeError`: the node lives in another thread."""
+        if store is self._store:
+            raise NoNodeError(
+                "the node lives in a loop of its own: `await db.run(Post.get(id))` in asyncio, `db.run(Post.get(id))` without "
+                "a loop; `db.using(...)` for what is entered, `db.iterate(...)` for what is iterated over"
+            )
+        return False
 
 
 class _Call:
@@ -194,6 +217,10 @@ class Portal:
         if self._failure is not None:
             raise self._failure
 
+    def meant(self, chosen: current.Context) -> AbstractContextManager[None]:
+        """Choose, in a caller's thread, what a task of the loop has chosen; what has to be awaited goes through `run`."""
+        return current.adopting(replace(chosen, transaction=cast("Transaction", _Elsewhere(self.node.store))))
+
     def _run(self) -> None:
         try:
             trio.run(self._main)
@@ -250,8 +277,10 @@ class Blocking:
         """Wait for an awaitable, and return what it gives.
 
         Raises:
+            ArgumentError: it is no awaitable.
             ClosedError: the node is closed.
         """
+        _check_awaitable(awaitable)
         waiting = _Waiting()
         call = _Call(waiting.told)
         call.awaitable = awaitable
@@ -259,7 +288,12 @@ class Blocking:
         return found
 
     def iterate(self, items: AsyncIterable[T], /) -> Iterator[T]:
-        """Iterate over an async iterable."""
+        """Iterate over an async iterable.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        _check_iterable(items)
         iterator = items.__aiter__()
         try:
             while True:
@@ -274,13 +308,18 @@ class Blocking:
 
     @contextmanager
     def using(self, context: AbstractAsyncContextManager[T], /) -> Iterator[T]:
-        """Enter an async context manager for the block. Blocks of one thread nest."""
+        """Enter an async context manager for the block. Blocks of one thread nest.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        _check_block(context)
         waiting = _Waiting()
         call = _Call(waiting.told)
         call.block = context
         value: T = self._sent(call, waiting)
         try:
-            with current.adopting(waiting.context):
+            with self._portal.meant(waiting.context):
                 yield value
         except BaseException as error:
             if not self._leave(error):
@@ -318,8 +357,10 @@ class Bridge:
         """Wait for an awaitable of trio's, and return what it gives; cancelled, it is cancelled.
 
         Raises:
+            ArgumentError: it is no awaitable.
             ClosedError: the node is closed.
         """
+        _check_awaitable(awaitable)
         call = _Call(lambda found, context: None)
         call.awaitable = awaitable
         found, _ = await self._sent(call)
@@ -327,7 +368,12 @@ class Bridge:
         return value
 
     async def iterate(self, items: AsyncIterable[T], /) -> AsyncIterator[T]:
-        """Iterate over an async iterable of trio's."""
+        """Iterate over an async iterable of trio's.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        _check_iterable(items)
         iterator = items.__aiter__()
         try:
             while True:
@@ -342,13 +388,18 @@ class Bridge:
 
     @asynccontextmanager
     async def using(self, context: AbstractAsyncContextManager[T], /) -> AsyncIterator[T]:
-        """Enter an async context manager of trio's for the block. Blocks of one asyncio task nest."""
+        """Enter an async context manager of trio's for the block. Blocks of one asyncio task nest.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        _check_block(context)
         call = _Call(lambda found, chosen: None)
         call.block = context
         found, chosen = await self._sent(call)
         value: T = found.unwrap()
         try:
-            with current.adopting(chosen):
+            with self._portal.meant(chosen):
                 yield value
         except BaseException as error:
             if not await self._leave(error):
@@ -390,6 +441,22 @@ class Bridge:
             raise
 
 
+def _check_awaitable(given: object) -> None:
+    if not isinstance(given, Awaitable):
+        cure = "; call it: db.run(Post.count())" if callable(given) else ", such as db.run(Post.count())"
+        raise ArgumentError(f"run takes an awaitable, not {given!r:.80}{cure}")
+
+
+def _check_iterable(given: object) -> None:
+    if not isinstance(given, AsyncIterable):
+        raise ArgumentError(f"iterate takes an async iterable, such as query.stream(), not {given!r:.80}")
+
+
+def _check_block(given: object) -> None:
+    if not isinstance(given, AbstractAsyncContextManager):
+        raise ArgumentError(f"using takes an async context manager, such as query.live(), not {given!r:.80}")
+
+
 def _tell(
     loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], found: outcome.Outcome[Any], chosen: current.Context
 ) -> None:
@@ -424,7 +491,7 @@ def _blocking(opening: Opening[P]) -> Callable[P, AbstractContextManager[Blockin
         if failures:
             raise failures[0]
         try:
-            with current.choosing(node=portal.node):
+            with portal.meant(current.Context(portal.node)):
                 yield Blocking(portal)
         finally:
             portal.stop()
@@ -449,7 +516,7 @@ def _bridged(opening: Opening[P]) -> Callable[P, AbstractAsyncContextManager[Bri
             failure = await asyncio.shield(opened)
             if failure is not None:
                 raise failure
-            with current.choosing(node=portal.node):
+            with portal.meant(current.Context(portal.node)):
                 yield Bridge(portal)
         finally:
             portal.stop()

@@ -51,6 +51,10 @@ async def command(
         raise CommandError("one record, log or file is exported into a CAR file", next=f"debros export {file} --format car")  # fmt: skip
     if to_screen and json:
         raise CommandError("the records and the JSON object cannot both go to the standard output", next="debros export FILE --json")  # fmt: skip
+    if not to_screen and not file.absolute().parent.is_dir():
+        raise CommandError(f"there is no directory {file.absolute().parent} to write {file.name} into", next=f"mkdir -p {file.parent}")  # fmt: skip
+    if not to_screen and file.is_dir():
+        raise CommandError(f"{file} is a directory; name a file in it", next=f"debros export {file / 'records.ndjson'}")
     if not to_screen and file.exists():
         screen.confirm(f"{file} is there already and would be replaced", f"debros export {file} --yes", yes=yes)
     async with project.open(place) as node:

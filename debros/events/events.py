@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 
 from debros.current import context
-from debros.errors import TopicError, TransactionError
+from debros.errors import QueryError, TopicError, TransactionError
 from debros.events import cursor as cursors
 from debros.events.announcing import Announcing
 from debros.events.cursor import ALL, Place
@@ -114,6 +114,10 @@ class Events:
         history: int = 0, own: bool = False,
     ) -> Messages:  # fmt: skip
         self._node.store.check_open()
+        if where is not None and not callable(where):
+            raise TopicError(f"where= of a topic takes a function of the message, not {where!r}")
+        if type(history) is not int or history < 0:
+            raise TopicError(f"history={history!r} is how many messages are wanted: 0 or more")
         messages = Messages(pattern, where, overflow, own, Counts(self._node.env.now_us))
         self._exchange.subscribe(messages, history)
         return messages
@@ -125,6 +129,10 @@ class Events:
     ) -> Subscription[M]:  # fmt: skip
         node, store = self._node, self._node.store
         store.check_open()
+        if not isinstance(model, type):
+            raise QueryError(
+                f"subscribe takes a model class or a topic, not {model!r}; `where=Post.id == id` means one record"
+            )
         transaction = context().transaction
         if transaction is not None and transaction.belongs_to(store):
             raise TransactionError("subscribe before or after the transaction: its events come once it is over")
@@ -187,12 +195,14 @@ class Events:
             how: as for `subscribe`.
 
         Raises:
-            TopicError, QueryError, CursorError: what is wanted is wrong.
+            TopicError, QueryError, CursorError: what is wanted is wrong, or `handle` no function.
         """
+        if not callable(handle):
+            raise TopicError(f"a handler is a function of the event or message, sync or async, not {handle!r}")
         if dead_letter is not None:
             checked_topic(dead_letter)
-        if retries < 0 or delay_s < 0:
-            raise TopicError(f"retries={retries!r} and delay_s={delay_s!r} are 0 or more")
+        if type(retries) is not int or retries < 0 or not isinstance(delay_s, (int, float)) or not delay_s >= 0:
+            raise TopicError(f"retries={retries!r} is a whole number and delay_s={delay_s!r} seconds, both 0 or more")
         items: Any = self._listen(what, **how) if isinstance(what, str) else self._follow(what, **how)
 
         def give_up(item: Any, error: BaseException) -> None:
@@ -224,6 +234,8 @@ class Events:
 
     def off(self, handler: Handler | None = None) -> None:
         """End a handler, or all of them."""
+        if handler is not None and not isinstance(handler, Handler):
+            raise TopicError(f"off takes what on(...) returned, not {handler!r}; off() ends all handlers")
         for one in [handler] if handler is not None else list(self._handlers):
             one.off()
 
@@ -248,6 +260,8 @@ class Events:
             TooLargeError: the data is too large.
         """
         self._node.store.check_open()
+        if not isinstance(to, (str, Iterable)):
+            raise TopicError(f"to= takes the DIDs of users, not {to!r}")
         recipients = [to] if isinstance(to, str) else list(to)
         await self._exchange.publish(
             self._node.device(), checked_topic(topic), data, priority=priority, to=recipients, metadata=metadata or {},
@@ -293,6 +307,8 @@ class Events:
 
     def history(self, topic: str, n: int = 100) -> list[Message]:
         """Return the last messages of a topic that this node has seen since it listens, oldest first, at most 100."""
+        if type(n) is not int or n < 0:
+            raise TopicError(f"n={n!r} is how many messages are wanted: 0 or more")
         if not is_topic(topic):
             raise TopicError(f"{topic!r} is no topic; history is of one topic, not of a pattern")
         return self._exchange.last(topic, n)

@@ -68,6 +68,8 @@ class Wanted:
 def _kinds(on: Collection[str] | None) -> frozenset[str]:
     if on is None:
         return KINDS
+    if not isinstance(on, (str, Iterable)):
+        raise QueryError(f"on= takes kinds of events, of {', '.join(sorted(KINDS))}, not {on!r}")
     kinds = frozenset({on} if isinstance(on, str) else on)
     for kind in sorted(map(str, kinds - KINDS)):
         raise QueryError(
@@ -77,6 +79,8 @@ def _kinds(on: Collection[str] | None) -> frozenset[str]:
 
 
 def _fields(query: Query[Any], fields: Collection[str]) -> frozenset[str]:
+    if not isinstance(fields, (str, Iterable)):
+        raise QueryError(f"fields= takes names of fields, not {fields!r}")
     names = frozenset({fields} if isinstance(fields, str) else fields)
     known = query.columns.schema.by_name
     for name in sorted(map(str, names)):
@@ -89,6 +93,8 @@ def _whose(home: Home, owner: str | Iterable[str] | None) -> tuple[frozenset[int
     """Return the numbers of the logs, and the DIDs of the owners, whose records are meant; `None`: all."""
     if owner == "all":
         return None, None
+    if owner is not None and not isinstance(owner, Iterable):
+        raise QueryError(f'owner= takes DIDs, or "all", not {owner!r}')
     dids = None if owner is None else tuple(map(checked_did, [owner] if isinstance(owner, str) else owner))
     if home.schema.scope == "user":
         logs = home.logs(dids)

@@ -104,7 +104,7 @@ class Migrations:
         steps = {step.name: step for step in await self.states()}
         if name not in steps:
             raise MigrationError(
-                f"there is no migration {name!r}{did_you_mean(name, steps)}; next: debros showmigrations"
+                f"there is no migration {name!r}{did_you_mean(str(name), steps)}; next: debros showmigrations"
             )
         return steps[name]
 
@@ -235,6 +235,8 @@ class Migrations:
     def _up_to(self, to: str | None) -> list[Migration]:
         if to is None:
             return list(self.all)
+        if not isinstance(to, str):
+            raise MigrationError(f"to= is the name of a migration, or a version as text, not {to!r}")
         names = [each.name for each in self.all]
         if to in names:
             wanted = self.all[: names.index(to) + 1]

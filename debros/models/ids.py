@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from debros import current
 from debros.env import SYSTEM, Env
+from debros.errors import FieldError, ValidationError
 
 _STEPS: Final = Struct("<1024I")
 _FIRST: Final = 0x8000000000000000  # variant 10, then 62 random bits; those of a millisecond begin in the lower half
@@ -96,6 +97,17 @@ def now() -> datetime:
 
 
 _GOOD: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f/~\ud800-\udfff]+")
+
+
+def refuse_no_text(model: str, *ids: object) -> None:
+    """Refuse what no record could have as its id.
+
+    Raises:
+        ValidationError: one of these is no text.
+    """
+    for id in ids:
+        if not isinstance(id, str):
+            raise ValidationError(model, (FieldError("id", id, "id", f"an id is text, not {type(id).__name__}"),))
 
 
 def flaw_of(id: object, suffix: str) -> str | None:

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast, overload
 
 from debros.current import current_node
-from debros.errors import FieldError, ModelError, NotFoundError, UniqueError, UnknownFieldError, ValidationError
+from debros.errors import (
+    ArgumentError,
+    FieldError,
+    ModelError,
+    NotFoundError,
+    UniqueError,
+    UnknownFieldError,
+    ValidationError,
+)
 from debros.models import forms, saving, versions
 from debros.models.declare import ModelMeta
 from debros.models.fields import Field, field
+from debros.models.ids import refuse_no_text
 from debros.models.meta import MetaOf
 from debros.models.shape import EXTRA
 from debros.models.tracking import changed_fields, changes_of
@@ -101,6 +110,13 @@ class Model(metaclass=ModelMeta):
     def __hash__(self) -> int:
         return hash((type(self).__schema__.name, self.id))
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Raise `ArgumentError`: what a record holds is its node's, which is not copied or pickled."""
+        raise ArgumentError(
+            f"a record is not pickled or deep-copied, for it is one node's: `record.copy()` is a new one with the same values, "
+            f"`await {type(self).__name__}.get(id)` another object of the same; `to_dict()` and `from_dict()` go anywhere"
+        )
+
     def __repr__(self) -> str:
         shape = type(self).__shape__
         values = shape.decoded(self)
@@ -181,20 +197,35 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             NotFoundError: there is none, or it is deleted.
+            ValidationError: this is no text.
         """
         home = current_node().collection(cls.__schema__)
-        row = home.row(id)
+        try:
+            row = home.row(id)
+        except TypeError:  # it cannot be looked up
+            refuse_no_text(cls.__name__, id)
+            raise
         if row is None or (row[home.table.hidden_at] and not (deleted and _is_deleted(home, row))):
+            refuse_no_text(cls.__name__, id)
             raise NotFoundError(cls.__name__, (id,))
         record: Self = cls.__shape__.hydrate_one(row, home)
         return record
 
     @classmethod
     async def get_or_none(cls, id: str, /) -> Self | None:
-        """Return the record with this id, or `None`."""
+        """Return the record with this id, or `None`.
+
+        Raises:
+            ValidationError: this is no text.
+        """
         home = current_node().collection(cls.__schema__)
-        row = home.row(id)
+        try:
+            row = home.row(id)
+        except TypeError:  # it cannot be looked up
+            refuse_no_text(cls.__name__, id)
+            raise
         if row is None or row[home.table.hidden_at]:
+            refuse_no_text(cls.__name__, id)
             return None
         record: Self = cls.__shape__.hydrate_one(row, home)
         return record
@@ -209,14 +240,22 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             NotFoundError: naming all that are missing.
+            ValidationError: one of them is no text.
         """
+        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+            raise ArgumentError(f"get_many takes a list of ids, not {ids!r:.80}; `get(id)` gives one record")
         wanted = list(ids)
-        different = list(dict.fromkeys(wanted))
+        try:
+            different = list(dict.fromkeys(wanted))
+        except TypeError:  # one cannot be looked up
+            refuse_no_text(cls.__name__, *wanted)
+            raise
         home = current_node().collection(cls.__schema__)
         hidden_at = home.table.hidden_at
         rows = [row for row in home.rows(different) if row is not None and not row[hidden_at]]
         found: dict[str, Self] = {record.id: record for record in cls.__shape__.hydrate(rows, home)}
         missing = tuple(id for id in different if id not in found)
+        refuse_no_text(cls.__name__, *missing)
         if missing and not missing_ok:
             raise NotFoundError(cls.__name__, missing)
         return [found[id] for id in wanted if id in found]
@@ -285,7 +324,7 @@ class Model(metaclass=ModelMeta):
         An unknown id becomes a record, if the model's other fields have plain defaults.
 
         Raises:
-            ValidationError: a name is no counter, or an amount no whole number.
+            ValidationError: a name is no counter, or an amount no whole number; or there is none.
             NotFoundError: the record is deleted, or unknown and cannot be made of defaults.
         """
         await saving.increment(cls, id, by)

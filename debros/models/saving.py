@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from debros import current
 from debros.current import current_node
-from debros.errors import FieldError, NotFoundError, PermissionDeniedError, UniqueError, ValidationError, did_you_mean
+from debros.errors import (
+    ArgumentError,
+    FieldError,
+    NotFoundError,
+    PermissionDeniedError,
+    UniqueError,
+    ValidationError,
+    did_you_mean,
+)
 from debros.models.after import run_after, run_after_all, run_before
-from debros.models.ids import flaw_of
+from debros.models.ids import flaw_of, refuse_no_text
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
 from debros.models.turns import Turn, until_free
 from debros.replica.draft import Draft
@@ -266,6 +274,10 @@ def _constructed(cls: Any, given: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     Raises:
         ValidationError: of all that were given as dicts, with their positions.
     """
+    if not isinstance(given, Iterable) or isinstance(given, Mapping):
+        raise ArgumentError(
+            f"create_many takes a list of records or dicts, not {type(given).__name__}: `create` makes one"
+        )
     records: list[Any] = []
     as_records: list[Any] = []
     errors: list[FieldError] = []
@@ -285,12 +297,19 @@ def _constructed(cls: Any, given: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 
 def _check_new(cls: Any, records: Sequence[Any]) -> None:
     seen: set[str] = set()
-    for record in records:
+    for n, record in enumerate(records):
         if type(record) is not cls:
-            raise TypeError(f"create_many of {cls.__name__} got a {type(record).__name__}")
-        if record._row is not None or record.id in seen:
+            raise ArgumentError(
+                f"create_many of {cls.__name__} got a {type(record).__name__}; give records, or dicts of values"
+            )
+        if record._row is None and record.id not in seen:
+            seen.add(record.id)
+            continue
+        first = next((m for m in range(n) if records[m] is record), None)
+        if first is None:
             raise UniqueError(cls.__name__, ("id",), record.id)
-        seen.add(record.id)
+        flaw = f"is the record that stands at {first} too; to create another like it, give `record.copy()`"
+        raise ValidationError(cls.__name__, (FieldError(str(n), record, "unique", flaw),))
 
 
 def assign(record: Any, values: Mapping[str, Any]) -> None:
@@ -320,6 +339,7 @@ async def increment(cls: Any, id: str, by: Mapping[str, int]) -> None:
     shape: Shape = cls.__shape__
     home: Collection = current_node().collection(cls.__schema__)
     errors = []
+    refuse_no_text(cls.__name__, id)
     if home.row(id) is None and (flaw := flaw_of(id, home.owner_suffix() if shape.has_suffix else "")) is not None:
         errors.append(FieldError("id", id, "id", flaw))
     counters = {spec.name: spec for spec in shape.fields if spec.merge == "counter"}
@@ -332,6 +352,10 @@ async def increment(cls: Any, id: str, by: Mapping[str, int]) -> None:
             errors.append(FieldError(name, amount, "int_type", "an amount is a whole number within 64 bits"))
         elif amount:
             inc[counters[name].wire] = amount
+    if not by:
+        errors.append(
+            FieldError("", None, "missing", f"say by how much: increment(id, {next(iter(counters), 'name')}=1)")
+        )
     if errors:
         raise ValidationError(cls.__name__, tuple(errors))
     if inc:

@@ -119,19 +119,21 @@ class Shape:
         Raises:
             ValidationError: listing everything that is wrong.
         """
-        given = values.pop("id", "")
+        given = values.pop("id", MISSING)
         complete = {**self.defaults, **values}
         for name, factory in self.factories:
             if name not in values:
                 complete[name] = factory()
         flaw = None
-        if given == "" and self.plain_ids:
+        if given is MISSING and self.plain_ids:
             id, fresh = new_id(), True
         else:
             id, flaw = self._identify(given, values)
-            fresh = given == "" and self.derived is None
+            fresh = given is MISSING and self.derived is None
+        if flaw is not None:
+            self._check_each(id, flaw, complete)  # which raises, and tells of the rest too
         try:
-            own = self.validator.check_all(complete) if flaw is None else self._check_each(id, flaw, complete)
+            own = self.validator.check_all(complete)
         except ValidationError:
             own = self._check_each(id, flaw, complete)
         own["id"] = id
@@ -141,7 +143,7 @@ class Shape:
 
     def name_new(self, own: dict[str, Any]) -> None:
         """Give a record with checked values a new id."""
-        own["id"], _ = self._identify("", own)
+        own["id"], _ = self._identify(MISSING, own)
         if self.derived is None:
             own["_fresh"] = True
 
@@ -150,10 +152,10 @@ class Shape:
         suffix = current_node().collection(self.cls.__schema__).owner_suffix() if self.has_suffix else ""
         if self.derived is not None:
             value = values.get(self.derived)
-            if given not in ("", value):
+            if given is not MISSING and given != value:
                 return given, f"the id is the value of {self.derived!r}; leave it out"
             return (value, flaw_of(value, "")) if isinstance(value, str) else (value, None)
-        if given == "":
+        if given is MISSING:
             return new_id() + suffix, None
         return given, flaw_of(given, suffix)
 

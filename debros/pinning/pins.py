@@ -227,8 +227,9 @@ class Pins:
         Raises:
             ContentError: this is no CID that is known here.
         """
+        link = _link(cid)
         ledger, _ = await self.ready()
-        link, now = parse(cid), self._now()
+        now = self._now()
         item = ledger.find(link) or ledger.add(link, states.UNPINNED, now)
         state = item.state
         if state == states.UNPINNING:
@@ -258,7 +259,7 @@ class Pins:
     async def is_pinned(self, cid: str, /) -> bool:
         """Whether content is here and stays."""
         ledger, _ = await self.ready()
-        item = ledger.find(parse(cid))
+        item = ledger.find(_link(cid))
         return item is not None and item.state == states.PINNED
 
     async def status(self, cid: str, /) -> PinStatus:
@@ -668,13 +669,24 @@ class Pins:
         return "no record refers to it"
 
     def _known(self, ledger: Ledger, cid: str) -> Item:
-        item = ledger.find(parse(cid))
+        item = ledger.find(_link(cid))
         if item is None:
             raise ContentMissingError((cid,))
         return item
 
     def _trusted(self) -> int:
         return self._now() - int(TRUST_S * _MS)
+
+
+def _link(cid: object) -> Link:
+    """Return what a CID means.
+
+    Raises:
+        ContentError: it is none.
+    """
+    if not isinstance(cid, str):
+        raise ContentError(f"content is named by its CID as text, `file.cid`, not by {cid!r:.80}")
+    return parse(cid)
 
 
 def _optimal(rule: Rule | None, users: int) -> int:

@@ -9,9 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, Self, TypeVar, TypeVarTuple, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Self,
+    TypeVar,
+    TypeVarTuple,
+    overload,
+)
 
-from debros.errors import QueryError
+from debros.errors import QueryError, UnknownMethodError
 from debros.query import apart
 from debros.query import compile as sql
 from debros.query.apart import Partial
@@ -154,6 +166,9 @@ def max(column: Column[T], /) -> Aggregate[T | None]:
     return Aggregate("max", column)
 
 
+_INSTEAD: Final = {name: f"debros.{name}(...)" for name in ("sum", "avg", "min", "max")}
+
+
 class Grouped(Generic[*K]):
     """Rows with equal keys, as one; made by `Query.group_by`. Immutable; groups come in the order of their keys."""
 
@@ -166,6 +181,15 @@ class Grouped(Generic[*K]):
         self._having: Expr | None = None
         self._orders: tuple[Order, ...] = ()
         self._at_most: int | None = None
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            cure = f"await aggregate({_INSTEAD.get(name, 'debros.count()')}) gives a row for each group; "
+            cure += "what rows must fulfil goes before group_by(...)"
+            raise UnknownMethodError("groups of rows", name, (), cure)
 
     def having(self, *conditions: Expr) -> Self:
         """Keep groups whose aggregates fulfil all conditions. What the keys must be belongs into `where`."""

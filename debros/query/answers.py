@@ -24,7 +24,11 @@ class Answers(Named[R]):
 
     async def _source(self) -> Source:
         """Return where the rows come from; a terminal's first step, at which it can be cancelled."""
-        await checkpoint_if_cancelled()
+        try:
+            await checkpoint_if_cancelled()
+        except RuntimeError:  # no task of trio's
+            self.subject.source().is_inside()  # which says where the node lives, where that is another thread
+            raise
         if not self.subject.is_ready:
             await self.subject.ready()
         return self.subject.source()

@@ -252,12 +252,12 @@ async def live(query: Query[R], since: str | None = None) -> AsyncIterator[Live[
     if query.picked is not None:
         raise QueryError("a live query gives records; select() gives tuples, which do not say whose they are")
     query.must_have_pages()
-    await trio.lowlevel.checkpoint()
     source = query.subject.source()
     if source.is_inside():
         raise TransactionError("open a live query before or after the transaction: others never see what is inside")
     if since is not None:
         _check_resumes(query, source)
+    await trio.lowlevel.checkpoint()
     view = Live(query, source)
     try:
         await view.begin(since)

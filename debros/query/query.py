@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
-from debros.errors import QueryError
+from debros.errors import QueryError, UnknownMethodError
 from debros.query import aggregates, apart, paging
 from debros.query import compile as sql
 from debros.query.answers import Answers
@@ -33,8 +33,29 @@ T = TypeVar("T")
 N = TypeVar("N", int, float, Decimal)
 
 
+_INSTEAD: Final = {  # names that other libraries have
+    "aggregate": "`group_by(...).aggregate(...)` is for groups; of all rows take `sum`, `avg`, `min`, `max` or `count`",
+    "filter": "conditions go into where(...)",
+    "filter_by": "conditions go into where(...)",
+    "order": "rows are ordered by order_by(...)",
+    "sort": "rows are ordered by order_by(...)",
+    "join": "related records are loaded by include(...), and asked about by e.g. `User.posts.any(...)`",
+    "having": "having() is for groups: group_by(...).having(...)",
+    "fetch": "await all()",
+    "save": "a query is a question; `await query.update(field=value)` changes its records",
+    "create": "records are created by the model: `await Model.create(...)`",
+}
+
+
 class Query(Answers[R]):
     """A question about one model's records. Immutable."""
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise UnknownMethodError("a query", name, dir(type(self)), _INSTEAD.get(name, ""))
 
     async def exists(self) -> bool:
         """Return whether there is a row."""
@@ -210,9 +231,11 @@ class Query(Answers[R]):
         All of them are saved, in as many entries as the size limits need (one per log, inside a transaction), or none.
 
         Raises:
-            QueryError: the query is limited, or selects.
+            QueryError: the query is limited, or selects; or no value is given.
             ValidationError, UniqueError, PermissionDeniedError: as `save`; nothing is written.
         """
+        if not values:
+            raise QueryError("update() without values would change nothing; say what: update(title='...')")
         records = await self._to_write("update")
         await self.subject.change(records, values)
         return len(records)

@@ -223,8 +223,12 @@ class Steps(Question, Listable, Generic[R]):
         for one in relations:
             if isinstance(one, Mapping):
                 made += (self._shaped(Relation(self.subject, name), group) for name, group in one.items())
-            else:
+            elif isinstance(one, (str, list, tuple)):
                 made += (along(self.subject, path) for path in ([one] if isinstance(one, str) else one))
+            else:
+                raise QueryError(
+                    f"with_ takes names of relations, 'author.posts', not {one!r}; include() takes relations"
+                )
         return self._but("loads", merged(self.loads, tuple(made), self.subject))
 
     def _shaped(self, relation: Relation[Any], group: Callable[[Query[Any]], Query[Any]]) -> Relation[Any]:

@@ -8,8 +8,10 @@ is never committed. At the end they become signed entries, which are admitted li
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import wraps
+from types import TracebackType
+from typing import Any, ParamSpec
 
 from debros.errors import TransactionError, UniqueError
 from debros.identity.keys import Device
@@ -23,6 +25,36 @@ from debros.replica.store import Group, Model, Store
 from debros.replica.tables import Row
 
 Key = tuple[int, str]  # (log, id)
+P = ParamSpec("P")
+
+
+def once(make: Callable[P, AbstractAsyncContextManager[Transaction]]) -> Callable[P, _Once]:
+    """Have what a function makes say so where it is entered twice."""
+
+    @wraps(make)
+    def made(*args: P.args, **options: P.kwargs) -> _Once:
+        return _Once(make(*args, **options))
+
+    return made
+
+
+class _Once(AbstractAsyncContextManager["Transaction"]):
+    """The block of one transaction."""
+
+    def __init__(self, block: AbstractAsyncContextManager[Transaction]) -> None:
+        self._block = block
+        self._was_entered = False
+
+    async def __aenter__(self) -> Transaction:
+        if self._was_entered:
+            raise TransactionError("this transaction was entered before; call `db.transaction()` for each block")
+        self._was_entered = True
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
+    ) -> bool | None:
+        return await self._block.__aexit__(kind, error, at)
 
 
 class Transaction:

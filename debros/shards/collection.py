@@ -200,10 +200,10 @@ class Collection:
         """Run one SELECT like `read`; one that takes long goes on beside the loop, and can be cancelled."""
         store = self._store
         store.check_open()
+        transaction = None if context().transaction is None else self._inside()
         began = current_time()
         if store.is_indexing is not None:
             await store.until_writable()
-        transaction = None if context().transaction is None else self._inside()
         if transaction is not None:
             transaction.show()
             rows = await store.reader.read_inside(sql, bindings)

@@ -12,7 +12,7 @@ from debros.blocks import cid as cids
 from debros.blocks import dagcbor
 from debros.blocks.cid import Link
 from debros.current import current_node
-from debros.errors import ContentError
+from debros.errors import ArgumentError, ContentError
 from debros.schema import Codec
 
 MAX_TEXT: Final = 1024  # bytes of a name or a content type
@@ -49,10 +49,15 @@ class File:
             content_type: e.g. `"image/png"`.
 
         Raises:
+            ArgumentError: it is none of these.
             ContentError: the file changed while it was read, is neither file nor directory, or the name is too long.
             StorageError: it cannot be read, or the disk refused.
             NoNodeError: no node is open, or several are and none is current.
         """
+        if not isinstance(data, (bytes, bytearray, memoryview, str, os.PathLike, AsyncIterable)):
+            raise ArgumentError(
+                f"File.add takes bytes, a path, or an async iterable of bytes, not {data!r:.80}; of an open file, give its path"
+            )
         if name is None and isinstance(data, (str, os.PathLike)):
             name = PurePath(data).name or None
         for text in (name, content_type):

@@ -63,6 +63,7 @@ def test_all_errors_are_listed_at_once_in_the_order_of_the_fields() -> None:
         Post(id="", titel="x", likes="3", score=None, excerpt="e", author=3)  # type: ignore[call-arg, arg-type]
     found = [(error.field, error.constraint) for error in caught.value.errors]
     assert found == [
+        ("id", "id"),
         ("titel", "extra_forbidden"),
         ("excerpt", "computed"),
         ("author", "relation"),

@@ -1,0 +1,102 @@
+"""Calls that forget the portal, or give it something else than it takes, say what to write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import debros
+import debros.asyncio
+from debros import ArgumentError, Field, Model, model
+
+
+@model(name="ElsewhereNote")
+class Note(Model):
+    title: Field[str]
+
+
+FORGOTTEN: list[Callable[[], Any]] = [
+    lambda: Note.create(title="a"),
+    lambda: Note.create_many([{"title": "a"}]),
+    lambda: Note.get("a"),
+    lambda: Note.get_or_none("a"),
+    lambda: Note.all(),
+    lambda: Note.count(),
+    lambda: Note.query().cache(60).all(),
+    lambda: Note.where(Note.title == "a").update(title="b"),
+    lambda: Note.upsert("a", title="b"),
+    lambda: _entered(Note.query().live()),
+]
+
+
+async def _entered(block: Any) -> None:
+    async with block:
+        pass
+
+
+def test_asyncio_callers_who_forget_run_are_told_so_and_nothing_happens() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db:
+            for forgotten in FORGOTTEN:
+                with pytest.raises(debros.NoNodeError, match=r"await db\.run"):
+                    await forgotten()
+            assert await db.run(Note.count()) == 0
+
+    asyncio.run(main())
+
+
+def test_inside_using_a_forgotten_run_is_told_too() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db:
+            async with db.using(db.node.transaction()):
+                with pytest.raises(debros.NoNodeError):
+                    await Note.create(title="a")
+                await db.run(Note.create(title="b"))
+            assert [note.title for note in await db.run(Note.all())] == ["b"]
+
+    asyncio.run(main())
+
+
+def test_records_are_made_where_the_calls_come_from() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db, db.using(Note.query().live()) as view:
+            await db.run(Note(title="a").save())
+            change = await db.run(anext(view))
+            assert change.row.title == "a"
+            assert [note.title for note in view.rows] == ["a"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [Note.count, 5, None])
+def test_run_takes_what_can_be_awaited(wrong: Any) -> None:
+    with (
+        debros.blocking(":memory:", models=[Note]) as db,
+        pytest.raises(ArgumentError, match=r"db\.run\(Post\.count\(\)"),
+    ):
+        db.run(wrong)
+
+
+def test_iterate_and_using_say_what_they_take() -> None:
+    with debros.blocking(":memory:", models=[Note]) as db:
+        with pytest.raises(ArgumentError, match=r"query\.stream\(\)"):
+            list(db.iterate(5))  # type: ignore[arg-type]  # wrong on purpose
+        with pytest.raises(ArgumentError, match=r"query\.live\(\)"), db.using(5):  # type: ignore[arg-type, var-annotated]  # wrong on purpose
+            pass
+
+
+def test_asyncio_has_the_same_errors() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db:
+            with pytest.raises(ArgumentError, match="call it"):
+                await db.run(Note.count)  # type: ignore[arg-type]  # wrong on purpose
+            with pytest.raises(ArgumentError):
+                async for _ in db.iterate(5):  # type: ignore[arg-type]  # wrong on purpose
+                    pass
+            with pytest.raises(ArgumentError):
+                await _entered(db.using(5))  # type: ignore[arg-type]  # wrong on purpose
+
+    asyncio.run(main())
