@@ -93,7 +93,7 @@ async def _migrated(setting: Setting) -> list[Line]:
             )
     longest_s = 0.0
     async with debros.open(home, models=[PageNow], migrations=STEPS, durability="process") as db:
-        await PageNow.count()
+        await db.migrations.apply("one")  # a rename: no row is another
 
         async def read() -> None:
             nonlocal longest_s
@@ -107,12 +107,12 @@ async def _migrated(setting: Setting) -> list[Line]:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(read)
                 begun = time.process_time()
-                await db.migrations.apply("one")
+                await db.migrations.apply("two")
                 elapsed_s = time.process_time() - begun
                 nursery.cancel_scope.cancel()
         begun = time.process_time()
         await db.migrations.apply()
-        rest_s = (time.process_time() - begun) / 3
+        rest_s = (time.process_time() - begun) / 2
     shutil.rmtree(home)
     grown = watch.most - watch.before
     rate = size / rest_s

@@ -15,9 +15,10 @@ import trio
 
 from debros.migrations import counting
 from debros.replica.effects import Place
-from debros.replica.lifting import Lift
+from debros.replica.lifting import SHORT, Lift
 from debros.replica.relifting import BATCH, Take, aside, drop_aside, project_again, renew
 from debros.replica.store import Admitted, Model, Store
+from debros.replica.swapping import goes_beside, swap
 
 Tell = Callable[[str, int, int], None]  # the model's name, rows done, rows in all
 
@@ -39,7 +40,7 @@ class Aim:
 
 @asynccontextmanager
 async def turned(store: Store, aims: Callable[[], list[Aim]], tell: Tell) -> AsyncIterator[None]:
-    """Make rows; in the block nobody writes, and the next flush that finds them wanted swaps them in.
+    """Make rows; in the block nobody writes, and a flush that finds them wanted swaps them in, or behind it a thread.
 
     Args:
         store: the store.
@@ -67,9 +68,13 @@ async def turned(store: Store, aims: Callable[[], list[Aim]], tell: Tell) -> Asy
                 for aim in wanted:
                     await _make_touched(store, aim, touched, tell)
             with trio.CancelScope(shield=True):
+                many = [aim.model for aim in present if goes_beside(store, aim.model, SHORT)]
                 for aim in present:
-                    store.lifts.made[aim.model.table.schema.name] = aim.logs
+                    if aim.model not in many:
+                        store.lifts.made[aim.model.table.schema.name] = aim.logs
                 yield
+                for model in many:
+                    await swap(store, model)
     finally:
         store.on_admitted.remove(touched.on_admitted)
         store.on_moved.remove(touched.on_moved)

@@ -279,6 +279,17 @@ class Lifts:
             model.rows.revision += 1
         return [model.table.schema.name for model in self._moved]
 
+    def shown_with(self, model: Model) -> dict[str, dict[int, str]]:
+        """Return what rows are lifted by once those of a model are what they should be, as the view notes it."""
+        return {**self._shown, model.table.schema.name: self._wanted(model)}
+
+    def take_up(self, model: Model) -> None:
+        """Take notice of new rows of a model, which are in the file now."""
+        self._shown = self.shown_with(model)
+        self._set(model)
+        model.rows.cache.clear()
+        model.rows.revision += 1
+
     def _take_made(self, model: Model) -> None:
         view, table = self._store.view, model.table
         aside = quoted(beside(model))
