@@ -127,6 +127,9 @@ class Config(BaseModel):
     content_pins: Annotated[Count, pydantic.Field(ge=0)] = 10_000
     """Pieces of file content that this node keeps under rules."""
 
+    log_bytes: Annotated[Count, pydantic.Field(ge=0)] = 0
+    """Bytes of the log above which whole logs of other users go, those first whose owners wrote longest ago; 0: none go."""
+
     sweep_s: Annotated[float, BeforeValidator(_no_flag), pydantic.Field(gt=0)] = 60.0
     """Seconds between two looks at what content is worth keeping."""
 

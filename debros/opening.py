@@ -29,6 +29,8 @@ from debros.models.declare import schema_of
 from debros.models.linking import check_models
 from debros.models.registry import defined_models
 from debros.node import MEMORY, Debros, check_identity
+from debros.pinning.departing import Departures
+from debros.pinning.leaving import Leaving
 from debros.pinning.pins import Pins
 from debros.places import Places
 from debros.query.functions import register
@@ -39,6 +41,7 @@ from debros.schema import Schema
 from debros.shards.map import ShardMap
 from debros.shards.moving import move
 from debros.sync.networked import Peers
+from debros.sync.remembered import Remembered
 
 if TYPE_CHECKING:
     from debros.config import Preset
@@ -150,9 +153,11 @@ async def open_node(
         disk = files or (MemoryFiles() if place is None else DiskFiles())
         places = Places(None if place is None else place.path, env, disk)
         places.follow(chosen.placement)
+        leaving = Leaving(None if place is None else place.path)
         opened = await env.offload(
-            _open_store, env, disk, place, chosen, schemas, devices.keys, manifests, renew, plans, places.volumes()
-        )
+            _open_without, leaving, env, disk, place, chosen, schemas, devices.keys, manifests, renew, plans,
+            places.volumes(),
+        )  # fmt: skip
         try:
             _check_home(home, map, opened.store.by_number.samples())
             if opened.orphaned and who.root is not None:
@@ -165,6 +170,13 @@ async def open_node(
                     node = Debros(
                         str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met, places
                     )
+                    if place is not None:
+                        pins.departures = Departures(
+                            opened.store, leaving, met.following, lambda did: met.change([did], follow=False),
+                            lambda: devices.keys | node.users_here(), max_bytes=chosen.log_bytes,
+                            copies=pins.copies_of_users, now_ms=lambda: env.now_us() // 1000,
+                        )  # fmt: skip
+                        met.following.on_followed.append(leaving.keep)
                     for user in (who.user, *[key_of(did) for did in met.following.owners]):
                         node.keep_logs_of(user)
                     tasks.start_soon(build_indexes, opened.store)
@@ -232,6 +244,31 @@ def _libp2p(listen: Sequence[str], peers: Sequence[str], home: Path | None) -> T
     from debros.net.libp2p import libp2p_transport
 
     return libp2p_transport(listen, peers, home)
+
+
+def _open_without(
+    leaving: Leaving, env: Env, files: Files, place: Home | None, config: Config, schemas: Sequence[Schema],
+    keys: frozenset[bytes], manifests: Sequence[Manifest], on_lost: Callable[[], None], plans: ProgramPlans,
+    volumes: Sequence[Volume],
+) -> Opened:  # fmt: skip
+    """Open the store, once the logs that were given up have left it."""
+    if place is not None and leaving.is_going:
+        leaving.carry_out(files, place.log, place.view)
+    opened = _open_store(env, files, place, config, schemas, keys, manifests, on_lost, plans, volumes)
+    if place is None or not leaving.logs or opened.fresh_key_needed or opened.report or opened.rejected:
+        return opened
+    try:
+        unfollowed = Remembered(place.path / "peers").unfollow
+        own = keys | {manifest.admins[0] for manifest in manifests if manifest.scope == "user"}
+        goes = leaving.choose(opened.store, place.log, files, unfollowed, own, env.now_us() // 1000)
+    except BaseException:
+        opened.store.close()
+        raise
+    if not goes:
+        return opened
+    opened.store.close()
+    leaving.carry_out(files, place.log, place.view)
+    return _open_store(env, files, place, config, schemas, keys, manifests, on_lost, plans, volumes)
 
 
 def _open_store(

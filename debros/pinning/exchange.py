@@ -28,7 +28,7 @@ from debros.errors import ContentMissingError, CorruptionError, DebrosError, Pro
 from debros.identity.keys import Device
 from debros.net.transport import Transport
 from debros.pinning import ledger as states
-from debros.pinning.pins import Pins
+from debros.pinning.pins import Pins, promise_key
 from debros.pinning.receipts import parse_receipt, sign_receipt
 from debros.pinning.rules import DAY_S
 
@@ -103,6 +103,8 @@ class Exchange:
             yield bytes(waiting)
 
     async def _receipt(self, peer: str, link: Link, *, promise: bool) -> bytes | None:
+        if link.codec == cid.DAG_CBOR:
+            return await self._entry_receipt(peer, link, promise=promise)
         ledger, contents = await self._pins.ready()
         item = ledger.find(link)
         if item is None or item.state not in (states.PINNED, states.UNPINNING) or not await contents.is_whole(link):
@@ -118,6 +120,25 @@ class Exchange:
             return None  # it went while its blocks were looked at
         until = now + PROMISE_MS
         ledger.change(item.n, promised=until)  # on disk before it is said
+        return sign_receipt(self._device(), link, now, until)
+
+    async def _entry_receipt(self, peer: str, link: Link, *, promise: bool) -> bytes | None:
+        """Return a receipt for an entry and all before it; `promise`: that its log stays here for a day."""
+        ledger, _ = await self._pins.ready()
+        log_id = await self._pins.log_of(link.digest)
+        if log_id is None:
+            return None
+        now = self._now_ms()
+        if not promise:
+            return sign_receipt(self._device(), link, now)
+        departures = self._pins.departures
+        if departures is not None and departures.is_leaving(log_id):
+            if departures.leaving.has(log_id) or self._transport.peer_id > peer:
+                return None
+            departures.stay(log_id)
+        until = now + PROMISE_MS
+        with ledger.db:
+            ledger.set_meta(promise_key(log_id), until)  # on disk before it is said
         return sign_receipt(self._device(), link, now, until)
 
     # -- asking ------------------------------------------------------------------------------------------------
@@ -194,6 +215,22 @@ class Exchange:
             finally:
                 self._leaving.difference_update(some)
         return promised
+
+    async def ask_for_log(self, log_id: bytes, heads: Sequence[Link]) -> dict[bytes, int]:
+        """Ask all peers to hold a log up to these heads; see `departing.Ask`."""
+        found: dict[bytes, int] = {}
+        own = self._device().public
+        for peer in list(self._transport.connected):
+            answers = await self._answers(peer, "hold", heads[:MAX_LINKS]) if len(heads) <= MAX_LINKS else []
+            try:
+                receipts = [parse_receipt(answer, head) for answer, head in zip(answers, heads, strict=True)]
+            except (ProtocolError, TypeError, ValueError):
+                continue  # it does not hold all of it, or cannot say it right
+            by = {receipt.by for receipt in receipts}
+            if len(by) == 1 and own not in by:
+                ends = min(receipt.until for receipt in receipts)
+                found[by.pop()] = min(ends, self._now_ms() + PROMISE_MS)
+        return found
 
     async def _ask_for_copies(self, links: Sequence[Link]) -> None:
         for peer, some in (

@@ -200,6 +200,12 @@ class Ledger:
             self.db.execute("DELETE FROM refs WHERE model = ? AND log = ? AND id = ?", (model, log, id))
         self.db.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?, ?, ?)", [(model, log, id, n) for n in items])
 
+    def forget_logs(self, log_ids: Iterable[bytes]) -> None:
+        """Forget what documents of logs refer to that have left this node."""
+        with self.db:
+            for log_id in log_ids:
+                self.db.execute("DELETE FROM refs WHERE log = ?", (self.number(log_id),))
+
     def referred(self, n: int) -> list[tuple[int, int, str]]:
         """Return the documents that refer to an item: model, log, id."""
         return list(self.db.execute("SELECT model, log, id FROM refs WHERE item = ?", (n,)))

@@ -19,18 +19,28 @@ from debros.blocks.unixfs import parse, reading
 from debros.blocks.unixfs.adding import Path
 from debros.config import Config
 from debros.env import Env
-from debros.errors import CeilingError, ClosedError, ContentError, ContentMissingError, DebrosError, StorageError
+from debros.errors import (
+    CeilingError,
+    ClosedError,
+    ContentError,
+    ContentMissingError,
+    DebrosError,
+    NotFoundError,
+    StorageError,
+)
 from debros.identity.keys import Device
 from debros.net.transport import Transport
 from debros.pinning import ledger as states
 from debros.pinning.contents import Contents, Source
 from debros.pinning.deciding import Candidate, Room, Verdict, decayed, decide
+from debros.pinning.departing import Departures
 from debros.pinning.ledger import Item, Ledger
 from debros.pinning.rules import DAY_S, HOUR_S, Facts, Rule
 from debros.pinning.told import Metrics, PinStatus, Stats, Swept, Usage
 from debros.pinning.tracking import Tracker
 from debros.replica.store import Store
 from debros.replica.tables import Row
+from debros.sync.serving import make_durable
 
 GRACE_S: Final = HOUR_S  # that content may be here without a record that refers to it
 TRUST_S: Final = DAY_S  # that a receipt counts
@@ -42,6 +52,11 @@ LEAST_FETCHED: Final = 8 << 20  # bytes that may come of content that says it is
 _MS: Final = 1000
 _STEP: Final = 1000
 _ROWS: Final = 10_000  # reads of rows that are remembered until the next sweep
+
+
+def promise_key(log_id: bytes) -> str:
+    """Return under which key the ledger keeps until when others rely on a log."""
+    return f"promised {log_id.hex()}"
 
 
 class Pins:
@@ -72,6 +87,8 @@ class Pins:
         self._last: Swept | None = None
         self._is_closed = False
         self.source: Source | None = None  # of missing blocks; set once there are peers
+        self.departures: Departures | None = None  # of whole logs; a home in memory has none
+        self._has_log_ceiling = bool(config.log_bytes)
         self.tend: Callable[[], Awaitable[bool]] | None = None  # learns of copies; whether something may go now
 
     # -- opening -----------------------------------------------------------------------------------------------
@@ -84,12 +101,19 @@ class Pins:
     @property
     def has_work(self) -> bool:
         """Whether there is anything that a node has to look after by itself."""
-        return bool(self._tracker.models)
+        return bool(self._tracker.models) or self._has_log_ceiling
 
     @property
     def counted(self) -> frozenset[str]:
         """The models whose reads count as accesses of their content."""
         return frozenset(self._rules) & self._tracker.models
+
+    @property
+    def copies_of_users(self) -> int:
+        """How many others the rules of models in users' own logs ask for, before something of them goes; 1 without rules."""
+        schemas = {name: model.table.schema for name, model in self._store.models.items()}
+        asked = [rule.copies[0] for name, rule in self._rules.items() if schemas[name].scope == "user"]
+        return max(asked, default=1)
 
     def meet(self, transport: Transport, device: Callable[[], Device], serves: Callable[[str], bool]) -> None:
         """Take content over a transport from now on, and give it to the peers that this node `serves`."""
@@ -97,6 +121,8 @@ class Pins:
 
         exchange = Exchange(self, transport, device, serves, self._now)
         self.source, self.tend = exchange, exchange.tend
+        if self.departures is not None:
+            self.departures.ask = exchange.ask_for_log
         transport.on_peer.append(lambda peer, came: self._woken.set())
 
     async def ready(self) -> tuple[Ledger, Contents]:
@@ -112,6 +138,9 @@ class Pins:
                     if ledger.meta("since") is None:
                         ledger.set_meta("since", self._now())
                         ledger.set_meta("found", contents.used)
+                    if self.departures is not None and (left := self.departures.leaving.left):
+                        ledger.forget_logs(left)
+                        self.departures.leaving.forget()
                     await self._tracker.catch_up(ledger)
                 except BaseException:
                     ledger.close()
@@ -149,6 +178,7 @@ class Pins:
                     rounds += 1
                     if self.tend is not None and await self.tend():
                         await self._sweep(thorough=False)
+                    await self.sweep_logs()
                 await self.bring_due()
                 wait_s = await self._until_due()
             except StorageError as error:  # told by `stats`; the next round tries again
@@ -553,6 +583,40 @@ class Pins:
                 ledger.add(link, states.PINNED, now, size=size)
             else:
                 ledger.change(item.n, state=states.PINNED, size=size, added=now, note=None)
+
+    # -- whole logs ------------------------------------------------------------------------------------------------
+
+    async def log_of(self, digest: bytes) -> bytes | None:
+        """Return the log that holds an entry and all before it, synced to disk; `None`: none does here."""
+        entry = self._store.entries.find(digest)
+        if entry is None:
+            return None
+        await make_durable(self._store)
+        return self._store.by_number[entry.log].log_id
+
+    async def sweep_logs(self) -> int:
+        """Give up whole logs of other users where the log takes more than `log_bytes`; return how many.
+
+        They go when the home is opened next.
+        """
+        ledger, _ = await self.ready()
+        if self.departures is None:
+            return 0
+        return await self.departures.sweep(lambda log_id: int(ledger.meta(promise_key(log_id)) or 0))
+
+    async def give_up(self, did: str, /) -> bool:
+        """Let the whole log of another user go when the home is opened next, with its records; `follow` brings it back.
+
+        Returns:
+            `False`: too few peers promise to hold it, or one relies on it being here.
+
+        Raises:
+            NotFoundError: this node holds no log of this user, or has written to it.
+        """
+        ledger, _ = await self.ready()
+        if self.departures is None:
+            raise NotFoundError("log", (did,))
+        return await self.departures.give_up(did, lambda log_id: int(ledger.meta(promise_key(log_id)) or 0))
 
     # -- copies ----------------------------------------------------------------------------------------------------
 

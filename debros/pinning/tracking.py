@@ -71,7 +71,7 @@ class Tracker:
         """Learn of the entries that were admitted since the ledger was last brought up to date."""
         entries = self._store.entries
         seen = ledger.meta("seen") or 0
-        if not 0 < seen < entries.next_e or entries.by_number(seen).digest != ledger.meta("seen_digest"):
+        if not 0 < seen < entries.next_e or entries.digest_of(seen) != ledger.meta("seen_digest"):
             seen = 0  # the view was rebuilt, or is of another past
         for e in range(seen + 1, entries.next_e):
             entry = entries.by_number(e)

@@ -21,6 +21,7 @@ class Following:
     def __init__(self, remembered: Remembered, own_users: Callable[[], Set[bytes]]) -> None:
         self._remembered = remembered
         self._own_users = own_users
+        self.on_followed: list[Callable[[str], None]] = []  # told of each that is asked for, before it is remembered
 
     @property
     def owners(self) -> list[str]:
@@ -55,6 +56,8 @@ class Following:
         if not follow:
             into, out_of = out_of, into
         for text in texts:
+            for tell in self.on_followed if follow else ():
+                tell(text)
             into.add(text)
             out_of.discard(text)
         self._remembered.save()
