@@ -15,9 +15,10 @@ from debros.errors import ModelError, did_you_mean
 from debros.models.body import Declared
 from debros.models.computing import computed_spec
 from debros.models.fields import Computed, Field
+from debros.models.hydration import EXTRA
 from debros.models.relating import relation_of
 from debros.models.relations import RelationDeclaration
-from debros.models.shape import EXTRA, Shape
+from debros.models.shape import Shape
 from debros.models.sharding import shard_spec
 from debros.models.specs import field_spec
 from debros.models.subject import ModelSubject

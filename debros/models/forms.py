@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from debros.errors import FieldError, ValidationError
-from debros.models.shape import EXTRA
+from debros.models.hydration import EXTRA
 
 if TYPE_CHECKING:
     from debros.models.record import Model

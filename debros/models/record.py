@@ -23,9 +23,9 @@ from debros.errors import (
 from debros.models import forms, saving, versions
 from debros.models.declare import ModelMeta
 from debros.models.fields import Field, field
+from debros.models.hydration import EXTRA
 from debros.models.ids import refuse_no_text
 from debros.models.meta import MetaOf
-from debros.models.shape import EXTRA
 from debros.models.tracking import changed_fields, changes_of
 from debros.replica.tables import DELETED, TARGET_GONE, Row
 

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from debros.current import choosing, context, current_node
+from debros.current import current_node
 from debros.errors import FieldError, ImmutableError, ValidationError, did_you_mean
 from debros.models.fields import MISSING, Field
+from debros.models.hydration import EXTRA, Hydration
 from debros.models.ids import flaw_of, new_id
 from debros.models.names import RESERVED_NAMES
-from debros.replica.tables import Row
 
 if TYPE_CHECKING:
     from debros.models.options import Options
-    from debros.models.ports import Collection
     from debros.models.relating import BoundRelation
     from debros.models.validation import Validator
-    from debros.replica.transaction import Transaction
     from debros.values import TypeInfo
-
-EXTRA: Final = "_extra"  # the field that holds undeclared values of a model with extra="keep"
-
-_new = object.__new__
-
-
-def _settle(record: Any, home: Collection, transaction: Transaction) -> None:
-    """Give a record that was read inside a transaction, or a savepoint, the row that is there after it."""
-    with choosing(transaction=None if transaction.ended else transaction):
-        row = home.row(record.id)
-    if row is not None:
-        shape = type(record).__shape__
-        before, own = shape.values_of(record._row), shape.decoded(record)
-        for name, value in shape.values_of(row).items():
-            if own[name] == before[name]:  # an unsaved edit stays
-                own[name] = value
-    record.__dict__["_row"] = row
 
 
 def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
@@ -47,7 +27,7 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
     return lambda values: [values[key] for key in keys]
 
 
-class Shape:
+class Shape(Hydration):
     """Names, conversions, defaults and checks of one model."""
 
     def __init__(
@@ -62,29 +42,15 @@ class Shape:
         rechecker: Validator,
     ) -> None:
         schema = cls.__schema__
-        self.cls = cls
+        super().__init__(cls, schema, keeps_extra=options.keeps_extra, is_counted=options.pinning is not None)
         self.types = types
         self.computed = computed
         self.relations = relations
-        self.names: tuple[str, ...] = ("id", *(spec.name for spec in schema.fields))
-        self.fields = schema.fields
         self.validator = validator
         self.rechecker = rechecker
-        self.keeps_extra = options.keeps_extra
-        self.is_counted = options.pinning is not None  # reads count for what its content is worth
         self.append_only = schema.store in ("events", "feed")
         self.undeletable = schema.store in ("events", "counter")
         self.whole = schema.store == "keyvalue"  # a save writes every field
-        self.decoders: list[tuple[str, Callable[[Any], Any]]] = [
-            (spec.name, spec.codec.from_column) for spec in schema.fields if spec.codec.from_column is not None
-        ]
-        self.late: dict[str, tuple[int, Callable[[Any], Any]]] = {  # decoded when first looked at: position, how
-            spec.name: (at, spec.codec.from_column)
-            for at, spec in enumerate(schema.fields, 1)
-            if spec.codec.from_column is not None and spec.name != EXTRA
-        }
-        self.plain = {name: at for at, name in enumerate(self.names) if name not in self.late}  # as they stand in a row
-        self._plain = tuple(self.plain.items())
         self.field_values = _getter([spec.name for spec in schema.fields])
         self.to_wires = [(at, s.codec.to_wire) for at, s in enumerate(schema.fields) if s.codec.to_wire is not None]
         registers = [at for at, spec in enumerate(schema.fields) if spec.merge == "lww"]
@@ -105,7 +71,6 @@ class Shape:
             elif schema.by_name[name].merge == "counter":
                 self.defaults[name] = 0
         if self.keeps_extra:
-            self._decode_extra = next(decode for name, decode in self.decoders if name == EXTRA)
             self.factories.append((EXTRA, dict))
         self.forgets: dict[str, list[str]] = {}  # field -> relations that follow it
         for name, relation in relations.items():
@@ -198,105 +163,6 @@ class Shape:
             return FieldError(name, value, "computed", "is computed from the other fields and cannot be given")
         known = [known for known in (*self.names, *self.relations) if known != EXTRA]
         return FieldError(name, value, "extra_forbidden", f"no such field{did_you_mean(name, known)}")
-
-    def hydrate(self, rows: Sequence[Row], home: Collection) -> list[Any]:
-        """Make a record of each row. They are trusted: the view holds only values of the declared types.
-
-        A record takes its values from its row when one of them is first looked at (`Field.__get__`).
-        """
-        cls = self.cls
-        made = []
-        for row in rows:
-            record = _new(cls)
-            own = record.__dict__
-            own["_row"] = row
-            own["_home"] = home
-            made.append(record)
-        if self.is_counted:
-            home.reads.extend(rows)
-        if self.keeps_extra:  # undeclared values are no descriptors
-            for record in made:
-                own = record.__dict__
-                self._fill(own)
-                own[EXTRA] = self._decode_extra(own[EXTRA])
-        if (transaction := context().transaction) is not None:
-            self._follow(transaction, made, home)
-        return made
-
-    def hydrate_one(self, row: Row, home: Collection) -> Any:
-        """Make the record of one row: `hydrate` without its loops."""
-        if self.keeps_extra or context().transaction is not None:
-            return self.hydrate((row,), home)[0]
-        if self.is_counted:
-            home.reads.append(row)
-        record = _new(self.cls)
-        own = record.__dict__
-        own["_row"] = row
-        own["_home"] = home
-        return record
-
-    def _fill(self, own: dict[str, Any]) -> None:
-        """Give a record that was read the values that stand in its row as they are; what was assigned since stays."""
-        row = own["_row"]
-        since = dict(own) if len(own) > 2 else None
-        for name, at in self._plain:
-            own[name] = row[at]
-        if since is not None:
-            own.update(since)
-
-    def look(self, own: dict[str, Any], name: str) -> Any:
-        """Return a value of a record that was read, at the first look at it: plain ones come together, others one by one."""
-        if "id" not in own:
-            self._fill(own)
-        return self._decode(own, name) if name in self.late else own[name]
-
-    def _follow(self, transaction: Transaction, records: Sequence[Any], home: Collection) -> None:
-        """Let records that show provisional rows take the final ones when their transaction ends, either way."""
-        changed = transaction.rows.get(self.cls.__schema__.name, {})
-        log_at, e_at = home.table.log_at, home.table.e_at
-        for record in records:
-            provisional = changed.get((record._row[log_at], record.id))
-            if provisional is not None and provisional[e_at] == record._row[e_at]:
-                settle = partial(_settle, record, home, transaction)
-                transaction.settled.append(settle)
-                transaction.on_rollback.append(settle)
-
-    def _decode(self, own: dict[str, Any], name: str) -> Any:
-        at, decode = self.late[name]
-        value = own["_row"][at]
-        if value is not None:
-            try:
-                value = decode(value)
-            except Exception as error:  # what the view holds can be decoded, unless it has rotted
-                raise own["_home"].damage(error) from error
-        own[name] = value
-        return value
-
-    def decoded(self, record: Any) -> dict[str, Any]:
-        """Return a record's `__dict__` with all its values in it."""
-        own: dict[str, Any] = record.__dict__
-        if record._row is not None:
-            if "id" not in own:
-                self._fill(own)
-            for name in self.late:
-                if name not in own:
-                    self._decode(own, name)
-        return own
-
-    def keys_of(self, records: Sequence[Any], name: str) -> list[Any]:
-        """Return a field's value on each record; one that stands in the row as it is is taken from there."""
-        at = self.plain.get(name)
-        if at is None:
-            return [getattr(record, name) for record in records]
-        return [own[name] if name in (own := record.__dict__) else own["_row"][at] for record in records]
-
-    def values_of(self, row: Row) -> dict[str, Any]:
-        """Return a row's values in Python's types, by attribute."""
-        values = dict(zip(self.names, row))  # noqa: B905 - as above
-        for name, decode in self.decoders:
-            if (value := values[name]) is not None:
-                values[name] = decode(value)
-        return values
 
     def check_whole(self, own: dict[str, Any]) -> None:
         """Check a record's present values, as a hook or an edit in place may have left them.
