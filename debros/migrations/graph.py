@@ -89,7 +89,7 @@ def _check_branches(found: Sequence[Migration], by_name: Mapping[str, Migration]
     for each in found:
         for model in concerned(each, stored):
             other = last.get((each.number, model))
-            if other is not None and other.name not in _behind(each, by_name):
+            if other is not None and other.name not in behind(each, by_name):
                 raise MigrationError(
                     f"{other.name} and {each.name} are two branches: both bring {model} to {each.version}; give one a "
                     f'later version, or say which comes first: `.depends_on("{other.name}")`'
@@ -97,7 +97,7 @@ def _check_branches(found: Sequence[Migration], by_name: Mapping[str, Migration]
             last[each.number, model] = each
 
 
-def _behind(migration: Migration, by_name: Mapping[str, Migration]) -> set[str]:
+def behind(migration: Migration, by_name: Mapping[str, Migration]) -> set[str]:
     """Return all that a migration depends on, directly or not."""
     found: set[str] = set()
     open_ends = list(migration.depends)
