@@ -127,9 +127,13 @@ class Places:
     def _in(self, state: str, log_id: bytes) -> Place | None:
         return next((place for place in self if place.state == state and place.log_id == log_id), None)
 
-    def volumes(self) -> list[Volume]:
+    def placed(self) -> list[Place]:
         """Return the stores that hold shards, those that are away too."""
-        return [place.volume() for place in self if place.state == "placed"]
+        return [place for place in self if place.state == "placed"]
+
+    def volumes(self) -> list[Volume]:
+        """Return what opens these stores."""
+        return [place.volume() for place in self.placed()]
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class Places:
         Raises:
             ConfigError: a shard lies elsewhere than they say.
         """
-        for place in [place for place in self if place.state == "placed"]:
+        for place in self.placed():
             told = chosen.get(place.model, {}).get(place.shard)
             path = place.path if told is None else os.path.abspath(told)
             if path == place.path:

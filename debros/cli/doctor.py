@@ -27,10 +27,12 @@ from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted
 from debros.cli.verify import check, place_of
+from debros.env import SYSTEM
 from debros.errors import DebrosError, EntryHeldError, EntryRefusedError
 from debros.log.body import parse_body
 from debros.log.changes import good_changes
 from debros.log.entry import parse_header
+from debros.places import Places
 from debros.replica.replay import HEADER_START
 
 PACKAGES: Final = ("debros", "trio", "pydantic", "pynacl", "apsw", "libipld", "cbor2", "libp2p", "rich", "cyclopts")
@@ -60,7 +62,15 @@ async def command(
     """
     screen, project = Screen(json), Project.here()
     place = project.home(home)
-    found = [_installation(), *_project(project), *_key(place), *_disk(place), *_lock(place), *_view(place)]
+    found = [
+        _installation(),
+        *_project(project),
+        *_key(place),
+        *_disk(place),
+        *_stores(place),
+        *_lock(place),
+        *_view(place),
+    ]
     if not quick and (place / "log").is_dir():
         found.append(_log(place, screen))
     colours = {"good": "green", "warning": "yellow", "bad": "bold red"}
@@ -110,6 +120,16 @@ def _key(home: Path) -> list[Finding]:
     if mode & 0o077:
         return [Finding("key", "bad", f"{file} can be read by others ({mode:o})", f"chmod 600 {file}")]
     return [Finding("key", "good", "only its owner can read it")]
+
+
+def _stores(home: Path) -> list[Finding]:
+    places = Places(home, SYSTEM, DiskFiles()).placed()
+    away = [
+        Finding("stores", "bad", why, "mount the disk, or restore the directory") for p in places if (why := p.away())
+    ]
+    return away or (
+        [Finding("stores", "good", f"{counted(len(places), 'shard')} elsewhere, all there")] if places else []
+    )
 
 
 def _disk(home: Path) -> list[Finding]:

@@ -87,7 +87,10 @@ def check(home: Path, screen: Screen) -> tuple[Progress, list[Finding]]:
     with screen.progress("bytes") as bar:
         task = bar.add_task("checking", total=None)
         try:
-            for directory, away in [(home, ""), *((Path(p.path), p.away()) for p in Places(home, SYSTEM, DiskFiles()))]:
+            for directory, away in [
+                (home, ""),
+                *((Path(p.path), p.away()) for p in Places(home, SYSTEM, DiskFiles()).placed()),
+            ]:
                 if away:
                     findings.append(Finding(0, "away", away))
                     continue

@@ -139,6 +139,12 @@ class Entries:
                 self._remember(row)
         return row
 
+    def beginning_with(self, start: bytes) -> EntryRow | None:
+        """Return the entry whose digest begins with these 8 bytes, if it is the only one."""
+        pending = [row for digest, row in self._pending.items() if digest[:8] == start]
+        found = [*pending, *self._rows("k = ?", (int.from_bytes(start, "big", signed=True),))]
+        return found[0] if len(found) == 1 else None
+
     def find_all(self, digests: Collection[bytes]) -> list[EntryRow]:
         """Return those of these entries that are admitted, by one query for all that are not in memory."""
         found = [row for digest in digests if (row := self._pending.get(digest) or self._recent.get(digest))]

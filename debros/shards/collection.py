@@ -211,11 +211,16 @@ class Collection:
             if store.view.is_showing:
                 store.view.hide_provisional()
             store.flush()
-            if apart is not None and apart.is_summary:
-                found = self._summed(apart, began + QUICK_SUMMARY_S)
-            else:
-                found = store.reader.quick(sql, bindings, began + QUICK_S)
-            rows = await self._long(sql, bindings, apart) if found is None else found
+            try:
+                if apart is not None and apart.is_summary:
+                    found = self._summed(apart, began + QUICK_SUMMARY_S)
+                else:
+                    found = store.reader.quick(sql, bindings, began + QUICK_S)
+                rows = await self._long(sql, bindings, apart) if found is None else found
+            except StorageError as error:
+                if self.shards is not None:
+                    self.shards.refuse_gone(error)
+                raise
         self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
         return rows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from debros.errors import FieldError, ShardNotHeldError, ValidationError
+from debros.errors import FieldError, PartialResultError, ShardNotHeldError, StorageError, ValidationError
 from debros.log.layout import Layout, Place, place
 from debros.replica.layouts import key_codec
 from debros.schema import ShardSpec
@@ -130,6 +130,17 @@ class Shards:
             flaw = FieldError(key, value, "shard", f"fits into no shard of {self.schema.name} ({self.spec.kind})")
             raise ValidationError(self.schema.name, (flaw,))
         return self.replica(number)
+
+    def refuse_gone(self, error: StorageError) -> None:
+        """Raise `PartialResultError` if a store of a shard has gone while the node was open: that is why reading failed."""
+        held = {replica.log_id: replica.manifest.address for replica in self.replicas()}
+        gone = {
+            held[place.log_id]: why
+            for place in self._node.places.placed()
+            if place.log_id in held and (why := place.away())
+        }
+        if gone:
+            raise PartialResultError(self.schema.name, tuple(gone), next(iter(gone.values()))) from error
 
     # -- reading -----------------------------------------------------------------------------------------------
 

@@ -85,3 +85,6 @@ def test_a_check_looks_into_the_stores_of_shards_and_a_backup_says_that_it_does_
     place.rename("aside")
     told = project.json("verify", code=1)["findings"]
     assert [finding["what"] for finding in told] == ["away"]
+    looked = {one["what"]: one for one in project.json("doctor", "--quick", code=1)["findings"]}
+    assert looked["stores"]["state"] == "bad"
+    assert "bring the directory back" in looked["stores"]["detail"]

@@ -367,3 +367,39 @@ async def test_a_new_declaration_reaches_the_stores_of_shards(tmp_path: Path) ->
         pass
     async with debros.open(home, models=MODELS):
         assert len(await everything()) == 48
+
+
+async def test_a_store_that_goes_while_the_node_is_open_is_told_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with debros.open(tmp_path / "home", models=MODELS, placement=at(tmp_path, 0, 1)) as db:
+        await Hashed.create_many(some_notes())
+
+        def fail(*_: Any) -> Any:
+            raise StorageError("disk I/O error")
+
+        monkeypatch.setattr(Reader, "quick", fail)
+        with pytest.raises(StorageError, match="disk I/O error"):
+            await Hashed.all()
+        (tmp_path / "shard-1").rename(tmp_path / "gone")
+        for ask in (Hashed.all, Hashed.count):
+            with pytest.raises(PartialResultError, match=r"is not at .*shard-1") as refused:
+                await ask()
+            assert refused.value.missing == (db.shards[Hashed]._shards.address(1),)
+        with pytest.raises(StorageError):
+            await Plain.all()
+
+
+async def test_cursors_of_events_outlive_a_move(tmp_path: Path) -> None:
+    async with debros.open(tmp_path / "home", models=MODELS) as db:
+        await Hashed.create_many(some_notes(10))
+        cursors = []
+        for n in range(4):
+            await Hashed.create(id=f"c{n}", author=f"author-{n}")
+            cursors.append(db.events.cursor())
+        for to in ("first", "second"):
+            for number in range(4):
+                await db.shards[Hashed].move(number, to=tmp_path / f"{to}-{number}")
+            for n, cursor in enumerate(cursors):
+                async with db.events.subscribe(Hashed, since=cursor) as events:
+                    assert [event.id for event in await events.backlog()] == [f"c{m}" for m in range(n + 1, 4)]
