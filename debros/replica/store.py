@@ -355,7 +355,8 @@ class Store:
             raise self.break_off(error) from error
         self.announce(admitted)
         if not self.placed:
-            self.admitted_up_to(entry.header, entry.digest, len(group.staged[-1].header))
+            last = group.staged[-1]
+            self.admitted_up_to(positions[group.slots[-1] + 1], last.digest, len(last.header))
         if self.cut or self.lifts.changed:
             self.flush_if_full()  # before anybody takes a result
 
