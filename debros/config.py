@@ -24,6 +24,7 @@ Durability: TypeAlias = Literal["disk", "process"]
 Preset: TypeAlias = Literal["development", "production", "testing"]
 
 PREFIX: Final = "DEBROS_"  # of environment variables
+DEFAULT_APP: Final = "default"  # of programs that name none
 
 
 def _no_flag(value: object) -> object:
@@ -49,7 +50,7 @@ class Config(BaseModel):
     durability: Durability = "disk"
     """What an acknowledged write survives: a power cut (`disk`), or only the end of the process (`process`)."""
 
-    app: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9-]{1,64}$")] = "default"
+    app: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9-]{1,64}$")] = DEFAULT_APP
     """Name of the application: nodes share logs only under the same name."""
 
     serve: Literal["all", "members"] = "all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
@@ -15,7 +16,7 @@ import trio
 from debros import audit, current
 from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
-from debros.config import Config, load
+from debros.config import DEFAULT_APP, Config, load
 from debros.env import SYSTEM, Env
 from debros.errors import ArgumentError, ConfigError, IdentityError, ModelError, NoNodeError, did_you_mean
 from debros.home import Devices, Home
@@ -88,6 +89,13 @@ async def open(
         SYSTEM, None, home, app=app, models=models, identity=identity, admins=admins, anybody=open, config=config,
         settings=settings, migrations=migrations, peers=dialled, make_transport=make,
     ) as node:  # fmt: skip
+        if make is not None and node.config.app == DEFAULT_APP:
+            warnings.warn(
+                f"this node has peers, and app={DEFAULT_APP!r}, as every program that names none: it would share its logs with "
+                'strangers. `debros.open(..., app="blog-7f3a")`, or `debros init` writes a name that nobody else has',
+                UserWarning,
+                stacklevel=3,  # where the node is opened, behind contextlib
+            )
         yield node
 
 

@@ -9,6 +9,7 @@ from debros.cli.options import Flag, Json
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import counted
+from debros.config import DEFAULT_APP
 from debros.errors import DebrosError
 
 
@@ -54,7 +55,7 @@ def remarks(project: Project, *, laws: bool) -> list[Remark]:
     from debros.models.linking import check_models
 
     found: list[Remark] = []
-    if project.config.app == "default":
+    if project.config.app == DEFAULT_APP:
         found.append(
             Remark("warning", "the app has no name of its own, and shares logs with every other one", "debros init")
         )

@@ -126,6 +126,14 @@ class World:
         return list(self.lives.values())
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._begin()
+        except BaseException:
+            await self.__aexit__()  # a node that does not open is the end of its world
+            raise
+        return self
+
+    async def _begin(self) -> None:
         homes = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="debros-world-")))
         self._nursery = await self._stack.enter_async_context(trio.open_nursery())
         for name in self._names:
@@ -137,7 +145,6 @@ class World:
             self._nursery.start_soon(self._live, life)
         for life in self.everybody:
             await self.up(life.name)
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         for life in self.everybody:

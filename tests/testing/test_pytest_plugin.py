@@ -1,0 +1,199 @@
+"""The pytest plugin: a fresh node or a simulated world for a test that asks, a seed to see a failure again, nothing for others."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from debros.models import registry
+from debros.testing import deterministic
+from debros.testing.world import World
+
+pytest_plugins = ["pytester"]
+
+MODELS = """
+import pytest
+from debros import Field, Model, model
+
+@model(scope="global", name="Note")
+class Note(Model):
+    text: Field[str]
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _everything_is_loaded() -> None:
+    """A suite that is run in this process forgets what it loaded, and the database cannot be loaded twice."""
+
+    async def main() -> None:
+        async with World(0, models=[], nodes=1):
+            pass
+
+    deterministic.run(main, 0)
+
+
+@pytest.fixture(autouse=True)
+def _models_are_of_one_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_defined", {})
+
+
+def passed(pytester: pytest.Pytester, code: str, *arguments: str, passed: int = 1, failed: int = 0) -> pytest.RunResult:
+    pytester.makepyfile(MODELS + code)
+    done = pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+    done.assert_outcomes(passed=passed, failed=failed)
+    return done
+
+
+def test_each_test_gets_a_node_of_its_own_in_memory_which_is_the_current_one(pytester: pytest.Pytester) -> None:
+    passed(
+        pytester,
+        """
+@pytest.mark.parametrize("n", range(2))
+async def test_it(debros_node, n):
+    await Note.create(text="a")
+    assert await Note.count() == 1
+    assert (debros_node.home, debros_node.status().app) == (":memory:", "mine")
+
+test_it = pytest.mark.debros(app="mine")(test_it)
+""",
+        passed=2,
+    )
+
+
+def test_a_world_has_nodes_in_virtual_time_that_are_cut_off_and_come_together(pytester: pytest.Pytester) -> None:
+    passed(
+        pytester,
+        """
+@pytest.mark.debros(nodes=2)
+async def test_it(debros_world):
+    debros_world.network.partition(["n0"], ["n1"])
+    with debros_world["n0"].db.current():
+        await Note.create(text="hello")
+    await debros_world.settle()
+    debros_world.check()
+    with debros_world["n1"].db.current():
+        assert await Note.count() == 1
+""",
+    )
+
+
+FAILS_BY_SEED = """
+@pytest.mark.debros(seeds=4, nodes=1)
+async def test_it(debros_world):
+    drawn = debros_world.random.randrange(1000)
+    print("drawn", drawn)
+    assert debros_world.seed != 2
+"""
+
+
+def test_a_run_that_fails_tells_its_seed_and_the_command_that_it_prints_runs_it_again(
+    pytester: pytest.Pytester,
+) -> None:
+    first = passed(pytester, FAILS_BY_SEED, passed=3, failed=1)
+    [told] = [line for line in first.outlines if "the same run again" in line]
+    again = re.search(r"seed 2; the same run again: pytest '(.*)' (--debros-seed=2)$", told)
+    assert again is not None
+    second = pytester.runpytest_inprocess(again[1], again[2])
+    second.assert_outcomes(failed=1)
+
+    def drawn(result: pytest.RunResult) -> list[str]:
+        return [line for line in result.outlines if line.startswith("drawn ")]
+
+    assert drawn(first) == drawn(second) != []
+
+
+def test_one_seed_can_be_asked_for_and_it_alone_is_run(pytester: pytest.Pytester) -> None:
+    passed(pytester, FAILS_BY_SEED, "--debros-seed=9", passed=1).stdout.no_fnmatch_line("*same run again*")
+
+
+def test_what_a_test_in_a_world_raises_is_what_pytest_sees(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        MODELS
+        + """
+@pytest.mark.debros(nodes=1)
+async def test_it(debros_world):
+    pytest.skip("not today")
+
+@pytest.mark.debros(nodes=1)
+async def test_other(debros_world):
+    raise ValueError("as it is")
+"""
+    )
+    done = pytester.runpytest_inprocess()
+    done.assert_outcomes(skipped=1, failed=1)
+    done.stdout.fnmatch_lines(["E*ValueError: as it is"])
+    done.stdout.no_fnmatch_line("*ExceptionGroup*")
+
+
+def test_a_suite_may_give_the_fixtures_other_names(pytester: pytest.Pytester) -> None:
+    passed(
+        pytester,
+        """
+@pytest.fixture
+def db(debros_node):
+    return debros_node
+
+async def test_it(db):
+    await Note.create(text="a")
+    assert (await db.fingerprint()).strip()
+""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("def test_it(debros_node):\n    pass", "async def"),
+        ("def test_it(debros_world):\n    pass", "async def"),
+        ("async def test_it(debros_world, debros_node):\n    pass", "one node or one world"),
+        (
+            "@pytest.fixture\ndef early(debros_node):\n    return debros_node.addresses\nasync def test_it(early):\n    pass",
+            "for nothing before",
+        ),
+    ],
+)
+def test_a_test_that_cannot_have_what_it_asks_for_is_told_why(pytester: pytest.Pytester, code: str, why: str) -> None:
+    pytester.makepyfile(MODELS + code)
+    done = pytester.runpytest_inprocess()
+    assert done.ret != 0
+    done.stdout.fnmatch_lines([f"*{why}*"])
+
+
+def test_other_suites_notice_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import sys
+
+import pytest
+
+@pytest.fixture
+def db():
+    return "theirs"
+
+@pytest.fixture
+def world(request):
+    return "theirs"
+
+def test_names_are_theirs(db, world):
+    assert (db, world) == ("theirs", "theirs")
+
+def test_nothing_of_the_database_is_loaded():
+    assert not {"trio", "pydantic", "apsw", "libp2p", "debros.node", "debros.models"} & set(sys.modules)
+"""
+    )
+    pytester.runpytest_subprocess("-p", "no:anyio", "--strict-markers").assert_outcomes(passed=2)
+
+
+def test_a_node_that_does_not_open_says_why_and_leaves_nothing_behind(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        MODELS
+        + """
+@pytest.mark.debros(nodes=2, settings={"durability": "none at all"})
+async def test_it(debros_world):
+    pass
+"""
+    )
+    done = pytester.runpytest_inprocess("-W", "error")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*durability should be*"])
