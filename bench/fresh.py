@@ -118,9 +118,34 @@ async def die_writing(home: Path) -> dict[str, float]:
     return {}
 
 
+async def carry_gib(home: Path) -> dict[str, float]:
+    """Add 1 GiB of content as it comes, and read it back."""
+    import debros
+    from debros import File
+
+    chunk = Random(9).randbytes(1 << 20)
+
+    async def coming() -> Any:
+        for n in range(1024):
+            yield n.to_bytes(8, "big") + chunk[8:]
+
+    async with debros.open(home, models=[], app="bench", sweep_s=1e6) as db:
+        await db.pins.ready()
+        with Watch() as watch:
+            begun = time.perf_counter()
+            file = await File.add(coming())
+            added = time.perf_counter()
+            size = 0
+            async for part in file.chunks():
+                size += len(part)
+            read = time.perf_counter()
+    assert size == 1 << 30
+    return {"grown_mb": watch.most - watch.before, "in_s": added - begun, "out_s": read - added}
+
+
 def main(name: str, *homes: str) -> None:
     """Run one function and print what it tells."""
-    functions: dict[str, Any] = {"rebuild": rebuild, "touch": touch, "die_writing": die_writing}
+    functions: dict[str, Any] = {"rebuild": rebuild, "touch": touch, "die_writing": die_writing, "carry_gib": carry_gib}
     if name == "import_debros":
         told = import_debros()
     else:

@@ -16,7 +16,6 @@ from cachetools import LRUCache
 
 from debros import audit, current
 from debros.blocks import cid, dagcbor
-from debros.blocks.cid import Link
 from debros.config import changed
 from debros.env import Env
 from debros.errors import (
@@ -24,7 +23,6 @@ from debros.errors import (
     ConfigError,
     IdentityError,
     ModelError,
-    NotFoundError,
     PermissionDeniedError,
     TransactionError,
     did_you_mean,
@@ -66,7 +64,6 @@ if TYPE_CHECKING:
     from debros.config import Config
     from debros.models.record import Model
     from debros.pinning.carrying import Exported, Imported
-    from debros.replica.entries import EntryRow
     from debros.sync.forks import Fork
     from debros.sync.notices import OnNotice
     from debros.sync.status import LogStatus, Peer
@@ -535,7 +532,7 @@ class Debros:
         from debros.pinning import carrying
 
         check_path("export_car", target)
-        logs, entries, content = await self._chosen(what)
+        logs, entries, content = await carrying.chosen(self.store, what)
         return await carrying.export(
             self.store, self.pins, target, logs=logs, entries=entries, content=content, version=version, files=files,
             progress=progress,
@@ -554,42 +551,6 @@ class Debros:
 
         check_path("import_car", source)
         return await carrying.load(self.store, self.pins, source, app=self._map.app, progress=progress)
-
-    async def _chosen(self, what: Any) -> tuple[list[int] | None, list[EntryRow] | None, list[Link]]:
-        """Return the logs, or the entries, and the content that an export is of."""
-        if what is None:
-            return None, None, []
-        if isinstance(what, File):
-            return [], None, [what.link]
-        held = {n: self.store.by_number[n] for n in self.store.by_number}
-        held = {n: replica for n, replica in held.items() if replica.heads}
-        if isinstance(what, str):
-            found = [
-                n for n, replica in held.items()
-                if what == replica.manifest.address
-                or (replica.manifest.scope == "user" and what == did_of(replica.manifest.admins[0]))
-            ]  # fmt: skip
-            if not found:
-                raise NotFoundError("log", (what,))
-            return found, None, []
-        if (schema := getattr(what, "__schema__", None)) is None:
-            raise ArgumentError(
-                f"export_car takes a record, a File, a model class, a DID or the address of a log, not {what!r:.80}; "
-                "nothing means all"
-            )
-        if isinstance(what, type):
-            parts = (schema.name,)
-            own = [n for n, replica in held.items() if (replica.manifest.part or ())[:1] == parts]
-            return (
-                own or [n for n, r in held.items() if r.manifest.scope == schema.scope and not r.manifest.part],
-                None,
-                [],
-            )
-        digests = [cid.from_text(version.cid).digest for version in await what.history()]
-        entries = [row for digest in digests if (row := self.store.entries.find(digest)) is not None]
-        if not entries:
-            raise NotFoundError(schema.name, (what.id,))
-        return None, entries, []
 
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""

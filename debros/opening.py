@@ -182,7 +182,7 @@ async def open_node(
                         pins.departures = Departures(
                             opened.store, leaving, met.following, lambda did: met.change([did], follow=False),
                             lambda: devices.keys | node.users_here(), max_bytes=chosen.log_bytes,
-                            copies=pins.copies_of_users, now_ms=lambda: env.now_us() // 1000,
+                            copies=pins.ruling.copies_of_users, now_ms=lambda: env.now_us() // 1000,
                         )  # fmt: skip
                         met.following.on_followed.append(leaving.keep)
                     for user in (who.user, *[key_of(did) for did in met.following.owners]):

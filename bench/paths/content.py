@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 import debros
+from bench.fresh import in_new_process
 from bench.measure import Action, Line, against, in_turns, sync
 from bench.setting import Setting
 from debros import Field, File, Model, field, model, popularity
@@ -43,7 +44,18 @@ class Counted(Model):
 
 async def measure(setting: Setting) -> list[Line]:
     """Return the lines."""
-    return [*await _adding(setting), *await _pins(setting), await _compaction(setting)]
+    large = [] if setting.quick else await _large(setting)
+    return [*await _adding(setting), *large, *await _pins(setting), await _compaction(setting)]
+
+
+async def _large(setting: Setting) -> list[Line]:
+    told = await in_new_process("carry_gib", setting.homes.place())
+    most = told["grown_mb"]
+    return [
+        Line("memory while 1 GiB comes in and goes out", most, "MB", target="<= 64", met=most <= 64),
+        Line("1 GiB in, durable", (1 << 30) / 1e6 / told["in_s"], "MB/s"),
+        Line("1 GiB out", (1 << 30) / 1e6 / told["out_s"], "MB/s"),
+    ]
 
 
 async def _adding(setting: Setting) -> list[Line]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -19,7 +19,15 @@ from debros.blocks.archive import Path, Progress, Reader, Writer
 from debros.blocks.cid import Link
 from debros.blocks.tail import Block
 from debros.blocks.unixfs import reading
-from debros.errors import ContentError, ContentMissingError, EntryHeldError, EntryRefusedError
+from debros.errors import (
+    ArgumentError,
+    ContentError,
+    ContentMissingError,
+    EntryHeldError,
+    EntryRefusedError,
+    NotFoundError,
+)
+from debros.identity.did import did_of
 from debros.log.manifest import Manifest
 from debros.log.manifest import parse as parse_manifest
 from debros.pinning.contents import Contents
@@ -27,7 +35,7 @@ from debros.pinning.pins import Pins
 from debros.replica.entries import EntryRow
 from debros.replica.receive import Delivery, receive
 from debros.replica.store import Store
-from debros.values.file import content_in
+from debros.values.file import File, content_in
 
 _BATCH: Final = 256  # entries that are admitted together
 _WAITING: Final = 10_000  # entries or bodies that may wait for others
@@ -54,6 +62,43 @@ class Imported:
     blocks: int  # of content
     roots: tuple[str, ...]
     reasons: tuple[str, ...]  # of what was refused or held, at most 20
+
+
+async def chosen(store: Store, what: Any) -> tuple[list[int] | None, list[EntryRow] | None, list[Link]]:
+    """Return the logs, or the entries, and the content that an export is of."""
+    if what is None:
+        return None, None, []
+    if isinstance(what, File):
+        return [], None, [what.link]
+    held = {n: store.by_number[n] for n in store.by_number}
+    held = {n: replica for n, replica in held.items() if replica.heads}
+    if isinstance(what, str):
+        found = [
+            n for n, replica in held.items()
+            if what == replica.manifest.address
+            or (replica.manifest.scope == "user" and what == did_of(replica.manifest.admins[0]))
+        ]  # fmt: skip
+        if not found:
+            raise NotFoundError("log", (what,))
+        return found, None, []
+    if (schema := getattr(what, "__schema__", None)) is None:
+        raise ArgumentError(
+            f"export_car takes a record, a File, a model class, a DID or the address of a log, not {what!r:.80}; "
+            "nothing means all"
+        )
+    if isinstance(what, type):
+        parts = (schema.name,)
+        own = [n for n, replica in held.items() if (replica.manifest.part or ())[:1] == parts]
+        return (
+            own or [n for n, r in held.items() if r.manifest.scope == schema.scope and not r.manifest.part],
+            None,
+            [],
+        )
+    digests = [cid.from_text(version.cid).digest for version in await what.history()]
+    entries = [row for digest in digests if (row := store.entries.find(digest)) is not None]
+    if not entries:
+        raise NotFoundError(schema.name, (what.id,))
+    return None, entries, []
 
 
 async def export(

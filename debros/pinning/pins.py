@@ -8,7 +8,7 @@ where the ledger says they were.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -32,25 +32,25 @@ from debros.identity.keys import Device
 from debros.net.transport import Transport
 from debros.pinning import ledger as states
 from debros.pinning.contents import Contents, Source
-from debros.pinning.deciding import Candidate, Room, Verdict, decayed, decide
+from debros.pinning.copies import concerns, short_of_copies
+from debros.pinning.deciding import Room, decayed
 from debros.pinning.departing import Departures
 from debros.pinning.ledger import Item, Ledger
-from debros.pinning.rules import DAY_S, HOUR_S, Facts, Rule
-from debros.pinning.told import Metrics, PinStatus, Stats, Swept, Usage
+from debros.pinning.metering import metrics_of
+from debros.pinning.rules import DAY_S
+from debros.pinning.ruling import MS, TRUST_S, Ruling, optimal_copies
+from debros.pinning.sweeping import carry_out, decided
+from debros.pinning.told import Metrics, PinStatus, Stats, Swept
 from debros.pinning.tracking import Tracker
 from debros.replica.store import Store
 from debros.replica.tables import Row
 from debros.sync.serving import make_durable
 
-GRACE_S: Final = HOUR_S  # that content may be here without a record that refers to it
-TRUST_S: Final = DAY_S  # that a receipt counts
 WORKERS: Final = 3
 TRIES: Final = 5  # after which content counts as failed; it is tried once a day from then on
 FIRST_RETRY_S: Final = 30.0
 THOROUGH: Final = 10  # every so many sweeps blocks are looked for that nothing reaches, even if nothing was let go
 LEAST_FETCHED: Final = 8 << 20  # bytes that may come of content that says it is small
-_MS: Final = 1000
-_STEP: Final = 1000
 _ROWS: Final = 10_000  # reads of rows that are remembered until the next sweep
 
 
@@ -69,11 +69,8 @@ class Pins:
         self._store = store
         self._open_blocks = open_blocks
         self._ledger_path = ledger_path
-        self._rules: dict[str, Rule] = {}
-        for name, model in store.models.items():
-            if isinstance(rule := model.table.schema.pinning, Rule):
-                self._rules[name] = rule
-        self._tracker = Tracker(store, frozenset(self._rules))
+        self.ruling = Ruling(store.models, self._now)
+        self._tracker = Tracker(store, frozenset(self.ruling.rules))
         self._room = Room(config.content_bytes, config.content_pins)
         self._period_s = config.sweep_s
         self._opening = trio.Lock()
@@ -106,14 +103,7 @@ class Pins:
     @property
     def counted(self) -> frozenset[str]:
         """The models whose reads count as accesses of their content."""
-        return frozenset(self._rules) & self._tracker.models
-
-    @property
-    def copies_of_users(self) -> int:
-        """How many others the rules of models in users' own logs ask for, before something of them goes; 1 without rules."""
-        schemas = {name: model.table.schema for name, model in self._store.models.items()}
-        asked = [rule.copies[0] for name, rule in self._rules.items() if schemas[name].scope == "user"]
-        return max(asked, default=1)
+        return frozenset(self.ruling.rules) & self._tracker.models
 
     def meet(self, transport: Transport, device: Callable[[], Device], serves: Callable[[str], bool]) -> None:
         """Take content over a transport from now on, and give it to the peers that this node `serves`."""
@@ -190,7 +180,7 @@ class Pins:
     async def _until_due(self) -> float:
         ledger, _ = await self.ready()
         next_due = ledger.next_due()
-        return self._period_s if next_due is None else max(0.05, (next_due - self._now()) / _MS)
+        return self._period_s if next_due is None else max(0.05, (next_due - self._now()) / MS)
 
     def _now(self) -> int:
         return self._env.now_us() // 1000
@@ -300,7 +290,7 @@ class Pins:
         """
         ledger, _ = await self._told()
         item = self._known(ledger, cid)
-        facts, rule = self._facts(ledger, item), self._rule(ledger, item)
+        facts, rule = self.ruling.facts(ledger, item), self.ruling.rule(ledger, item)
         asked = sorted(ledger.asked(item.n).items(), key=lambda entry: (-entry[1], entry[0]))
         waits = item.state in (states.PENDING, states.FAILED)
         return PinStatus(
@@ -308,8 +298,8 @@ class Pins:
             size=item.size, model=facts.model, strategy="none" if rule is None else rule.strategy,
             by_hand=item.hand == states.BY_HAND, accesses=facts.accesses, score=facts.score, age_s=facts.age_s,
             idle_s=facts.idle_s, copies=facts.copies, wanted_copies=(0, 0) if rule is None else rule.copies,
-            optimal_copies=_optimal(rule, len(asked)), recommended_peers=tuple(peer for peer, _ in asked), tries=item.tries,
-            next_try_s=max(0, item.due - self._now()) / _MS if waits else None, note=item.note or "",
+            optimal_copies=optimal_copies(rule, len(asked)), recommended_peers=tuple(peer for peer, _ in asked), tries=item.tries,
+            next_try_s=max(0, item.due - self._now()) / MS if waits else None, note=item.note or "",
         )  # fmt: skip
 
     async def why(self, cid: str, /) -> str:
@@ -317,12 +307,12 @@ class Pins:
         ledger, _ = await self._told()
         item = self._known(ledger, cid)
         status = await self.status(cid)
-        verdicts = await self._decided(ledger, force=False)
+        verdicts = await decided(self._env, ledger, self.ruling, self._room, force=False)
         verdict = verdicts.get(item.n)
         told = (
             f"{status.state}: {verdict.why}"
             if verdict is not None
-            else f"{status.state}: {self._unruled(ledger, item)}"
+            else f"{status.state}: {self.ruling.why_none(ledger, item)}"
         )
         if status.model:
             told += f"; rule {status.strategy} of {status.model}, used {status.accesses} times"
@@ -346,35 +336,7 @@ class Pins:
         """Return the content of this node in numbers."""
         ledger, contents = await self._told()
         usage = await contents.measure()
-        count = total = recent = 0
-        strategies: dict[str, int] = {}
-        classes = {"0": 0, "1-9": 0, "10-99": 0, "100+": 0}
-        first = last = now = self._now()
-        last = 0
-        most: Item | None = None
-        least: Item | None = None
-        for item in ledger.items(states.PINNED):
-            count += 1
-            total += max(0, item.size)
-            recent += bool(item.uses) and now - item.used < HOUR_S * _MS
-            rule = self._rule(ledger, item)
-            name = "by hand" if item.hand else "none" if rule is None else rule.strategy
-            strategies[name] = strategies.get(name, 0) + 1
-            classes["0" if not item.uses else "1-9" if item.uses < 10 else "10-99" if item.uses < 100 else "100+"] += 1
-            first, last = min(first, item.added), max(last, item.added)
-            most = item if most is None or item.uses > most.uses else most
-            least = item if least is None or item.uses < least.uses else least
-        reads = self._hits + self._misses
-        return Metrics(
-            count=count, total_bytes=total, average_bytes=total / count if count else 0.0,
-            oldest_s=(now - first) / _MS, newest_s=(now - last) / _MS if count else 0.0,
-            most_accessed=None if most is None else Usage(str(most.link), most.uses),
-            least_accessed=None if least is None else Usage(str(least.link), least.uses),
-            by_strategy=strategies, hits=self._hits, misses=self._misses, hit_rate=self._hits / reads if reads else 0.0,
-            utilisation=usage.bytes / self._room.max_bytes if self._room.max_bytes else 1.0,
-            storage_efficiency=usage.bytes / usage.file_bytes if usage.file_bytes else 1.0,
-            access_distribution=classes, recent_activity=recent,
-        )  # fmt: skip
+        return metrics_of(ledger, self.ruling, usage, self._room.max_bytes, self._hits, self._misses)
 
     # -- sweeping ------------------------------------------------------------------------------------------------
 
@@ -405,8 +367,8 @@ class Pins:
             now = self._now()
             await self._learn(ledger, contents, now)
             self._write_uses(ledger)
-            verdicts = await self._decided(ledger, force=force)
-            pinned, evicted, waiting = await self._carry_out(ledger, verdicts, force=force)
+            verdicts = await decided(self._env, ledger, self.ruling, self._room, force=force)
+            pinned, evicted, waiting = await carry_out(ledger, self.ruling, verdicts, force=force)
             freed = await self._collect(ledger, contents) if evicted or thorough else 0
             self._last = Swept(pinned, evicted, waiting, freed, contents.used)
         if contents.used > self._room.max_bytes:
@@ -433,79 +395,9 @@ class Pins:
             if await contents.is_whole(item.link):  # the ledger is younger than the content
                 ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
 
-    async def _decided(self, ledger: Ledger, *, force: bool) -> dict[int, Verdict]:
-        now = self._now()
-        copies = ledger.copies_of_all(self._trusted())
-        models = ledger.models_of()
-        candidates: list[Candidate] = []
-        loose = 0  # bytes that no record refers to yet
-        for n, item in enumerate(ledger.items()):
-            if n % _STEP == 0:
-                await trio.lowlevel.checkpoint()
-            rule = self._rule_of(ledger, models.get(item.n, set()))
-            is_here = item.state in (states.PINNED, states.UNPINNING)
-            by_hand = item.hand == states.BY_HAND
-            if is_here and item.promised > now and item.hand != states.AGAINST:
-                by_hand = True  # others rely on it
-            if item.hand == states.AGAINST or (not by_hand and item.n not in models):
-                loose += max(0, item.size) if is_here else 0
-                continue  # nobody wants it, or no record refers to it: `_carry_out` sees to it
-            if rule is None and not by_hand and not is_here:
-                continue  # it comes when it is asked for
-            facts = self._facts(ledger, item, rule, copies.get(item.n, 0), now)
-            candidates.append(Candidate(item.n, rule, facts, is_here, by_hand))
-        room = Room(max(0, self._room.max_bytes - loose), self._room.max_pins)
-        return await self._env.offload(lambda: decide(candidates, room, force=force))
-
-    async def _carry_out(self, ledger: Ledger, verdicts: dict[int, Verdict], *, force: bool) -> tuple[int, int, int]:
-        pinned = evicted = waiting = 0
-        now = self._now()
-        promises = ledger.promised_of_all(now)
-        referred = ledger.models_of()
-        for number, item in enumerate(list(ledger.items())):
-            if number % _STEP == 0:
-                await trio.lowlevel.checkpoint()
-            verdict = verdicts.get(item.n)
-            is_here = item.state in (states.PINNED, states.UNPINNING)
-            if verdict is not None and verdict.stays:
-                if item.state == states.UNPINNING:
-                    ledger.change(item.n, state=states.PINNED, note=None)
-                    pinned += 1
-                elif item.state == states.UNPINNED and self._rule_of(ledger, referred.get(item.n, set())) is not None:
-                    ledger.change(item.n, state=states.PENDING, tries=0, due=now, note=None)
-                    pinned += 1
-                continue
-            if verdict is None and item.hand == 0:
-                if item.n in referred:
-                    continue  # of a model without a rule, and not here
-                if now - max(item.added, item.used) >= GRACE_S * _MS:
-                    ledger.change(item.n, state=states.UNPINNED, note="no record refers to it")
-                    evicted += is_here
-                continue
-            if not is_here:
-                if item.state in (states.PENDING, states.FAILED):
-                    ledger.change(item.n, state=states.UNPINNED, note="there is no room for it")
-                continue
-            rule = self._rule_of(ledger, referred.get(item.n, set()))
-            asked = 1 if rule is None else min(1, rule.copies[0]) if force else rule.copies[0]
-            needed = asked if item.n in referred else 0
-            held = promises.get(item.n, 0)
-            if item.promised > now and item.n in referred:
-                ledger.change(item.n, state=states.UNPINNING, note="is to go, and stays until a promise to others ends")
-                waiting += 1
-            elif held >= needed:
-                ledger.change(item.n, state=states.UNPINNED, note=verdict.why if verdict else "unpinned by hand")
-                evicted += 1
-            else:
-                note = f"is to go, and {held} others promised to hold it; {needed} are needed"
-                if item.state != states.UNPINNING:
-                    ledger.change(item.n, state=states.UNPINNING, note=note)
-                waiting += 1
-        return pinned, evicted, waiting
-
     async def _collect(self, ledger: Ledger, contents: Contents) -> int:
         kept = (states.PINNED, states.PENDING, states.FAILED, states.UNPINNING)
-        if ledger.meta("found") and self._now() - ledger.meta("since") < DAY_S * _MS:
+        if ledger.meta("found") and self._now() - ledger.meta("since") < DAY_S * MS:
             return 0  # the ledger was lost, and what was pinned by hand with it: a day to say so again
         freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])
         if freed:
@@ -548,7 +440,7 @@ class Pins:
                 tries = item.tries + 1
                 wait_s = min(DAY_S, FIRST_RETRY_S * 2.0**item.tries) if tries < TRIES else DAY_S
                 state = states.PENDING if tries < TRIES else states.FAILED
-                due = self._now() + int(wait_s * _MS)
+                due = self._now() + int(wait_s * MS)
                 ledger.change(item.n, tries=tries, due=due, state=state, note=str(error)[:200])
 
     async def _bring(self, item: Item) -> None:
@@ -623,16 +515,7 @@ class Pins:
     async def concerns(self) -> tuple[list[Link], list[Link]]:
         """Return what is here and whose copies count, and what is to go once others promise to hold it."""
         ledger, _ = await self.ready()
-        counted: list[Link] = []
-        leaving: list[Link] = []
-        models, now = ledger.models_of(), self._now()
-        for item in ledger.items(states.PINNED, states.UNPINNING):
-            rule = self._rule_of(ledger, models.get(item.n, set()))
-            if item.state == states.UNPINNING and item.promised <= now:
-                leaving.append(item.link)
-            if item.state == states.PINNED and (item.hand == states.BY_HAND or (rule is not None and rule.copies[1])):
-                counted.append(item.link)
-        return counted, leaving
+        return concerns(ledger, self.ruling)
 
     async def stay(self, link: Link) -> None:
         """Keep what was to go: others rely on it."""
@@ -652,7 +535,7 @@ class Pins:
             return True
         if contents.used + max(0, item.size) > self._room.max_bytes:
             return False
-        promised = self._now() + int(TRUST_S * _MS)
+        promised = self._now() + int(TRUST_S * MS)
         ledger.change(item.n, state=states.PENDING, tries=0, due=self._now(), promised=promised)
         self._woken.set()
         return True
@@ -662,21 +545,7 @@ class Pins:
     ) -> dict[str, list[Link]]:
         """Return, by connected peer, of what it should be asked to keep a copy: those who used it most come first."""
         ledger, _ = await self.ready()
-        found: dict[str, list[Link]] = {}
-        for link in links:
-            item = ledger.find(link)
-            if item is None:
-                continue
-            rule = self._rule(ledger, item)
-            least = 1 if rule is None else rule.copies[0]
-            least -= 1  # one is here
-            holders = {by for by, _ in ledger.copies(item.n, self._trusted())}
-            connected = [peer for peer in peers if keys.get(peer) in holders]
-            asked = ledger.asked(item.n)
-            others = sorted((peer for peer in peers if peer not in connected), key=lambda p: (-asked.get(p, 0), p))
-            for peer in others[: max(0, least - len(connected))]:
-                found.setdefault(peer, []).append(link)
-        return found
+        return short_of_copies(ledger, self.ruling, links, peers, keys)
 
     async def _is_whole(self, link: Link) -> bool:
         _, contents = await self.ready()
@@ -698,48 +567,16 @@ class Pins:
             for link, (times, at) in used.items():
                 item = ledger.find(link)
                 if item is not None:
-                    rule = self._rule(ledger, item)
+                    rule = self.ruling.rule(ledger, item)
                     half_life_s = DAY_S if rule is None else rule.half_life_s
-                    score = decayed(item.score, (at - item.used) / _MS, half_life_s) + times
+                    score = decayed(item.score, (at - item.used) / MS, half_life_s) + times
                     ledger.change(item.n, uses=item.uses + times, score=score, used=max(at, item.used))
-
-    def _facts(
-        self, ledger: Ledger, item: Item, rule: Rule | None = None, copies: int | None = None, now: int | None = None
-    ) -> Facts:
-        now = self._now() if now is None else now
-        rule = rule or self._rule(ledger, item)
-        idle_s = max(0, now - item.used) / _MS
-        return Facts(
-            model=ledger.name(item.model).decode(), cid=str(item.link), size=max(0, item.size),
-            age_s=max(0, now - item.added) / _MS, idle_s=idle_s, accesses=item.uses,
-            score=decayed(item.score, idle_s, DAY_S if rule is None else rule.half_life_s),
-            copies=len(ledger.copies(item.n, self._trusted())) if copies is None else copies,
-        )  # fmt: skip
-
-    def _rule(self, ledger: Ledger, item: Item) -> Rule | None:
-        return self._rule_of(ledger, {model for model, _, _ in ledger.referred(item.n)})
-
-    def _rule_of(self, ledger: Ledger, models: Iterable[int]) -> Rule | None:
-        """Return the rule for what these models' records refer to: none, and so it is kept, if any of them has none."""
-        rules = [self._rules.get(ledger.name(model).decode()) for model in models]
-        found = [rule for rule in rules if rule is not None]
-        return max(found, key=lambda rule: rule.factor) if found and len(found) == len(rules) else None
-
-    def _unruled(self, ledger: Ledger, item: Item) -> str:
-        if item.hand == states.AGAINST:
-            return "unpinned by hand"
-        if ledger.referred(item.n):
-            return "its model has no rule, so it comes when it is asked for"
-        return "no record refers to it"
 
     def _known(self, ledger: Ledger, cid: str) -> Item:
         item = ledger.find(_link(cid))
         if item is None:
             raise ContentMissingError((cid,))
         return item
-
-    def _trusted(self) -> int:
-        return self._now() - int(TRUST_S * _MS)
 
 
 def _link(cid: object) -> Link:
@@ -751,9 +588,3 @@ def _link(cid: object) -> Link:
     if not isinstance(cid, str):
         raise ContentError(f"content is named by its CID as text, `file.cid`, not by {cid!r:.80}")
     return parse(cid)
-
-
-def _optimal(rule: Rule | None, users: int) -> int:
-    """Return how many copies there had better be: one here, and one with each peer that uses the content, within bounds."""
-    least, most = (1, 1) if rule is None else rule.copies
-    return min(most, max(least, 1 + users))
