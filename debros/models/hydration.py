@@ -40,9 +40,10 @@ class Hydration:
             for at, spec in enumerate(schema.fields, 1)
             if spec.codec.from_column not in (None, bool) and spec.name != EXTRA
         }
-        self._flags = [spec.name for spec in schema.fields if spec.codec.from_column is bool]  # as good as plain
         self.plain = {name: at for at, name in enumerate(self.names) if name not in self.late}  # as they stand in a row
-        self._plain = tuple(self.plain.items())
+        flags = [spec.name for spec in schema.fields if spec.codec.from_column is bool]  # cheap, so they come with them
+        self._flags = [(name, self.plain.pop(name)) for name in flags]
+        self._in_order = [*list(self.plain.items())[1:], ("id", 0)]  # the id last: where it is, the others are
         if keeps_extra:
             self._decode_extra = next(decode for name, decode in self.decoders if name == EXTRA)
 
@@ -83,23 +84,23 @@ class Hydration:
         return record
 
     def _fill(self, own: dict[str, Any]) -> None:
-        """Give a record that was read the values that stand in its row as they are; what was assigned since stays."""
-        row = own["_row"]
-        since = dict(own) if len(own) > 2 else None
-        for name, at in self._plain:
-            own[name] = row[at]
-        for name in self._flags:
-            if (value := own[name]) is not None:
-                own[name] = bool(value)
-        if since is not None:
-            own.update(since)
+        """Give a record that was read the values that stand in its row as they are.
+
+        What was assigned since stays, and so does what another thread (of `debros.blocking`) assigns meanwhile.
+        """
+        row, put = own["_row"], own.setdefault
+        for name, at in self._flags:
+            value = row[at]
+            put(name, value if value is None else bool(value))
+        for name, at in self._in_order:
+            put(name, row[at])
 
     def look(self, own: dict[str, Any], name: str) -> Any:
         """Return a value of a record that was read, at the first look at it: plain ones come together, others one by one."""
         if "id" not in own:
             self._fill(own)
-            if name in own:
-                return own[name]
+        if name in own:
+            return own[name]
         at, decode = self.late[name]
         value = own["_row"][at]
         if value is not None:
@@ -107,15 +108,14 @@ class Hydration:
                 value = decode(value)
             except Exception as error:  # what the view holds can be decoded, unless it has rotted
                 raise own["_home"].damage(error) from error
-        own[name] = value
-        return value
+        return own.setdefault(name, value)
 
     def _follow(self, transaction: Transaction, records: Sequence[Any], home: Collection) -> None:
         """Let records that show provisional rows take the final ones when their transaction ends, either way."""
         changed = transaction.rows.get(self.cls.__schema__.name, {})
         log_at, e_at = home.table.log_at, home.table.e_at
         for record in records:
-            provisional = changed.get((record._row[log_at], record.id))
+            provisional = changed.get((record._row[log_at], record._row[0]))
             if provisional is not None and provisional[e_at] == record._row[e_at]:
                 settle = partial(_settle, record, home, transaction)
                 transaction.settled.append(settle)
@@ -134,7 +134,7 @@ class Hydration:
 
     def keys_of(self, records: Sequence[Any], name: str) -> list[Any]:
         """Return a field's value on each record; one that stands in the row as it is is taken from there."""
-        at = None if name in self._flags else self.plain.get(name)
+        at = self.plain.get(name)
         if at is None:
             return [getattr(record, name) for record in records]
         return [own[name] if name in (own := record.__dict__) else own["_row"][at] for record in records]
