@@ -134,7 +134,9 @@ def _apart(
     lists = text.count("FROM json_each(")  # the values of a long `in_`
     if text.count("SELECT") > 1 + lists or text.count(" FROM ") > 1 + lists:
         return None
-    return Apart(text, bound, question.columns.sql_name, join, is_summary)
+    columns = question.columns
+    is_scan = is_summary and " GROUP BY " not in text and columns.helps_no_index(question.condition)
+    return Apart(text, bound, columns.sql_name, join, is_scan, is_summary)
 
 
 def _in_order(found: list[Row], sorts: Sequence[Sort]) -> list[Row]:

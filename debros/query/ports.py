@@ -27,11 +27,13 @@ class Apart(NamedTuple):
     bindings: tuple[object, ...]
     table: str  # as it stands behind FROM
     join: Callable[[Sequence[list[Row]]], list[Row]]
+    is_scan: bool  # no index helps: each table is read as it lies
     is_summary: bool  # of counts, sums and groups: each file makes them better than SQLite does over all of them
 
     def of(self, schema: str) -> str:
         """Return the statement for one of the attached files."""
-        return self.text.replace(f" FROM {self.table} ", f" FROM {schema}.{self.table} AS {self.table} ", 1)
+        how = " NOT INDEXED" if self.is_scan else ""
+        return self.text.replace(f" FROM {self.table} ", f" FROM {schema}.{self.table} AS {self.table}{how} ", 1)
 
 
 class Source(Protocol):

@@ -23,7 +23,7 @@ from debros.replica.tables import Row
 from debros.replica.view import MEMORY, View
 
 QUICK_S: Final = 0.03  # of the loop's time, for one query
-QUICK_SUMMARY_S: Final = 0.004  # of one that several files are asked for: threads pay from about there on
+QUICK_SUMMARY_S: Final = 0.002  # of one that several files are asked for: threads pay from about there on
 STEPS: Final = 5_000  # of SQLite's virtual machine between two looks at the clock: well below a millisecond
 _OF_QUERIES: Final = ("overflow", "no such index")  # errors that are the question's, not the view's
 MOST_AT_ONCE: Final = 100  # long queries, where no setting says otherwise
