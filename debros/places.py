@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -112,7 +112,7 @@ class Places:
         text = json.dumps({"format": FORMAT, "next": self._next, "stores": stores}, indent=1)
         replace_file(self._path, text.encode())
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Place]:
         """Yield all stores, by number."""
         return iter(sorted(self._places.values(), key=lambda place: place.number))
 

@@ -116,7 +116,8 @@ class _Move:
         while await self._copy_some(log):
             await trio.lowlevel.checkpoint()
         async with store.writer.exclusive():
-            await store.until_writable()
+            while store.is_indexing is not None:  # the view's file has one writer at a time
+                await store.is_indexing.wait()
             store.flush()
             while await self._copy_some(log):
                 pass

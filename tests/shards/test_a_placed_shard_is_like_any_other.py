@@ -52,7 +52,7 @@ async def story(home: Path, placement: dict[str, Any]) -> list[Any]:
         try:
             await PlacedPost.create(author_id="a5", slug="s00")
         except UniqueError as error:
-            seen.append(error.holder if hasattr(error, "holder") else str(error))
+            seen.append(str(error))
         await Note.create(id="n", post_id="p11")
         try:
             await (await PlacedPost.get("p11")).delete()
