@@ -47,7 +47,7 @@ class Sharding:
     shard_of: Callable[[Any, int], int]
 
     def __init__(self, kind: Literal["hash", "range", "user"], key: str, n: int, bounds: Sequence[Any] = ()) -> None:
-        self.kind = kind
+        self.kind: Literal["hash", "range", "user"] = kind
         self.name: str = kind
         self.key = key
         self.n = n

@@ -89,7 +89,7 @@ def test_a_field_without_a_cell_is_lifted_however_new_all_the_others_are(writes:
     ]
     lifted, whole = Lifter(SCHEMA, STEPS, ALL, frozenset())("a", document([*old, *later]))
     name = next((v for wire, _, _, v in reversed(later) if wire == "name"), "Ana Berg")
-    assert (lifted["email"], whole) == (f"{name.lower()}@example.org", True)
+    assert (lifted["email"], whole) == (f"{str(name).lower()}@example.org", True)
 
 
 def test_a_field_that_a_newer_program_has_removed_is_no_flaw() -> None:

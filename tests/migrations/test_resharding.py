@@ -294,8 +294,7 @@ async def test_a_power_cut_anywhere_leaves_the_old_layout_or_the_new_one(way: st
 
 
 def told(before: Any, after: Any) -> list[str]:
-    shots = [snapshots.snapshot([cls]) for cls in (before, after)]
-    changes = diff(*shots, lambda question: False, lambda *_: "None")
+    changes = diff(snapshots.snapshot([before]), snapshots.snapshot([after]), lambda question: False, lambda *_: "None")
     return [line for lines in changes.lines.values() for line in lines]
 
 
