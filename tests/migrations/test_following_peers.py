@@ -152,7 +152,7 @@ async def test_what_is_written_and_what_arrives_meanwhile_is_followed_too(
         assert await here.fingerprint() == await there.fingerprint()
 
 
-async def test_effects_on_rows_that_are_being_made_are_kept(tmp_path: Path) -> None:
+async def test_effects_on_rows_that_are_being_made_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     @model(name="Box")
     class Box(Model):
         name: Field[str] = field(default="")
@@ -181,11 +181,15 @@ async def test_effects_on_rows_that_are_being_made_are_kept(tmp_path: Path) -> N
             await send(old, node)
         with here.current():
             await here.migrations.apply()
+        gate = Gate(monkeypatch)
         await send(here, there)
         with there.current():
-            await trio.lowlevel.checkpoint()
+            there.store.flush()
+            await gate.is_reached.wait()
             await (await Box.get("gone")).delete()
+            assert await New.count() == 15
             assert there.migrations.following.behind()
+            gate.open()
             await there.migrations.caught_up()
             assert {part.size for part in await New.all()} == {3}
             assert await New.count() == 15

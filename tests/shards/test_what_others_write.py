@@ -59,6 +59,10 @@ async def test_of_twins_the_older_one_shows_whatever_came_first() -> None:
         with one.current():
             await Twin.create(id="twin", author="ana", email="a@x")
         with other.current():
+            before = await Twin.create(
+                id="before", author="eve", email="b@x"
+            )  # so that what follows is later, in any case
+            await before.delete()
             younger = await Twin.create(id="twin", author="eve", email="e@x")
         await carry(one, other)
         await carry(other, one)
