@@ -268,6 +268,8 @@ class Store:
 
         `parts` says which of them go into which volume; `None`: all into the home's own.
         """
+        if self.broken:  # while it was waited for
+            raise StorageError(self.broken)
         if not self._durable:
             return self._append(blocks, parts)
         self._appending = trio.Event()

@@ -151,14 +151,12 @@ class _Move:
 
     def _switch(self, place: Place, log: LogFile) -> None:
         """Let the shard lie in its new place: the record first, then the view, and no waiting in between."""
-        self._places.settle(place, log.end)
-        self._tell("switched")
         try:
+            self._places.settle(place, log.end)
+            self._tell("switched")
             relocate(self._store, self._replica, place.volume(), log, self._moved)
-        except BaseException as error:
-            self._store.broken = (
-                f"shard {self._number} of {self._model} moved, but cannot be shown ({error}); open the node again"
-            )
+        except BaseException as error:  # what is written now might go where nobody looks: nothing is
+            self._store.broken = f"a move of shard {self._number} of {self._model} was cut off as it took effect ({error}); open the node again"
             raise StorageError(self._store.broken) from error
         self._tell("followed")
 

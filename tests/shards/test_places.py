@@ -15,8 +15,9 @@ import trio
 import trio.testing
 
 import debros
-from debros import Field, Index, Model, field, hash_shards, model
+from debros import Field, Index, Model, field, hash_shards, model, places
 from debros.errors import ConfigError, ModelError, PartialResultError, ShardNotHeldError, StorageError, TransactionError
+from debros.home import replace_file
 from debros.replica.reading import Reader
 from debros.shards.moving import Moving
 from tests.support.sharded import START, Hashed, Plain, some_notes
@@ -403,3 +404,39 @@ async def test_cursors_of_events_outlive_a_move(tmp_path: Path) -> None:
             for n, cursor in enumerate(cursors):
                 async with db.events.subscribe(Hashed, since=cursor) as events:
                     assert [event.id for event in await events.backlog()] == [f"c{m}" for m in range(n + 1, 4)]
+
+
+@pytest.mark.parametrize("step", ["began", "copied", "switched", "followed", "cleaned", "record"])
+async def test_what_fails_in_a_move_loses_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    home, target = tmp_path / "home", tmp_path / "target"
+    acknowledged = {note["id"] for note in some_notes()}
+
+    def fail(how_far: Moving) -> None:
+        if how_far.step == step:
+            raise RuntimeError("a careless callback")
+
+    def refuse(path: Path, content: bytes) -> None:
+        replace_file(path, content)
+        if b'"placed"' in content:
+            raise StorageError("written, but perhaps not for good")
+
+    async with debros.open(home, models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        number = db.shards[Hashed].for_key("ana")
+        if step == "record":
+            monkeypatch.setattr(places, "replace_file", refuse)
+        with pytest.raises((RuntimeError, StorageError)):
+            await db.shards[Hashed].move(number, to=target, progress=fail)
+        monkeypatch.undo()
+        if step in ("switched", "record"):  # nobody knows where a write would be looked for
+            with pytest.raises(StorageError, match="open the node again"):
+                await Hashed.create(id="after", author="ana")
+        else:
+            await Hashed.create(id="after", author="ana")
+            acknowledged.add("after")
+    async with debros.open(home, models=MODELS) as db:
+        assert {row.id for row in await Hashed.all()} == acknowledged
+        await db.shards[Hashed].move(number, to=target)
+        await Hashed.create(id="at last", author="ana")
+    async with debros.open(home, models=MODELS):
+        assert {row.id for row in await Hashed.all()} == {*acknowledged, "at last"}
