@@ -98,7 +98,10 @@ def _log(node: Debros) -> Component:
 
 def _stores(node: Debros) -> Component:
     away = list(node.store.away.values())
-    return Component("stores", "bad", away[0]) if away else Component("stores", "good")
+    if away:
+        return Component("stores", "bad", away[0])
+    left = node.places.unremoved
+    return Component("stores", "degraded", f"left and not removed: {left[0]}") if left else Component("stores", "good")
 
 
 def _view(node: Debros) -> Component:

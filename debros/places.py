@@ -88,6 +88,7 @@ class Places:
         self._path = None if home is None else home / FILE
         self.env = env
         self.files = files
+        self.unremoved: list[str] = []  # why stores that shards have left are still there
         self._next = 1
         self._places: dict[int, Place] = {}
         if self._path is not None and self._path.exists():
@@ -220,5 +221,9 @@ class Places:
 
     def clean(self) -> None:
         """Remove the stores that shards have left; what cannot be removed now is tried at the next opening."""
+        self.unremoved = []
         for place in [place for place in self if place.state == "leaving"]:
-            self.leave(place)
+            try:
+                self.leave(place)
+            except StorageError as error:  # the shard is whole elsewhere; `db.health()` tells
+                self.unremoved.append(str(error))

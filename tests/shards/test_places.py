@@ -440,3 +440,25 @@ async def test_what_fails_in_a_move_loses_no_write(tmp_path: Path, monkeypatch: 
         await Hashed.create(id="at last", author="ana")
     async with debros.open(home, models=MODELS):
         assert {row.id for row in await Hashed.all()} == {*acknowledged, "at last"}
+
+
+async def test_a_store_that_was_left_and_cannot_be_removed_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, first, second = tmp_path / "home", tmp_path / "first", tmp_path / "second"
+
+    def refuse(_: Any) -> None:
+        raise PermissionError("not yours")
+
+    async with debros.open(home, models=MODELS, placement={"Hashed": {0: first}}) as db:
+        await Hashed.create_many(some_notes())
+        monkeypatch.setattr(shutil, "rmtree", refuse)
+        await db.shards[Hashed].move(0, to=second)
+        assert (await db.health())["stores"].state == "degraded"
+    async with debros.open(home, models=MODELS) as db:
+        assert "not yours" in (await db.health())["stores"].reason
+        assert await Hashed.count() == 40
+    monkeypatch.undo()
+    async with debros.open(home, models=MODELS) as db:
+        assert (await db.health())["stores"].state == "good"
+        assert not first.exists()
