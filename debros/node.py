@@ -160,7 +160,7 @@ class Debros:
         self._devices = devices
         self.pins = pins
         self._map = map
-        self._device_of: LRUCache[bytes, Device] = LRUCache(_USERS_KEPT)
+        self._device_of: LRUCache[bytes, Device] = LRUCache(_USERS_KEPT)  # by the identity's own key
         self._replicas: LRUCache[tuple[str, bytes], Replica] = LRUCache(_USERS_KEPT)
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
         self.watchers = Watchers(self.store)
@@ -228,11 +228,11 @@ class Debros:
 
     def device_of(self, identity: Identity) -> Device:
         """Return the key that an identity writes with in this home."""
-        device = self._device_of.get(identity.user)
+        device = self._device_of.get(identity.public)
         if device is None:
             device = identity.device(self._devices.salt)
             self._devices.note(device.public)
-            self._device_of[identity.user] = device
+            self._device_of[identity.public] = device
         return device
 
     def replica_of(self, schema: Schema, user: bytes) -> Replica:
@@ -360,7 +360,7 @@ class Debros:
         """Let the entries of a user (by an admin) or of a device (by its user) count no more.
 
         Args:
-            did: of the user, or `did:key` of the device's key.
+            did: of the user, or `key_did` of the device.
             keep: whether what this node knows of them goes on counting; otherwise nothing does.
 
         Raises:
@@ -508,7 +508,7 @@ class Debros:
 
     def users_here(self) -> frozenset[bytes]:
         """Return the root keys that write in this home."""
-        return frozenset((self.identity.user, *self._device_of))
+        return frozenset((self.identity.user, *(device.user for device in self._device_of.values())))
 
     async def export_car(
         self, target: str | os.PathLike[str], what: Model | File | type[Model] | str | None = None, /, *,

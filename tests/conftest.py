@@ -8,11 +8,15 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import signal
 from typing import Any
 
 import pytest
 import trio
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as whatever a shell starts in its background: tests interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", print_blob=True)

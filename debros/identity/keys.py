@@ -69,14 +69,20 @@ class Identity:
     Equal identities hold the same key. The secret shows in no text, copy or pickle; `save` is the way out.
     """
 
-    __slots__ = ("_certificate", "_key", "did", "tag", "user")
+    __slots__ = ("_certificate", "_key", "did", "public", "tag", "user")
 
     def __init__(self, key: SigningKey, certificate: Certificate | None) -> None:
         self._key = key
         self._certificate = certificate  # None: the key is the root
+        self.public: bytes = key.public  # of this key itself, 32 bytes: the root's, or the device's
         self.user: bytes = key.public if certificate is None else certificate.by  # the root's public key, 32 bytes
         self.did: str = names.did_of(self.user)  # always the user's, never a device's
         self.tag: str = names.tag(self.user)  # ids that end in `~` + tag belong to this user
+
+    @property
+    def key_did(self) -> str:
+        """`did:key` of this very key: the user's DID for the root, a device's own for a device; what `revoke` takes."""
+        return names.did_of(self.public)
 
     @classmethod
     def generate(cls, random_bytes: Callable[[int], bytes] = SYSTEM.random_bytes) -> Identity:

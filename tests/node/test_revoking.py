@@ -47,3 +47,20 @@ async def test_who_has_a_say_nowhere_is_refused() -> None:
         with pytest.raises(debros.PermissionDeniedError, match="only an admin revokes a user"):
             await db.revoke(bo.did)
         assert db.status().entries == before
+
+
+async def test_two_devices_of_a_user_in_one_home_write_under_their_own_keys() -> None:
+    admin, bo = Identity.generate(), Identity.generate()
+    phone, laptop = bo.new_device(), bo.new_device()
+    async with a_node(Notice, identity=admin, admins=[admin.did]) as db:
+        for device in (bo, phone, laptop):
+            async with db.acting_as(device):
+                await Notice.create(text="by one of them")
+        async with db.acting_as(bo):
+            await db.revoke(phone.key_did, keep=False)
+        assert await Notice.count() == 2
+        async with db.acting_as(phone):
+            with pytest.raises(debros.PermissionDeniedError, match="revoked"):
+                await Notice.create(text="by a lost phone")
+        async with db.acting_as(laptop):
+            await Notice.create(text="by the laptop")

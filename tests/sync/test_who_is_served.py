@@ -7,7 +7,6 @@ import pytest
 from debros import ContentMissingError, Field, File, Model, model
 from debros.blocks import dagcbor
 from debros.errors import TransportError
-from debros.identity.did import did_of
 from debros.identity.keys import Identity
 from debros.net.memory import MemoryNetwork
 from debros.node import Debros
@@ -98,7 +97,7 @@ async def test_a_revoked_user_or_device_is_a_member_no_more() -> None:
                 await thing.create(title="by phone")
             await writer.synced(timeout_s=60)
             async with left.acting_as(MEMBER):
-                await left.revoke(did_of(phone.device(bytes(16)).public))
+                await left.revoke(phone.key_did)
             with left.current():
                 await thing.create(title="unseen by the phone")
             assert await sees("again", phone) == 0
