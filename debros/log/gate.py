@@ -58,6 +58,13 @@ class LogState(Protocol):
         ...
 
 
+class Checked(NamedTuple):
+    """An entry behind steps 1 to 6, which need nothing but its bytes and the log's id."""
+
+    header: Header
+    body: Body | None  # None when it is encrypted
+
+
 class Admission(NamedTuple):
     """An entry that may in, or is in already."""
 
@@ -67,21 +74,39 @@ class Admission(NamedTuple):
     known: bool  # admitted before: nothing changes
 
 
-def judge(header_raw: bytes, body_raw: bytes | None, log: LogState, now_ms: int) -> Admission:
+def judge(
+    header_raw: bytes, body_raw: bytes | None, log: LogState, now_ms: int, checked: Checked | None = None
+) -> Admission:
     """Put an entry through the gate. `body_raw` is `None` when it did not come; `now_ms` this node's clock.
+
+    `checked` is what `check_alone` said of these very bytes, where it was asked before.
 
     Raises:
         EntryRefusedError: never to be admitted; the subclass says at which step.
         EntryHeldError: not to be admitted now.
     """
-    header = read(header_raw, log)
+    header = read(header_raw, log) if checked is None else checked.header
     if (known := log.entry(header.digest)) is not None:
         return Admission(header, None, known.user, known=True)
-    check_signature(header)
-    body = check_body(header, body_raw)
+    if checked is None:
+        check_signature(header)
+        body = check_body(header, body_raw)
+    else:
+        body = checked.body
     user = check_place(header, log)
     check_time(header, now_ms)
     return Admission(header, body, user, known=False)
+
+
+def check_alone(header_raw: bytes, body_raw: bytes | None, log: LogState) -> Checked:
+    """Steps 1 to 6, in any thread: of the log nothing is asked but its id.
+
+    Raises:
+        EntryRefusedError, EntryHeldError: as `judge` does for an entry that the log does not have yet.
+    """
+    header = read(header_raw, log)
+    check_signature(header)
+    return Checked(header, check_body(header, body_raw))
 
 
 def read(header_raw: bytes, log: LogState) -> Header:

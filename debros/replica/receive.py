@@ -5,17 +5,19 @@ Parents come before children. Those before a refused or held one stay admitted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from debros.blocks import cid
 from debros.errors import EntryHeldError, EntryRefusedError
-from debros.log.gate import Admission, Known, judge
+from debros.log.gate import Admission, Checked, Known, check_alone, judge
 from debros.replica.entries import EntryRow
 from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
+
+CHECKED_APART: Final = 16  # entries for which it is worth asking a thread: it costs about as much as four signatures
 
 
 class Delivery(NamedTuple):
@@ -33,8 +35,26 @@ class _Batch:
         self.manifest = replica.manifest
         self._replica = replica
         self.accepted: list[tuple[Delivery, Admission]] = []
-        self._offered = {sha256(delivery.header).digest() for delivery in deliveries}
-        self._known = replica.known_among(self._offered)  # asked at once: most are new, and a miss costs a query each
+        self._digests = [sha256(delivery.header).digest() for delivery in deliveries]
+        self._offered = frozenset(self._digests)
+        self._next_e = 0
+        self._known: dict[bytes, Known] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Ask which of the entries are admitted, unless nothing came since the last look.
+
+        They are asked for at once, for most are new, and a miss costs a query each.
+        """
+        next_e = self._replica.next_e
+        if self._next_e != next_e:
+            self._known, self._next_e = self._replica.known_among(self._offered), next_e
+
+    def unknown(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Return those of its deliveries that are not admitted."""
+        return [
+            delivery for delivery, digest in zip(deliveries, self._digests, strict=True) if digest not in self._known
+        ]
 
     def entry(self, digest: bytes) -> Known | None:
         return self._known.get(digest) if digest in self._offered else self._replica.entry(digest)
@@ -53,8 +73,13 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
         StorageError: the disk failed; none is admitted.
     """
     store.check_open()
+    batch = _Batch(replica, deliveries)
+    checked: dict[Delivery, Checked] = {}
+    if len(deliveries) >= CHECKED_APART:  # verifying releases the interpreter: meanwhile this one reads the next frame
+        checked = await store.env.offload(_check_apart, batch.unknown(deliveries), batch)
     async with store.writer.exclusive():
-        batch, failure = judge_all(replica, deliveries, store.env.now_us() // 1000)
+        batch.look()
+        failure = _judge_all(batch, deliveries, checked, store.env.now_us() // 1000)
         if batch.accepted:
             blocks = _blocks(replica, batch)
             positions = await store.append(blocks, store.parts_for(replica, len(blocks)))
@@ -71,19 +96,29 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
     return len(batch.accepted)
 
 
-def judge_all(
-    replica: Replica, deliveries: Sequence[Delivery], now_ms: int
-) -> tuple[_Batch, EntryRefusedError | EntryHeldError | None]:
-    """Put a batch through the gate, up to the first that it does not let in."""
-    batch = _Batch(replica, deliveries)
+def _check_apart(deliveries: Sequence[Delivery], batch: _Batch) -> dict[Delivery, Checked]:
+    """Check entries by themselves, in a thread, up to the first that is not good: what is behind it may never be asked."""
+    checked: dict[Delivery, Checked] = {}
     for delivery in deliveries:
         try:
-            admission = judge(delivery.header, delivery.body, batch, now_ms)
+            checked[delivery] = check_alone(delivery.header, delivery.body, batch)
+        except (EntryRefusedError, EntryHeldError):
+            break  # the gate finds it again, and says so if it is still asked then
+    return checked
+
+
+def _judge_all(
+    batch: _Batch, deliveries: Sequence[Delivery], checked: Mapping[Delivery, Checked], now_ms: int
+) -> EntryRefusedError | EntryHeldError | None:
+    """Put a batch through the gate, up to the first that it does not let in."""
+    for delivery in deliveries:
+        try:
+            admission = judge(delivery.header, delivery.body, batch, now_ms, checked.get(delivery))
         except (EntryRefusedError, EntryHeldError) as error:
-            return batch, error
+            return error
         if not admission.known:
             batch.take(delivery, admission)
-    return batch, None
+    return None
 
 
 def _blocks(replica: Replica, batch: _Batch) -> list[tuple[int, bytes, bytes]]:

@@ -95,6 +95,11 @@ class Replica:
         row = self._store.entries.find(digest)
         return None if row is None or row.log != self.n else Known(row.author, row.seq, row.clock, row.user)
 
+    @property
+    def next_e(self) -> int:
+        """The number of the store's next entry: it moves whenever one is admitted, in this log or another."""
+        return self._store.entries.next_e
+
     def known_among(self, digests: Collection[bytes]) -> dict[bytes, Known]:
         """Return those of these entries that are admitted in this log, like `entry`."""
         rows = self._store.entries.find_all(digests)

@@ -36,11 +36,11 @@ from debros.sync.pulling import Pull
 from debros.sync.rate import Rate
 from debros.sync.remembered import Remembered
 from debros.sync.wire import (
-    FRAME_SIZE,
     MAX_HEADS,
     MAX_LOGS,
     MAX_OFFERED_HEADS,
     NONCE,
+    OFFERED_SIZE,
     PROTOCOL,
     Hello,
     NotSharedError,
@@ -51,6 +51,8 @@ from debros.sync.wire import (
 )
 
 PERIOD_S: Final = 15.0  # between two comparisons of a log with a peer when nothing happens
+WRITING_S: Final = 1.0  # how long after a write here what peers send gets half of the time, and not all
+LONGEST_YIELD_S: Final = 0.25  # that it stands back after a batch
 LAG: Final = 1000  # entries missing that are worth a notice
 
 
@@ -78,6 +80,7 @@ class Sync:
         self.dials: list[Dial] = []
         self.changed = trio.Event()
         self.serial = 0
+        self._written_s = -WRITING_S  # when somebody last wrote here
         self._follows = 0  # how often what is followed changed
         self.rates: dict[int, Rate] = {}
         self.forks: list[Fork] = []
@@ -120,6 +123,8 @@ class Sync:
 
     def _on_admitted(self, admitted: Sequence[Admitted]) -> None:
         for one in admitted:
+            if one.origin == "local":
+                self._written_s = self.now_s()
             for link in self.links.values():
                 link.tell(one.replica.log_id, one.entry if one.origin == "local" else None)
             if one.origin == "remote":
@@ -288,7 +293,10 @@ class Sync:
         size = 0
         for row in fresh:
             delivery = serving.delivery_of(store, row.header, row.body)
-            if delivery is not None and (size := size + len(delivery.header) + len(delivery.body or b"")) > FRAME_SIZE:
+            if (
+                delivery is not None
+                and (size := size + len(delivery.header) + len(delivery.body or b"")) > OFFERED_SIZE
+            ):
                 break  # the peer fetches what is missing
             entries += [] if delivery is None else [delivery]
         heads = serving.newest(store, replica.heads, MAX_OFFERED_HEADS)
@@ -332,14 +340,10 @@ class Sync:
             self.notices.tell("lag", peer=link.peer, log=replica.manifest.address, missing=lot.pending)
 
         async def take(deliveries: Sequence[Delivery]) -> None:
-            begun_s = self.now_s()
-            outcome = await self.take(link.peer, link.account, replica, deliveries)
+            await self.take(link.peer, link.account, replica, deliveries)
             lot.pending = max(0, lot.pending - len(deliveries))
             lot.spoken_s = self.now_s()
             self.note_change()
-            if outcome.refused or outcome.held:
-                await trio.lowlevel.checkpoint()
-            await trio.sleep(min(0.05, (self.now_s() - begun_s) / 4))  # writers here come first
 
         await pull.fetch(missing, take)
         lot.pending = 0
@@ -347,11 +351,14 @@ class Sync:
     async def take(self, peer: str, account: Account, replica: Replica, deliveries: Sequence[Delivery]) -> Outcome:
         if not self._keeps(replica):
             raise NotSharedError("the log was given up while its entries came")
+        begun_s = self.now_s()
         outcome = await admit(self.store, replica, deliveries, account.pool, self.refused)
         if outcome.refused:
             self.fault(peer, REFUSED_POINTS * outcome.refused)
         if outcome.admitted:
             await self._retry(replica, all=False)
+        if begun_s - self._written_s < WRITING_S:
+            await trio.sleep(min(LONGEST_YIELD_S, self.now_s() - begun_s))
         return outcome
 
     async def _retry(self, replica: Replica, *, all: bool) -> None:
