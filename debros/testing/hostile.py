@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 
 from debros.blocks import dagcbor
-from debros.errors import ProtocolError, TransportError
+from debros.errors import EntryHeldError, EntryRefusedError, ProtocolError, TransportError
 from debros.identity.certificate import Certificate, issue
 from debros.identity.signing import SigningKey
 from debros.log.entry import parse_header, sign_header
@@ -81,7 +81,8 @@ class Hostile:
             while trio.current_time() < until_s:
                 await trio.sleep(self.random.uniform(0.2, 3))
                 victim = self.random.choice(self.world.everybody)
-                with suppress(TransportError, ProtocolError, StopIteration):
+                # what it learns may come garbled, too
+                with suppress(TransportError, ProtocolError, EntryRefusedError, EntryHeldError, StopIteration):
                     await self._attack(victim.name)
 
     async def _attack(self, victim: str) -> None:
