@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -125,7 +126,7 @@ async def carry_gib(home: Path) -> dict[str, float]:
 
     chunk = Random(9).randbytes(1 << 20)
 
-    async def coming() -> Any:
+    async def coming() -> AsyncIterator[bytes]:
         for n in range(1024):
             yield n.to_bytes(8, "big") + chunk[8:]
 
