@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ import debros
 from debros import Debros
 from debros.net.libp2p import libp2p_transport
 from debros.net.libp2p.adapter import Libp2pTransport
+from debros.sync import budget
 from tests.integration.peer_program import Thing
 from tests.support.programs import ROOT
 
@@ -208,3 +210,79 @@ async def test_wrong_and_refused_addresses_say_what_to_do(tmp_path: Path) -> Non
         [known] = db.peers
         assert (known.connected, known.address) == (False, nobody)
         assert "cannot be reached" in known.last_error
+
+
+async def test_three_processes_converge_though_two_are_killed_while_all_write_and_fetch(tmp_path: Path) -> None:
+    with process(tmp_path / "a", write=600) as a:
+        with (
+            process(tmp_path / "b", a.address, write=300) as b,
+            process(tmp_path / "c", a.address, b.address, write=300) as c,
+        ):
+            with trio.fail_after(PATIENCE_S):
+                while int(await c.ask("count")) < 200:  # noqa: ASYNC110 - it is in another process
+                    await trio.sleep(0.01)
+            seen = int(await b.ask("count")), int(await c.ask("count"))
+            b.kill()
+            c.kill()
+        with process(tmp_path / "b", a.address, write=50) as b, process(tmp_path / "c", a.address, b.address) as c:
+            assert int(await b.ask("opened")) >= seen[0]
+            assert int(await c.ask("opened")) >= seen[1]
+            with trio.fail_after(PATIENCE_S):
+                while True:
+                    prints = {await one.ask("fingerprint") for one in (a, b, c)}
+                    counts = [int(await one.ask("count")) for one in (a, b, c)]
+                    if len(prints) == 1 and min(counts) >= 650 and len(set(counts)) == 1:
+                        break
+                    await trio.sleep(0.2)
+
+
+async def test_a_member_that_floods_is_cut_off_while_writers_keep_their_pace_and_memory_stays_flat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "REQUESTS_PER_S", 60.0)  # what a busy machine can be asked is a flood, too
+    async with opened(tmp_path / "a", listen="/ip4/127.0.0.1/tcp/0") as db:
+        command = [
+            sys.executable,
+            str(ROOT / "tests" / "integration" / "flooding_peer.py"),
+            str(tmp_path / "b"),
+            db.addresses[0],
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+        ) as flooding:
+            assert flooding.stdin is not None
+            assert flooding.stdout is not None
+            try:
+                assert await trio.to_thread.run_sync(flooding.stdout.readline) == "met\n"
+                [flooder] = db.met.sync.links  # type: ignore[union-attr]
+                await _pace(100)
+                alone, before = await _pace(WRITES), _resident()
+                flooding.stdin.write("begin\n")
+                flooding.stdin.flush()
+                flooded = await _pace(WRITES)
+                with trio.fail_after(PATIENCE_S):
+                    while not db.met.sync.account(flooder).conduct.bans:  # type: ignore[union-attr]
+                        flooded = max(flooded, await _pace(WRITES))
+                with trio.fail_after(PATIENCE_S):
+                    while flooder in db.met.transport.connected:  # type: ignore[union-attr] # noqa: ASYNC110
+                        await trio.sleep(0.05)
+                assert flooded <= 2 * alone
+                assert _resident() - before < 48 << 20
+            finally:
+                flooding.kill()
+
+
+WRITES = 1000
+
+
+async def _pace(writes: int) -> float:
+    """Return seconds of this process's CPU that a write took, with all that was asked of the process meanwhile."""
+    begun = time.process_time()
+    for n in range(writes):
+        await Thing.create(title=f"honest {n}")
+    return (time.process_time() - begun) / writes
+
+
+def _resident() -> int:
+    """Return how much memory this process has, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
