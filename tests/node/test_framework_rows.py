@@ -111,7 +111,7 @@ def _stalled(node: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             at_work[0] -= 1
 
     monkeypatch.setattr(node.store.reader, "quick", lambda *_: None)
-    monkeypatch.setattr(node.store.reader, "_beside", stalled)
+    monkeypatch.setattr(node.store.reader, "_together", stalled)
     return at_work
 
 
