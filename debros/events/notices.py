@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from debros.migrations.steps import Progress
     from debros.node import Debros
     from debros.replica.effects import Place
     from debros.replica.store import Admitted
 
 
 class Notices:
-    """Tells of peers (`debros.sync.notices`), new logs, skipped changes and migrations that took effect."""
+    """Tells of peers (`debros.sync.notices`), new logs, skipped changes, and migrations: how far one is, and that it took effect."""
 
     def __init__(self, node: Debros, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
         self._node = node
@@ -25,6 +27,7 @@ class Notices:
         self._node.met.notices.on_notice.append(self._tell)
         self._node.store.on_admitted.append(self._admitted)
         self._node.store.on_moved.append(self._moved)
+        self._node.migrations.on_progress.append(self._progress)
 
     def _admitted(self, admitted: Sequence[Admitted]) -> None:
         for replica, entry, _, _ in admitted:
@@ -39,3 +42,6 @@ class Notices:
     def _moved(self, places: Sequence[Place], models: Sequence[str]) -> None:
         if models:
             self._tell("migration", {"models": list(models)})
+
+    def _progress(self, progress: Progress) -> None:
+        self._tell("migration_progress", asdict(progress) | {"errors": list(progress.errors)})

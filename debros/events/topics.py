@@ -17,7 +17,7 @@ MAX_TOPIC: Final = 255  # characters
 _WORD: Final = r"[A-Za-z0-9_-]+"
 _TOPIC: Final = re.compile(rf"{_WORD}(\.{_WORD})*")
 _PATTERN: Final = re.compile(rf"({_WORD}|\*)(\.({_WORD}|\*))*")
-NOTICES: Final = (*get_args(Kind), "skipped", "migration")
+NOTICES: Final = (*get_args(Kind), "skipped", "migration", "migration_progress")
 RESERVED: Final = ("node", "model", "presence")
 
 

@@ -41,6 +41,7 @@ class Migrations:
         self._node = node
         self._plans = plans
         self.active: Progress | None = None  # the migration at work, or the last one that was
+        self.on_progress: list[Tell] = []  # called with each; quick, never raising
         self._is_running = False
         self.following = Following(node.store, self._follows)
         self._scopes = Scopes(node, plans, classes)
@@ -225,13 +226,15 @@ class Migrations:
         return 0 if opened is None else counting.count_unreadable(self._node.store, opened)
 
     def _follows(self, model: str, done: int, total: int) -> None:
-        self.active = Progress("", "", "running", f"rows of {model} follow a peer", done, total, 0.0)
+        self._note(Progress("", "", "running", f"rows of {model} follow a peer", done, total, 0.0))
 
     def _teller(self, migration: Migration, progress: Tell | None) -> Teller:
         return Teller(self._node.env.monotonic_s, migration, self._note, progress)
 
     def _note(self, progress: Progress) -> None:
         self.active = progress
+        for tell in self.on_progress:
+            tell(progress)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

@@ -27,7 +27,16 @@ class Note(Model):
 async def test_row_automatic_events() -> None:
     """Model created, updated, deleted, saved (model, id, user, changes, time); replicated, synced, conflict, error."""
     assert {"create", "update", "delete", "restore", "conflict"} == set(get_args(Kind))
-    assert {"synced", "peer_joined", "log_opened", "fork_detected", "skipped", "lag", "migration"} <= set(NOTICES)
+    assert {
+        "synced",
+        "peer_joined",
+        "log_opened",
+        "fork_detected",
+        "skipped",
+        "lag",
+        "migration",
+        "migration_progress",
+    } <= set(NOTICES)
     async with a_node(Note) as node, node.events.subscribe("model.*") as automatic:
         note = await Note.create(title="a")
         await note.update(title="b")

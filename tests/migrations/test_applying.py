@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from debros import (
 from debros.migrations.steps import Progress
 from debros.node import Debros
 from debros.opening import open as open_node
+from tests.support.events import told
 from tests.support.versions import send
 
 
@@ -173,14 +175,38 @@ async def test_a_preset_or_a_setting_applies_at_open(home: Path) -> None:
 
 
 async def test_progress_is_told_with_totals_rate_and_time_left(home: Path) -> None:
-    told: list[Progress] = []
+    heard: list[Progress] = []
     async with upgraded(home) as node:
-        await node.migrations.apply(progress=told.append)
-        assert node.migrations.active == told[-1]
-    assert [one.state for one in told] == ["running", "completed"]
-    assert (told[0].operation, told[0].done, told[0].total) == ("rows of Task", 4, 4)
+        await node.migrations.apply(progress=heard.append)
+        assert node.migrations.active == heard[-1]
+    assert [one.state for one in heard] == ["running", "completed"]
+    assert (heard[0].operation, heard[0].done, heard[0].total) == ("rows of Task", 4, 4)
     assert Progress("a", "1.0.0", "running", "", 50, 100, 2.0).left_s == 2.0
     assert Progress("a", "1.0.0", "running", "", 0, 100, 0.0).left_s is None
+
+
+async def test_progress_is_told_to_subscribers_of_the_node(home: Path) -> None:
+    expected: list[Progress] = []
+    async with upgraded(home) as node, node.events.subscribe("node.*") as notices:
+        await node.migrations.apply(progress=expected.append)
+        heard = await told(notices)
+    progress = [one.data for one in heard if one.topic == "node.migration_progress"]
+    assert progress == [{**asdict(one), "errors": []} for one in expected]
+    assert [one["state"] for one in progress] == ["running", "completed"]
+    assert [one.data for one in heard if one.topic == "node.migration"] == [{"models": ["Task"]}]
+
+
+async def test_subscribers_of_the_node_are_told_what_a_migration_failed_of(home: Path) -> None:
+    def refuse(node: Debros) -> bool:
+        return False
+
+    failing = migration("fails", "1.1.0").add_field("Task", "size", default=0).check(refuse)
+    async with upgraded(home, failing) as node, node.events.subscribe("node.migration_progress") as notices:
+        with pytest.raises(MigrationError, match="refuse"):
+            await node.migrations.apply()
+        failed = [one.data for one in await told(notices) if one.data["state"] == "failed"]
+    assert [(one["name"], len(one["errors"])) for one in failed] == [("fails", 1)]
+    assert "refuse" in failed[0]["errors"][0]
 
 
 async def test_a_function_that_fails_on_a_record_is_named_and_nothing_is_changed(home: Path) -> None:
