@@ -124,6 +124,7 @@ async def test_a_unique_value_claimed_twice_is_a_conflict_about_the_record_that_
         with there.current():
             first = await User.create(handle="ana")
         with here.current():
+            await Note.create(title="so that what follows is later, whatever the millisecond")
             second = await User.create(handle="ana")
             async with here.events.subscribe(User, on="conflict") as events:
                 await deliver(there, here)
