@@ -93,6 +93,7 @@ async def test_a_late_entry_comes_late_and_that_it_lost_is_a_conflict() -> None:
         with there.current():
             await (await Note.get(note.id)).update(title="earlier", likes=1)
         with here.current():
+            await User.create(handle="so that what follows is later")
             await note.update(title="later")
             async with here.events.subscribe(Note) as events:
                 await deliver(there, here)
