@@ -94,6 +94,11 @@ class Devices:
         """The public keys with which this home has written."""
         return frozenset(self._keys)
 
+    def keep(self) -> None:
+        """See that the file is there: cursors name the home by it, also where nothing is written but by peers."""
+        if not self._saved:
+            self._save()
+
     def renew(self, env: Env) -> None:
         """Write with other keys from now on."""
         self.salt = env.random_bytes(SALT_SIZE)

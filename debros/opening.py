@@ -170,6 +170,7 @@ async def open_node(
             _check_home(home, map, opened.store.by_number.samples())
             if opened.orphaned and who.root is not None:
                 devices.renew(env)
+            devices.keep()
             pins = _pins(env, files, place, chosen, opened)
             try:
                 transport = None if make_transport is None else make_transport(None if place is None else place.path)

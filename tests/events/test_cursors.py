@@ -118,3 +118,18 @@ async def test_a_cursor_of_what_the_log_lost_is_refused(tmp_path: Path) -> None:
         with pytest.raises(debros.CursorError):
             await all_events(node, Note, since=lost)
         assert [event.row.title for event in await all_events(node, Note)] == ["kept", "new"]
+
+
+async def test_a_home_in_which_only_others_wrote_goes_on_from_its_cursor_after_a_restart(tmp_path: Path) -> None:
+    async with a_node(Note) as there:
+        with there.current():
+            await Note.create(title="by another")
+        async with debros.open(tmp_path, models=[Note]) as here:
+            await deliver(there, here)
+            [first] = await all_events(here, Note)
+        with there.current():
+            await Note.create(title="while away")
+        async with debros.open(tmp_path, models=[Note]) as here:
+            await deliver(there, here)
+            [missed] = await all_events(here, Note, since=first.cursor)
+            assert missed.changes["title"] == (None, "while away")
