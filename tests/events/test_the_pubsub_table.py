@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import debros
-from debros import Field, Model, model, publish
+from debros import Field, Model, One, belongs_to, field, model, publish
 from debros.events import exchange, message
 from debros.events.happenings import Kind
 from debros.events.topics import NOTICES
@@ -21,6 +21,18 @@ from tests.support.peers import in_virtual_time, peer
 @model(name="TableNote", pubsub=publish("create", "update", "delete", "restore"))
 class Note(Model):
     title: Field[str]
+
+
+@model(name="TableOwner")
+class Owner(Model):
+    name: Field[str]
+
+
+@model(name="TablePet")
+class Pet(Model):
+    name: Field[str]
+    owner_id: Field[str | None] = field(default=None)
+    owner: One[Owner | None] = belongs_to("owner_id")
 
 
 @in_virtual_time
@@ -46,6 +58,44 @@ async def test_row_automatic_events() -> None:
         assert [one.topic.rpartition(".")[2] for one in found] == ["create", "update", "delete", "restore"]
         assert found[1].data.keys() == {"model", "id", "user", "changes", "at", "cid"}
         assert [event.kind for event in await all_events(node, Note)] == ["create", "update", "delete", "restore"]
+
+
+@in_virtual_time
+async def test_row_automatic_events_of_relations() -> None:
+    """Relation attached, detached: the field that relates changed, from nothing or to nothing."""
+    async with a_node(Owner, Pet) as node, node.events.subscribe(Pet, on="update", fields=["owner_id"]) as related:
+        owner = await Owner.create(name="ana")
+        pet = await Pet.create(name="rex")
+        await pet.update(name="max")
+        await pet.update(owner_id=owner.id)
+        await pet.update(owner_id=None)
+        attached, detached = await told(related)
+        assert attached.changes == {"owner_id": (None, owner.id)}
+        assert detached.changes == {"owner_id": (owner.id, None)}
+
+
+@in_virtual_time
+async def test_row_automatic_events_of_databases() -> None:
+    """Replicated, synced, error."""
+    network = MemoryNetwork()
+    async with peer(network, "a", models=[Note]) as a:
+        with a.current():
+            await Note.create(title="from a")
+        async with (
+            peer(network, "b", models=[Note], peers=["a"]) as b,
+            b.events.subscribe("node.synced") as synced,
+            b.events.subscribe(Note, since="start") as replicated,
+            b.events.subscribe("dead") as errors,
+        ):
+
+            def refuse(event: Any) -> None:
+                raise ValueError(event.kind)
+
+            b.events.on(Note, refuse, since="start", retries=0, dead_letter="dead")
+            event = await anext(replicated)
+            assert (event.kind, event.origin, event.row.title) == ("create", "remote", "from a")
+            assert (await anext(synced)).topic == "node.synced"
+            assert "ValueError" in str((await anext(errors)).data)
 
 
 @in_virtual_time
@@ -97,10 +147,25 @@ async def test_row_delivery() -> None:
         assert [round(at - times[0]) for at in times] == [0, 1, 3, 7]
 
 
-def test_row_buffer() -> None:
+@in_virtual_time
+async def test_row_buffer() -> None:
     """100 events or 5 s."""
-    assert exchange.BATCH == 100
-    assert exchange.WAIT_S["low"] == 5
+    network = MemoryNetwork()
+    async with peer(network, "a") as a, peer(network, "b", peers=["a"]) as b, b.events.subscribe("t") as inbox:
+        await trio.sleep(1)
+        for n in range(exchange.BATCH - 1):
+            await a.events.publish("t", n, priority="low")
+        await trio.sleep(1)
+        assert await told(inbox) == []
+        await a.events.publish("t", 99, priority="low")
+        await trio.sleep(1)
+        assert [one.data for one in await told(inbox)] == list(range(100))
+        await a.events.publish("t", "alone", priority="low")
+        await trio.sleep(exchange.WAIT_S["low"] - 1)
+        assert await told(inbox) == []
+        await trio.sleep(2)
+        assert [one.data for one in await told(inbox)] == ["alone"]
+        assert (exchange.BATCH, exchange.WAIT_S["low"]) == (100, 5)
 
 
 async def test_row_wire() -> None:
@@ -118,7 +183,7 @@ async def test_row_methods() -> None:
         one = node.events.on("t", lambda got: heard.append(got.data))
         node.events.on("t.*", lambda got: heard.append(got.data))
         assert node.events.topics() == ["t", "t.*"]
-        assert node.events.subscribers("t") == 1
+        assert node.events.subscribers("t") == 1, "it has subscriptions"
         node.events.emit("t", 1)
         await trio.sleep(1)
         node.events.off(one)
