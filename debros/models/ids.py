@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from threading import Lock
@@ -23,6 +22,7 @@ from debros.errors import FieldError, ValidationError
 _STEPS: Final = Struct("<1024I")
 _FIRST: Final = 0x8000000000000000  # variant 10, then 62 random bits; those of a millisecond begin in the lower half
 _END: Final = 0xC000000000000000
+_LAST: Final = (1 << 48) - 1  # the last group of the text
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +38,7 @@ class IdSource:
 
     def forget_randomness(self) -> None:
         """Drop what was drawn ahead: a forked child must not repeat its parent's ids."""
-        self._steps: Iterator[int] = iter(())
+        self._steps: list[int] = []
 
     def _begin(self, env: Env, ms: int) -> None:
         drawn = int.from_bytes(env.random_bytes(10), "big")
@@ -54,15 +54,13 @@ class IdSource:
             if ms > self._ms:
                 self._begin(env, ms)
             else:  # the same millisecond, or a clock that went back
-                step = next(self._steps, -1)
-                if step < 0:
-                    self._steps = iter(_STEPS.unpack(env.random_bytes(_STEPS.size)))
-                    step = next(self._steps)
-                self._low += 1 + step
+                if not self._steps:
+                    self._steps = list(_STEPS.unpack(env.random_bytes(_STEPS.size)))
+                self._low += 1 + self._steps.pop()
                 if self._low >= _END:
                     self._begin(env, self._ms + 1)
-            low = f"{self._low:016x}"
-            return f"{self._prefix}{low[:4]}-{low[4:]}"
+            low = self._low
+            return f"{self._prefix}{low >> 48:04x}-{low & _LAST:012x}"
 
 
 _system = IdSource()
@@ -73,11 +71,10 @@ os.register_at_fork(after_in_child=_system.forget_randomness)
 def current_env() -> Env:
     """Return the environment of the node that the running task means, else the system's."""
     node = current.context().node
-    if node is None:
-        if len(current.open_nodes) != 1:
-            return SYSTEM
-        node = current.open_nodes[0]
-    return node.env
+    if node is not None:
+        return node.env
+    opened = current.open_nodes
+    return opened[0].env if len(opened) == 1 else SYSTEM
 
 
 def new_id() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from debros.current import current_node
@@ -12,19 +11,13 @@ from debros.models.fields import MISSING, Field
 from debros.models.hydration import EXTRA, Hydration
 from debros.models.ids import flaw_of, new_id
 from debros.models.names import RESERVED_NAMES
+from debros.replica.packing import change_of_new, wires_of
 
 if TYPE_CHECKING:
     from debros.models.options import Options
     from debros.models.relating import BoundRelation
     from debros.models.validation import Validator
     from debros.values import TypeInfo
-
-
-def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
-    """Return a function that takes these values out of a dict or row; `itemgetter` of one would not give a tuple."""
-    if len(keys) > 1:
-        return itemgetter(*keys)
-    return lambda values: [values[key] for key in keys]
 
 
 class Shape(Hydration):
@@ -51,12 +44,8 @@ class Shape(Hydration):
         self.append_only = schema.store in ("events", "feed")
         self.undeletable = schema.store in ("events", "counter")
         self.whole = schema.store == "keyvalue"  # a save writes every field
-        self.field_values = _getter([spec.name for spec in schema.fields])
-        self.to_wires = [(at, s.codec.to_wire) for at, s in enumerate(schema.fields) if s.codec.to_wire is not None]
-        registers = [at for at, spec in enumerate(schema.fields) if spec.merge == "lww"]
-        self.register_wires = [schema.fields[at].wire for at in registers]
-        self.registers_of = _getter(registers)
-        self.merging = [(at, spec.wire, spec.merge) for at, spec in enumerate(schema.fields) if spec.merge != "lww"]
+        self.wires_of = wires_of(schema.fields)
+        self.change_of_new = change_of_new(schema.fields)
         self.mutable = [spec for spec in schema.fields if spec.codec.mutable]
         self.derived = next((spec.name for spec in schema.fields if spec.unique == "derived"), None)
         self.has_suffix = schema.write != "anyone"

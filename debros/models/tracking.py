@@ -88,24 +88,8 @@ def changes_of(
 
 def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
-    wires = list(shape.field_values(own))
-    for at, convert in shape.to_wires:
-        if (value := wires[at]) is not None:
-            wires[at] = convert(value)
-    put = dict(zip(shape.register_wires, shape.registers_of(wires)))  # noqa: B905 - made together, in `Shape`
-    draft = Draft("create", own["id"], put=put, wires=wires, fresh=fresh)
-    for at, wire, merge in shape.merging:
-        value = wires[at]
-        if merge == "keep":
-            draft.keep = {**(draft.keep or {}), wire: value}
-        elif value:
-            if merge == "counter":
-                draft.inc = {**(draft.inc or {}), wire: value}
-            else:
-                draft.add = {**(draft.add or {}), wire: value}
-        elif merge == "set":
-            wires[at] = []  # as a set without a cell reads
-    return draft
+    wires = shape.wires_of(own)
+    return Draft("create", own["id"], fresh=fresh, change=shape.change_of_new(wires), wires=wires)
 
 
 def update_draft(

@@ -6,7 +6,7 @@ built, one per log, or as many as the size limits need where the caller allows p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
@@ -58,13 +58,14 @@ class Commit:
     def stage(self, group: Group) -> bool:
         """Check all drafts, then add their entries to the group."""
         store = self._store
+        taken = group.documents
         documents: set[tuple[str, int, str]] = set()
         claims: set[tuple[str, object]] = set()
         plans: dict[int, Plan] = {}
         for item in self._items:
             replica, model, draft = item
             place = (model.table.schema.name, replica.n, draft.id)
-            if place in group.documents:
+            if place in taken:
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
                 if group.staged:
@@ -84,32 +85,38 @@ class Commit:
                 replica.check_right(self._device)
                 plan = plans[replica.n] = Plan(replica, [], [])
             plan.changes.append(change)
-            plan.encoded.append(encoded(change))
+            plan.encoded.append(encoded(change) if change.wires is None else encoded(change, model.encode_new))
         if store.placed and not group.may_take(plans):
             return False
-        entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
+        entries: list[Plan] = []
+        for plan in plans.values():
+            entries += parts_of(plan, parts=self._parts)
         whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
         for part in entries:
             build(store, group, self._device, part, tx=whole)
-        group.documents |= documents
+        taken |= documents
         group.claims |= claims
         return True
 
     def _change(self, item: Item) -> Change | None:
         """Return what to write."""
         replica, model, draft = item
-        table = model.table
+        table, id = model.table, draft.id
         schema = table.schema
-        if not may_write(draft.id, self._device.user, replica.manifest):
-            raise refuse_foreign(schema.name, draft.id)
-        fresh = draft.fresh and draft.id > model.rows.greatest[replica.n]
-        before = None if fresh else self._store.view.row(model.rows, replica.n, draft.id)
+        if "~" in id and not may_write(id, self._device.user, replica.manifest):
+            raise refuse_foreign(schema.name, id)
+        if draft.fresh and id > model.rows.greatest[replica.n]:
+            before = None
+            if draft.change is not None:
+                return Change(schema.name, schema.version, id, draft.change, True, None, draft.wires)
+        else:
+            before = self._store.view.row(model.rows, replica.n, id)
         value = change_of(draft, before, table, model.states)
         if value is None:
             return None
         if before is None:
-            return Change(schema.name, schema.version, draft.id, value, True, None, draft.wires)
-        return Change(schema.name, schema.version, draft.id, value)
+            return Change(schema.name, schema.version, id, value, True, None, draft.wires)
+        return Change(schema.name, schema.version, id, value)
 
     def _claim(self, item: Item, change: Change, group: Group, claims: set[tuple[str, object]]) -> bool:
         """Claim the id, where shards make it one of many, and unique values; `False`: the group has a claim to one.
@@ -159,14 +166,14 @@ def refuse_restricted(store: Store, item: Item) -> None:
         raise RestrictedError(model.table.schema.name, draft.id, by)
 
 
-def encoded(change: Change) -> bytes:
-    """Return the bytes of a change.
+def encoded(change: Change, encode: Callable[[str, int, str, dict[str, Any]], bytes] = encode_change) -> bytes:
+    """Return the bytes of a change; `encode` is the model's own for its new documents.
 
     Raises:
         ValidationError: a value has no form in the log, e.g. text that is not Unicode.
     """
     try:
-        return encode_change(change.model, change.version, change.id, change.value)
+        return encode(change.model, change.version, change.id, change.value)
     except ValueError as error:
         raise ValidationError(change.model, (FieldError("", None, "not_storable", str(error)),)) from error
 
@@ -194,21 +201,18 @@ def build(
     e = store.entries.next_e + len(group.staged)
     now_ms = store.env.now_us() // 1000
     staged = replica.stage(device, tip, changes, encoded, salt=store.salt(), now_ms=now_ms, tx=tx, acts=acts)
-    by = store.keys.number(device.user)
+    by, log, clock, models = store.keys.number(device.user), replica.n, staged.clock, store.models
     for change in changes:
         if change.makes:
-            model = store.models[change.model]
-            doc, clock = model.rows.next_doc, staged.clock
+            model = models[change.model]
+            rows, projection, id, version, row = model.rows, model.projection, change.id, change.version, None
             if change.wires is not None:
-                change.row = model.projection.fresh(
-                    change.id, change.wires, doc, replica.n, clock, e, by, change.version
-                )
-            if change.row is None:
-                change.row = model.projection.created(
-                    change.id, change.value, doc, replica.n, clock, e, by, change.version
-                )
-            if change.row is not None:
-                model.rows.next_doc += 1
+                row = projection.fresh(id, change.wires, rows.next_doc, log, clock, e, by, version)
+            if row is None:
+                row = projection.created(id, change.value, rows.next_doc, log, clock, e, by, version)
+            if row is not None:
+                change.row = row
+                rows.next_doc += 1
     group.add(staged)
 
 
@@ -218,7 +222,7 @@ def parts_of(plan: Plan, *, parts: bool) -> list[Plan]:
     Raises:
         TooLargeError: a record is too large for any entry, or the plan is for one and has to go into one.
     """
-    if len(plan.encoded) == 1 and len(plan.encoded[0]) <= MAX_BYTES:
+    if len(plan.encoded) <= MAX_PART and sum(map(len, plan.encoded)) <= MAX_BYTES:
         return [plan]
     found: list[Plan] = []
     start, size = 0, 0

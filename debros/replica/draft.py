@@ -25,7 +25,8 @@ class Draft:
     add: dict[str, list[Any]] | None = None
     rem: dict[str, list[Any]] | None = None
     keep: dict[str, Any] | None = None
-    wires: list[Any] | None = None  # of a create: the wire value of each field, as good as a reader would find it
     base: Row | None = None  # what the writer saw; None for a create
-    fresh: bool = False  # the id was generated just now, so nothing can be there
     if_unchanged: bool = False  # ConflictError when the newest entry is not that of `base`
+    fresh: bool = False  # the id was generated just now, so nothing can be there
+    change: dict[str, Any] | None = None  # of a create of good values: what to write where nothing is there
+    wires: list[Any] | None = None  # and the wire value of each field, as good as a reader would find it

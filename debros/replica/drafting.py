@@ -61,6 +61,8 @@ def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> di
 
 
 def _fresh(draft: Draft) -> dict[str, Any]:
+    if draft.change is not None:
+        return draft.change
     change: dict[str, Any] = {"live": True}
     change |= {key: values for key, values in (("put", draft.put), ("inc", draft.inc), ("add", draft.add)) if values}
     if draft.keep:
@@ -70,14 +72,14 @@ def _fresh(draft: Draft) -> dict[str, Any]:
 
 def _again(draft: Draft, cells: Document) -> dict[str, Any]:
     """Create a deleted id again: what it was is replaced, whatever kind of cell it is in."""
-    change = _fresh(draft)
-    wanted = draft.inc or {}
+    change = dict(_fresh(draft))
+    wanted = change.get("inc", {})
     sums = {field: wanted.get(field, 0) - cells.sums.get(field, 0) for field in {*wanted, *cells.sums}}
     change["inc"] = {field: amount for field, amount in sorted(sums.items()) if amount}
     ends = {field: _ends(cell, list(cell.living)) for field, cell in cells.elements.items() if cell.living}
     change["rem"] = ends
-    if draft.keep:
-        change["keep"] = {field: [value, _kept_dots(cells, field)] for field, value in draft.keep.items()}
+    if "keep" in change:
+        change["keep"] = {field: [value, _kept_dots(cells, field)] for field, (value, _) in change["keep"].items()}
     return {key: value for key, value in change.items() if value is True or value}
 
 

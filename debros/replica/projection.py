@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from debros.blocks import dagcbor
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT, Lift
+from debros.replica.packing import columns_of
 from debros.replica.tables import (
     DELETED,
     OUT_OF_BOUNDS,
@@ -100,26 +101,29 @@ class Projection:
         key = None if schema.sharding is None else schema.by_name.get(schema.sharding.key)
         self._shard_key = None if key is None else key.wire  # `None`: the id decides, or the owner in it
         self._shard_key_at = None if key is None else self._wires.index(key.wire)
-        self._bounds = [(n + 1, f.out_of_bounds) for n, f in enumerate(self._fields) if f.out_of_bounds is not None]
-        self._columns = [(n + 1, f.to_column) for n, f in enumerate(self._fields) if f.to_column is not None]
+        self._columns_of = columns_of(schema.fields)
+        patterned = {spec.wire for spec in schema.fields if spec.bounds is not None and spec.bounds.pattern is not None}
+        self._patterns = [
+            (n, f.out_of_bounds)
+            for n, f in enumerate(self._fields)
+            if f.wire in patterned and f.out_of_bounds is not None
+        ]
 
     def fresh(
         self, id: str, wires: list[Any], doc: int, log: int, clock: int, e: int, by: int, version: int
     ) -> Row | None:
         """Return the row of a new document of a writer here, from its fields' wire values; `None` as for `created`.
 
-        The same row as `created` makes of the change that was written: validation has found the values good.
+        The same row as `created` makes of the change that was written: validation has found the values good, and within
+        bounds. Patterns are asked again, for pydantic's expressions are not Python's.
         """
         if self._inexact or (self.lifts and self.would_lift(log, version)):
             return None
-        row = [id, *wires]
         flags = 0
-        for at, beyond in self._bounds:
-            if row[at] is not None and beyond(row[at]):
+        for at, beyond in self._patterns:
+            if wires[at] is not None and beyond(wires[at]):
                 flags = OUT_OF_BOUNDS
-        for at, column in self._columns:
-            if row[at] is not None:
-                row[at] = column(row[at])
+        row = self._columns_of(id, wires)
         row += (doc, log, 0 if self._id_is_good(id) else WRONG_ID, flags, e, clock, e, clock, by, version, None)
         return tuple(row) if self._plain else self._finish(row)
 

@@ -207,7 +207,7 @@ class Replica:
         for change in changes:
             model = models.get(change.model)
             if model is not None and change.row is not None and not entry.void:
-                self.show(model, change.row, None, checked=True)
+                self.show_new(model, change.row)
             elif not may_write(change.id, entry.user, self.manifest):
                 self._skip(1)
             elif change.model == MIGRATIONS:
@@ -258,8 +258,21 @@ class Replica:
                 by = self._store.keys.number(entry.user)
         return model.projection.project(change.id, document, doc, self.n, by)
 
-    def show(self, model: Model, row: Row, before: Row | None, *, checked: bool = False) -> None:
-        """Let a row be seen; `checked`: its unique values were found free."""
+    def show_new(self, model: Model, row: Row) -> None:
+        """Let a row be seen that a writer here made of a new document: its unique values were found free."""
+        rows, id, log = model.rows, row[0], self.n
+        if id > rows.greatest[log]:
+            rows.greatest[log] = id
+        self._store.view.put_new(rows, log, id, row)
+        if rows.watch is not None:
+            rows.watch(row, None, True)
+        if rows.linked:
+            self._store.effects.note(model, row, None)
+        if model.claims.indexes:
+            model.claims.note(row, None, checked=True)
+
+    def show(self, model: Model, row: Row, before: Row | None) -> None:
+        """Let a row be seen."""
         rows, id = model.rows, row[0]
         if before is None:
             if row[model.table.doc_at] >= rows.next_doc:
@@ -268,11 +281,11 @@ class Replica:
                 rows.greatest[self.n] = id
         self._store.view.put(rows, self.n, id, row)
         if rows.watch is not None:
-            rows.watch(row, before, checked)
+            rows.watch(row, before, False)
         if rows.linked:
             self._store.effects.note(model, row, before)
         if model.claims.indexes:
-            model.claims.note(row, before, checked=checked)
+            model.claims.note(row, before, checked=False)
 
     @property
     def rights(self) -> Rights:

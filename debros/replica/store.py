@@ -29,6 +29,7 @@ from debros.replica.indexing import IndexBuild
 from debros.replica.layouts import LAYOUTS, Layouts
 from debros.replica.lifting import Lifts
 from debros.replica.logs import Logs
+from debros.replica.packing import encoder_of
 from debros.replica.projection import Projection
 from debros.replica.reading import Reader
 from debros.replica.refold import refold
@@ -63,6 +64,7 @@ class Model(NamedTuple):
     projection: Projection
     claims: Claims
     twins: Twins | None  # of a sharded model
+    encode_new: Callable[[str, int, str, dict[str, Any]], bytes]  # the change of a new document of good values
 
     def belongs_in(self, manifest: Manifest) -> bool:
         """Whether a log may hold documents of this model; which of them, their keys say."""
@@ -213,7 +215,9 @@ class Store:
             rows.watch = twins.note
         elif name == LAYOUTS:
             rows.watch = self.layouts.note
-        model = self.models[name] = Model(table, rows, states, projection, claims, twins)
+        model = self.models[name] = Model(
+            table, rows, states, projection, claims, twins, encoder_of(table.schema.fields)
+        )  # fmt: skip
         return model
 
     # -- logs ------------------------------------------------------------------------------------------------

@@ -354,6 +354,12 @@ class View:
         rows.pending[key] = row
         rows.revision += 1
 
+    def put_new(self, rows: Rows, log: int, id: str, row: Row) -> None:
+        """Show the first row of a document from now on."""
+        rows.pending[log, id] = row
+        self.pending_rows += 1
+        rows.revision += 1
+
     def write_rows(self, rows: Rows, pending: Iterable[Row]) -> None:
         """Write rows into the file, whether they are there or not, within the running transaction."""
         if not rows.arms:

@@ -174,7 +174,8 @@ class Collection:
             return self._store.by_number[number]
         if draft.kind != "create" and shards.spec.key != "id":
             raise NotFoundError(self.schema.name, (draft.id,))
-        return shards.replica_for(draft.id, None if key is None or draft.put is None else draft.put.get(key))
+        put = None if key is None or draft.change is None else draft.change.get("put")
+        return shards.replica_for(draft.id, None if put is None else put.get(key))
 
     # -- queries -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,106 @@
+"""New documents of a model, by functions that are made for it once: values -> wire values -> change, columns.
+
+What is known when a model is declared (which field stands where, which converts, which merges) is written out as
+source, as `dataclasses` does, so that a create walks no lists. In the source stand positions, and names of fields, which
+are identifiers (`debros.schema.NAME`) and are quoted all the same; functions are handed in, values never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import libipld
+
+from debros.log.changes import encode_change
+from debros.schema import Codec, FieldSpec
+
+_FLAT: Final = frozenset(
+    {"text", "int", "float", "bool", "instant", "duration", "date", "time", "decimal", "uuid", "choice"}
+)
+
+
+def wires_of(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], list[Any]]:
+    """Return the function from a record's checked values, by attribute, to the wire values of its fields.
+
+    Of a merging set that is empty, or null, it is the empty list: so reads a set without a cell.
+    """
+    given: dict[str, Any] = {}
+    terms = []
+    for at, spec in enumerate(fields):
+        value, convert = f"own[{spec.name!r}]", spec.codec.to_wire
+        if convert is not None:
+            given[f"to_{at}"] = convert
+            if spec.merge == "set":
+                value = f"to_{at}(v) if (v := {value}) else []"
+            else:
+                value = _unless_null(f"to_{at}", value, spec)
+        terms.append(value)
+    return _made(["def made(own):", f"    return [{', '.join(terms)}]"], given)
+
+
+def change_of_new(fields: Sequence[FieldSpec]) -> Callable[[list[Any]], dict[str, Any]]:
+    """Return the function from the wire values of a new document to its change: all fields but empty sets and zeros."""
+    parts = ["'live': True"]
+    for key, merge, form in (("put", "lww", "v{0}"), ("keep", "keep", "[v{0}, []]")):
+        some = [f"{spec.wire!r}: {form.format(at)}" for at, spec in enumerate(fields) if spec.merge == merge]
+        parts += [f"{key!r}: {{{', '.join(some)}}}"] if some else []
+    lines = ["def made(wires):", f"    {_names(fields)} = wires", f"    change = {{{', '.join(parts)}}}"]
+    for key, merge in (("inc", "counter"), ("add", "set")):
+        for at, spec in enumerate(fields):
+            if spec.merge == merge:
+                lines += [f"    if v{at}:", f"        change.setdefault({key!r}, {{}})[{spec.wire!r}] = v{at}"]
+    return _made([*lines, "    return change"], {})
+
+
+def columns_of(fields: Sequence[FieldSpec]) -> Callable[[str, list[Any]], list[Any]]:
+    """Return the function from a new document's id and wire values to the columns of both."""
+    given: dict[str, Any] = {}
+    terms = []
+    for at, spec in enumerate(fields):
+        if spec.codec.to_column is not None:
+            given[f"to_{at}"] = spec.codec.to_column
+            terms.append(_unless_null(f"to_{at}", f"v{at}", spec))
+        else:
+            terms.append(f"v{at}")
+    lines = ["def made(id, wires):", f"    {_names(fields)} = wires", f"    return [{', '.join(['id', *terms])}]"]
+    return _made(lines, given)
+
+
+def encoder_of(fields: Sequence[FieldSpec]) -> Callable[[str, int, str, dict[str, Any]], bytes]:
+    """Return `encode_change` for the new documents of a model, without its checks where no value can need them.
+
+    The extension may take bytes for a link, and knows no depth: numbers and text, and lists of these, have neither.
+    """
+    if all(map(_is_flat, [spec.codec for spec in fields])):
+        return _encode_flat
+    return encode_change
+
+
+def _encode_flat(model: str, version: int, id: str, change: dict[str, Any]) -> bytes:
+    try:
+        return libipld.encode_dag_cbor([model, version, id, change])
+    except ValueError:
+        return encode_change(model, version, id, change)  # which says what is wrong
+
+
+def _is_flat(codec: Codec) -> bool:
+    if codec.kind in ("set", "list"):
+        return codec.item is not None and codec.item.kind in _FLAT
+    return codec.kind in _FLAT
+
+
+def _names(fields: Sequence[FieldSpec]) -> str:
+    return f"[{', '.join(f'v{at}' for at in range(len(fields)))}]"
+
+
+def _unless_null(convert: str, value: str, spec: FieldSpec) -> str:
+    if spec.nullable or spec.codec.kind == "any":
+        return f"None if (v := {value}) is None else {convert}(v)"
+    return f"{convert}({value})"
+
+
+def _made(lines: list[str], given: dict[str, Any]) -> Callable[..., Any]:
+    exec("\n".join(lines), given)  # noqa: S102 - of positions and checked names only, see above
+    made: Callable[..., Any] = given["made"]
+    return made

@@ -1,0 +1,105 @@
+"""The functions that are made for a model say of a new document what the general ones say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from debros.blocks import dagcbor
+from debros.blocks.cid import to_bytes
+from debros.log.changes import encode_change
+from debros.models.validation import Validator
+from debros.replica.cells import Document
+from debros.replica.packing import change_of_new, columns_of, encoder_of, wires_of
+from debros.replica.projection import Projection
+from debros.replica.tables import Table
+from debros.schema import FieldSpec, Schema
+from debros.values import describe
+from tests.support.typed import TYPES
+
+MERGES = {"int": ["lww", "counter"], "set": ["lww", "set", "keep"]}
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> tuple[list[FieldSpec], dict[str, Any]]:
+    """Some fields of any type, and a checked value of each."""
+    specs, values = [], {}
+    for n, annotation in enumerate(draw(st.lists(st.sampled_from(list(TYPES)), max_size=8))):
+        info = describe(annotation)
+        merge = draw(st.sampled_from(MERGES.get(info.codec.kind, ["lww", "keep"])))
+        nullable = info.nullable or (merge in ("lww", "keep") and draw(st.booleans()))
+        value = draw(TYPES[annotation] | st.none()) if nullable else draw(TYPES[annotation])
+        if value is not None:
+            validator = Validator("Thing", {"f": info}, strict=True, convert={}, validate={})
+            value = validator.check_one("f", value)
+        specs.append(FieldSpec(f"a{n}", f"w{n}", info.codec, nullable, merge))
+        values[f"a{n}"] = value
+    return specs, values
+
+
+def general(specs: list[FieldSpec], values: dict[str, Any]) -> dict[str, Any]:
+    """The change as docs/format.md tells it: every register and kept field, sets and counters that hold something."""
+    parts: dict[str, dict[str, Any]] = {"lww": {}, "counter": {}, "set": {}, "keep": {}}
+    for spec in specs:
+        value = values[spec.name]
+        wire = value if value is None or spec.codec.to_wire is None else spec.codec.to_wire(value)
+        parts[spec.merge][spec.wire] = [wire, []] if spec.merge == "keep" else wire
+    change = {"put": parts["lww"], "keep": parts["keep"]}
+    change |= {"inc": {wire: n for wire, n in parts["counter"].items() if n}}
+    change |= {"add": {wire: some for wire, some in parts["set"].items() if some}}
+    return {"live": True} | {key: part for key, part in change.items() if part}
+
+
+@settings(max_examples=150, deadline=None)
+@given(fields())
+def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(made: tuple[Any, Any]) -> None:
+    specs, values = made
+    change = change_of_new(specs)(wires_of(specs)(values))
+    assert change == general(specs, values)
+    raw = encoder_of(specs)("Thing", 1, "id", change)
+    assert raw == encode_change("Thing", 1, "id", change)
+    assert raw == dagcbor.encode(dagcbor.decode(raw))
+
+
+@settings(max_examples=150, deadline=None)
+@given(fields())
+def test_its_row_is_the_one_that_the_fold_makes_of_the_change(made: tuple[Any, Any]) -> None:
+    specs, values = made
+    wires = wires_of(specs)(values)
+    table = Table(Schema("Thing", 1, "global", "documents", "anyone", tuple(specs)))
+    projection = Projection(table, lambda document, fields: b"")
+    change = change_of_new(specs)(list(wires))
+    row = projection.fresh("id", wires, 7, 1, 70, 9, 1, 1)
+    sent = dagcbor.decode(dagcbor.encode(change))
+    document = Document(lambda e: bytes(32))
+    document.merge(sent, 70, 9, 1)
+    folded = projection.project("id", document, 7, 1, 1)
+    if row is not None:
+        assert row[: table.state_at] == folded[: table.state_at]
+        assert list(row[: len(specs) + 1]) == columns_of(specs)("id", wires)
+
+
+def test_text_that_is_not_unicode_is_refused_with_the_reason() -> None:
+    spec = FieldSpec("a", "a", describe(str).codec)
+    with pytest.raises(ValueError, match="surrogate"):
+        encoder_of([spec])("Thing", 1, "id", {"live": True, "put": {"a": "\ud800"}})
+
+
+@pytest.mark.parametrize("annotation", [bytes, list[bytes], set[bytes], dict[str, bytes], list[list[bytes]]], ids=str)
+def test_bytes_that_look_like_a_link_stay_bytes(annotation: Any) -> None:
+    spec = FieldSpec("a", "a", describe(annotation).codec)
+    looks = to_bytes(bytes(32))
+    value: Any = looks
+    if annotation is not bytes:
+        value = (
+            {"k": looks}
+            if annotation == dict[str, bytes]
+            else [[looks]]
+            if annotation == list[list[bytes]]
+            else [looks]
+        )
+    raw = encoder_of([spec])("Thing", 1, "id", {"live": True, "put": {"a": value}})
+    assert dagcbor.decode(raw) == ["Thing", 1, "id", {"live": True, "put": {"a": value}}]
