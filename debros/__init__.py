@@ -108,7 +108,6 @@ if TYPE_CHECKING:
     from debros.models.sharding import user_shards as user_shards
     from debros.models.versions import Version as Version
     from debros.node import Debros as Debros
-    from debros.node import Status as Status
     from debros.opening import open as open
 
     # content
@@ -141,6 +140,7 @@ if TYPE_CHECKING:
     from debros.query.rows import Page as Page
     from debros.query.rows import Rows as Rows
     from debros.replica.transaction import Transaction as Transaction
+    from debros.status import Status as Status
     from debros.sync.forks import Fork as Fork
     from debros.sync.receipts import Receipt as Receipt
     from debros.sync.status import LogStatus as LogStatus
@@ -181,12 +181,13 @@ _HOMES = {
     "debros.config": "Config",
     "debros.current": "current_node",
     "debros.identity.keys": "Identity",
-    "debros.node": "Debros Status",
+    "debros.node": "Debros",
     "debros.opening": "open",
     "debros.replica.transaction": "Transaction",
     "debros.pinning.rules": "by_age by_size custom fixed popularity tiered",
     "debros.sync.forks": "Fork",
     "debros.sync.receipts": "Receipt",
+    "debros.status": "Status",
     "debros.sync.status": "LogStatus Peer",
     "debros.values.file": "File",
 }

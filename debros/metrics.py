@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from debros.node import Debros
 
 BOUNDS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -88,7 +92,7 @@ class Metrics:
     entries: int
     entries_admitted: Mapping[str, int]  # by origin, since the node opened
     changes_admitted: Mapping[str, int]
-    log_bytes: int
+    log_bytes: int  # of all log files
     pending_rows: int  # visible, not yet moved into the view's file
     queries: int
     query_mean_s: float
@@ -140,6 +144,39 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
+def metrics_of(node: Debros) -> Metrics:
+    """Return what a node has counted since it opened."""
+    store, meter, cache = node.store, node.meter, node.cache.stats()
+    homes = node.collections()
+    sharded = [home.shards for home in homes if home.shards is not None]
+    return Metrics(
+        uptime_s=node.env.monotonic_s() - meter.begun_s,
+        models=len(homes),
+        logs=store.by_number.count(),
+        shards=sum(len(shards.parts) for shards in sharded),
+        peers=sum(peer.connected for peer in node.peers),
+        entries=store.entries.next_e - 1,
+        entries_admitted=dict(meter.entries),
+        changes_admitted=dict(meter.changes),
+        log_bytes=store.log.size,
+        pending_rows=store.view.pending_rows,
+        queries=meter.queries.count,
+        query_mean_s=meter.queries.mean_s,
+        slow_queries=node.slow_queries.count,
+        commits=meter.commits.count,
+        commit_mean_s=meter.commits.mean_s,
+        failed_operations=dict(meter.failures),
+        migrations_applied=node.migrations.applied_count,
+        migrations_pending=len(node.migrations.pending_names()),
+        cache_hits=cache.hits,
+        cache_requests=cache.requests,
+        cache_bytes={"queries": node.cache.queries.stats().bytes, "relations": node.cache.relations.stats().bytes},
+        row_cache_rows=sum(len(model.rows.cache) for model in store.models.values()),
+        query_times=copy(meter.queries),
+        commit_times=copy(meter.commits),
+    )
+
+
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
@@ -160,7 +197,7 @@ _TOLD: Final = (
     ("entries", "gauge", "Entries in all logs."),
     ("entries_admitted", "counter", "Entries admitted since the node opened."),
     ("changes_admitted", "counter", "Changes in these entries."),
-    ("log_bytes", "gauge", "Bytes of the newest segment of the log."),
+    ("log_bytes", "gauge", "Bytes of the log files."),
     ("pending_rows", "gauge", "Rows that wait to be moved into the view's file."),
     ("queries", "counter", "Statements of queries."),
     ("slow_queries", "counter", "Statements that took longer than the setting slow_query_s."),

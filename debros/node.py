@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from copy import copy
-from dataclasses import dataclass
-from hashlib import sha256
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import trio
 from cachetools import LRUCache
 
 from debros import audit, current
-from debros.blocks import cid, dagcbor
 from debros.config import changed
 from debros.env import Env
 from debros.errors import (
@@ -33,7 +28,7 @@ from debros.home import Devices
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
 from debros.log.manifest import Manifest
-from debros.metrics import Meter, Metrics
+from debros.metrics import Meter, Metrics, metrics_of
 from debros.migrations.plans import ProgramPlans
 from debros.migrations.runner import Migrations
 from debros.models.declare import schema_of
@@ -43,10 +38,10 @@ from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
 from debros.query.slow import SlowQueries
 from debros.replica.acting import grant, revoke
+from debros.replica.fingerprint import fingerprint
 from debros.replica.indexing import IndexBuild
 from debros.replica.opening import Opened
 from debros.replica.replica import Replica
-from debros.replica.tables import quoted
 from debros.replica.transaction import Transaction, once
 from debros.replica.watching import Watchers
 from debros.schema import Schema
@@ -54,6 +49,7 @@ from debros.shards.collection import Collection
 from debros.shards.map import ShardMap
 from debros.shards.model_shards import ModelShards
 from debros.shards.past import PastNode, Pasts
+from debros.status import Status, status_of
 from debros.sync.following import parts_meant
 from debros.sync.networked import Peers
 from debros.values.file import File
@@ -70,28 +66,6 @@ if TYPE_CHECKING:
 
 MEMORY = ":memory:"
 _USERS_KEPT = 1024  # whose keys and logs are at hand
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A node at a glance."""
-
-    home: str
-    app: str
-    did: str
-    durability: str
-    models: tuple[str, ...]
-    logs: int
-    entries: int  # admitted, in all logs
-    log_bytes: int  # position behind the last byte of the newest segment
-    findings: tuple[str, ...]  # what recovery found in the log when it was opened
-    rebuilt: bool  # the view was made anew at this opening
-    rejected: int  # entries read behind damage that did not pass the gate again
-    skipped: int  # changes left out since the node opened: no right, or not of good form
-    last_failure: str  # of a background flush of the view; empty when there is none
-    version: str  # of debros
-    environment: str  # as the setting says; a preset's name
-    uptime_s: float
 
 
 class ShardsOf:
@@ -182,6 +156,11 @@ class Debros:
     def content(self) -> Pins:
         """Where `File` adds and reads."""
         return self.pins
+
+    @property
+    def app(self) -> str:
+        """The application whose logs these are."""
+        return self._map.app
 
     # -- what models ask ---------------------------------------------------------------------------------------
 
@@ -352,8 +331,7 @@ class Debros:
         self.refuse_inside("grant")
         self.store.check_open()
         user = _key(did)
-        for replica in self._globals():
-            await grant(self.store, replica, self.device(), self._acting().root, user)
+        await grant(self.store, self._globals(), self.device(), self.root(), user)
         audit.note("grant", whom=did, by=did_of(self.device().user))
 
     async def revoke(self, did: str, *, keep: bool = True) -> None:
@@ -370,20 +348,10 @@ class Debros:
         self.refuse_inside("revoke")
         self.store.check_open()
         self.store.flush()
-        held = [self.store.by_number[n] for n in self.store.entries.logs_of(key)]
-        refused: PermissionDeniedError | None = None
-        done = False
+        replicas = [self.store.by_number[n] for n in self.store.entries.logs_of(key)]
         if self.shared.manifest.is_admin(self._acting().user):  # nor may it write where it has not yet
-            held += [replica for replica in self._globals() if replica not in held]
-        for replica in held or [self.shared]:
-            try:
-                with trio.CancelScope(shield=done):  # in all of these logs, or in none
-                    await revoke(self.store, replica, self.device(), self._acting().root, key, keep=keep)
-                    done = True
-            except PermissionDeniedError as error:  # the user's own log: an admin of the global one has no say there
-                refused = error
-        if refused is not None and not done:
-            raise refused
+            replicas += [replica for replica in self._globals() if replica not in replicas]
+        await revoke(self.store, replicas or [self.shared], self.device(), self.root(), key, keep=keep)
         audit.note("revoke", whom=did, by=did_of(self.device().user), keep=keep)
 
     async def audit(self) -> list[Audited]:
@@ -560,23 +528,7 @@ class Debros:
     async def fingerprint(self) -> str:
         """Return a digest of what the node shows: equal for nodes that show the same records."""
         self.store.check_open()
-        self.store.view.hide_provisional()
-        self.store.flush()
-        shown = sha256()
-        for name in sorted(self.store.models):
-            table = self.store.models[name].table
-            if table.schema.is_internal:
-                continue
-            columns = ", ".join(map(quoted, table.columns[: len(table.names)]))
-            query = f'SELECT "_log", {columns} FROM {quoted(table.name)} WHERE "_hidden" = 0'
-            rows = sorted(
-                dagcbor.encode([self.store.by_number[log].log_id, *row])
-                for log, *row in self.store.view.read(query, ())
-            )
-            shown.update(dagcbor.encode([name, len(rows)]))
-            for row in rows:
-                shown.update(row)
-        return cid.to_text(shown.digest(), cid.RAW)
+        return fingerprint(self.store)
 
     @property
     def indexing(self) -> list[IndexBuild]:
@@ -585,25 +537,7 @@ class Debros:
 
     def status(self) -> Status:
         """Return what the node is and how it is."""
-        store, opened = self.store, self._opened
-        return Status(
-            home=self.home,
-            app=self._map.app,
-            did=self.identity.did,
-            durability=self.config.durability,
-            models=tuple(sorted(name for name, model in store.models.items() if not model.table.schema.is_internal)),
-            logs=store.by_number.count(),
-            entries=store.entries.next_e - 1,
-            log_bytes=store.log.end & 0xFFFFFFFF,
-            findings=tuple(str(finding) for finding in opened.report),
-            rebuilt=opened.rebuilt,
-            rejected=opened.rejected,
-            skipped=store.skipped,
-            last_failure=str(store.flush_failure or ""),
-            version=version("debros"),
-            environment=self.config.environment,
-            uptime_s=self.env.monotonic_s() - self.meter.begun_s,
-        )
+        return status_of(self, self._opened)
 
     async def health(self) -> Health:
         """Return whether the node is well: each part with its state, its last error, and the cure."""
@@ -612,34 +546,7 @@ class Debros:
 
     def metrics(self) -> Metrics:
         """Return what the node has counted since it opened; `.prometheus()` is its text for a scraper."""
-        store, meter, cache = self.store, self.meter, self.cache.stats()
-        sharded = [home.shards for home in self._collections.values() if home.shards is not None]
-        return Metrics(
-            uptime_s=self.env.monotonic_s() - meter.begun_s,
-            models=len(self._collections),
-            logs=store.by_number.count(),
-            shards=sum(len(shards.parts) for shards in sharded),
-            peers=sum(peer.connected for peer in self.peers),
-            entries=store.entries.next_e - 1,
-            entries_admitted=dict(meter.entries),
-            changes_admitted=dict(meter.changes),
-            log_bytes=store.log.end & 0xFFFFFFFF,
-            pending_rows=store.view.pending_rows,
-            queries=meter.queries.count,
-            query_mean_s=meter.queries.mean_s,
-            slow_queries=self.slow_queries.count,
-            commits=meter.commits.count,
-            commit_mean_s=meter.commits.mean_s,
-            failed_operations=dict(meter.failures),
-            migrations_applied=self.migrations.applied_count,
-            migrations_pending=len(self.migrations.pending_names()),
-            cache_hits=cache.hits,
-            cache_requests=cache.requests,
-            cache_bytes={"queries": self.cache.queries.stats().bytes, "relations": self.cache.relations.stats().bytes},
-            row_cache_rows=sum(len(model.rows.cache) for model in store.models.values()),
-            query_times=copy(meter.queries),
-            commit_times=copy(meter.commits),
-        )
+        return metrics_of(self)
 
     def configure(self, **settings: Any) -> Config:
         """Change settings while the node is open, and return all of them; they hold until it is closed.

@@ -155,6 +155,15 @@ class LogFile:
         """Numbers of the segments there are, ascending; the last one is written."""
         return list(self._tail.numbers)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all segments.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        return sum(map(self.size_of, self.segments))
+
     def size_of(self, number: int) -> int:
         """Return the length of a segment in bytes.
 

@@ -74,6 +74,15 @@ class Volumes:
             raise StorageError(self._away.get(number) or f"the home has no volume {number}; its stores.json does")
         return found
 
+    @property
+    def size(self) -> int:
+        """Bytes of all log files that are here.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        return sum(file.size for file in self._files.values())
+
     # -- as one log file ---------------------------------------------------------------------------------------
 
     @property

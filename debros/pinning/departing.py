@@ -60,7 +60,7 @@ class Departures:
         if not self._max_bytes or self.ask is None:
             return 0
         store = self._store
-        total = sum(store.log.home.size_of(number) for number in store.log.home.segments)
+        total = store.log.home.size
         if total <= self._max_bytes:
             return 0
         sizes = self._sizes(total)

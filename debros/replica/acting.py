@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
+
+import trio
 
 from debros.errors import PermissionDeniedError
 from debros.identity.keys import Device
@@ -38,29 +41,34 @@ class Act:
         """The acts have taken effect."""
 
 
-async def grant(store: Store, replica: Replica, device: Device, root: Device | None, user: bytes) -> None:
-    """Give a user the right to write to a log that is not open, and lift a cut of the user.
+async def grant(store: Store, replicas: Sequence[Replica], device: Device, root: Device | None, user: bytes) -> None:
+    """Give a user the right to write to logs that are not open, and lift cuts of the user: in all of them, or in none.
 
     Raises:
-        PermissionDeniedError: the acting identity is no admin of the log, or does not hold its root key.
+        PermissionDeniedError: the acting identity is no admin of the logs, or does not hold its root key.
     """
-    if not replica.manifest.is_admin(device.user) or root is None:
-        raise PermissionDeniedError(
-            "only the root key of an admin grants; name admins in `debros.open(..., admins=[did])`"
-        )
-    certificate = issue(root, user, replica.log_id, "write")
-    acts = [certificate_act(certificate), cut_act(user, _EVERYTHING)]
-    await store.commit(Act(store, replica, device, acts))
+    for n, replica in enumerate(replicas):
+        if not replica.manifest.is_admin(device.user) or root is None:
+            raise PermissionDeniedError(
+                "only the root key of an admin grants; name admins in `debros.open(..., admins=[did])`"
+            )
+        certificate = issue(root, user, replica.log_id, "write")
+        acts = [certificate_act(certificate), cut_act(user, _EVERYTHING)]
+        with trio.CancelScope(shield=n > 0):
+            await store.commit(Act(store, replica, device, acts))
 
 
 async def revoke(
-    store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool
+    store: Store, replicas: Sequence[Replica], device: Device, root: Device | None, key: bytes, *, keep: bool
 ) -> None:
-    """Let entries of a key count no more in a log: a user's, by an admin, or a device's, by its user.
+    """Let entries of a key count no more: a user's, by an admin, or a device's, by its user.
+
+    What the acting identity may not do in one of the logs is left out there, if it may in another: an admin of the
+    global log has no say in a user's own.
 
     Args:
         store: the home.
-        replica: the log.
+        replicas: the logs.
         device: the key that signs for the acting identity.
         root: the acting identity's root key, if it is held here.
         key: root key of the user, or the device's key.
@@ -69,6 +77,22 @@ async def revoke(
     Raises:
         PermissionDeniedError: the acting identity is no admin, and the key is no device of its own.
     """
+    refused: PermissionDeniedError | None = None
+    done = False
+    for replica in replicas:
+        try:
+            with trio.CancelScope(shield=done):  # in all of these logs, or in none
+                await _revoke_in(store, replica, device, root, key, keep=keep)
+                done = True
+        except PermissionDeniedError as error:
+            refused = error
+    if refused is not None and not done:
+        raise refused
+
+
+async def _revoke_in(
+    store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool
+) -> None:
     store.flush()
     entries = {
         entry.digest: entry

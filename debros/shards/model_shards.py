@@ -257,4 +257,4 @@ class ModelShards:
             replica = self._node.shard_of(self._home.schema, part)
             for user in shared.rights.granted():
                 if replica.rights.grant(user) is None:
-                    await grant(self._node.store, replica, self._node.device(), self._node.root(), user)
+                    await grant(self._node.store, [replica], self._node.device(), self._node.root(), user)

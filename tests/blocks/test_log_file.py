@@ -118,6 +118,14 @@ def test_opening_leaves_a_log_of_many_segments_as_it_is(files: MemoryFiles) -> N
     assert {path: bytes(content) for path, content in files.files.items()} == before
 
 
+def test_its_size_is_that_of_all_its_files(tmp_path: Path) -> None:
+    log = LogFile.open(DiskFiles(), str(tmp_path), random_bytes=os.urandom, max_segment=200)
+    for n in range(7):
+        log.append(blocks_of(bytes([n]) * 150), durable=False)
+    assert log.size == sum(path.stat().st_size for path in tmp_path.glob("*.car")) > 1000
+    log.close()
+
+
 def test_old_segments_are_read_with_a_bounded_number_of_open_files(tmp_path: Path) -> None:
     log = LogFile.open(DiskFiles(), str(tmp_path), random_bytes=os.urandom, max_segment=200)
     positions = [log.append(blocks_of(bytes([n]) * 150), durable=False)[0] for n in range(60)]
