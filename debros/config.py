@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails
 
 from debros.errors import ConfigError, did_you_mean
@@ -139,18 +140,15 @@ class Config(BaseModel):
         numbers = self.shards.get(model)
         return None if numbers is None else frozenset(numbers)
 
-    @classmethod
-    def _where(cls, key: str) -> str:
-        """Return the place that gave `key` its value, for errors."""
-        return f"debros.Config: {key}"
-
     @model_validator(mode="wrap")
     @classmethod
-    def _explained(cls, values: Any, handler: ModelWrapValidatorHandler[Config]) -> Config:
+    def _explained(cls, values: Any, handler: ModelWrapValidatorHandler[Config], info: ValidationInfo) -> Config:
+        """Say which place gave a wrong value: the context of the validation knows it, a program's own `Config` has none."""
+        where = info.context or "debros.Config: {}".format
         try:
             return handler(values)
         except pydantic.ValidationError as error:
-            raise ConfigError("; ".join(_told(problem, cls._where) for problem in error.errors())) from error
+            raise ConfigError("; ".join(_told(problem, where) for problem in error.errors())) from error
 
 
 PRESETS: Final[Mapping[Preset, Mapping[str, Any]]] = {
@@ -221,7 +219,7 @@ def load(
     preset: str | Config | None,
     arguments: Mapping[str, Any],
     environ: Mapping[str, str],
-    cwd: Path,
+    cwd: Path | None,
 ) -> Config:
     """Gather the settings of a node from every source.
 
@@ -230,7 +228,7 @@ def load(
         preset: a preset's name, the lowest source; or a `Config`, of which the values that were given count.
         arguments: of `debros.open`; those that are `None` were not given.
         environ: environment variables; those that begin with `DEBROS_` are settings.
-        cwd: where to begin the search for `pyproject.toml`.
+        cwd: where to begin the search for `pyproject.toml`; `None`: there is none.
 
     Raises:
         ConfigError: an unknown preset or setting, a wrong value, or a file that cannot be read as TOML.
@@ -249,28 +247,12 @@ def load(
 
 
 def _merged(layers: Sequence[Layer]) -> Config:
-    """Merge the layers, the first counting most, and check the result."""
-    from pydantic_settings import (  # 80 ms: not on import
-        BaseSettings,
-        InitSettingsSource,
-        PydanticBaseSettingsSource,
-        SettingsConfigDict,
-    )
+    """Merge the layers setting by setting, the first counting most, and check the result."""
 
-    class Layered(Config, BaseSettings):
-        model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    def where(key: str) -> str:
+        return next(layer for layer in layers if key in layer.values).where(key)
 
-        @classmethod
-        def _where(cls, key: str) -> str:
-            return next(layer for layer in layers if key in layer.values).where(key)
-
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: object, **__: object
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return tuple(InitSettingsSource(settings_cls, dict(layer.values)) for layer in layers)
-
-    return Config(**Layered().model_dump())
+    return Config.model_validate(dict(ChainMap(*(dict(layer.values) for layer in layers))), context=where)
 
 
 def _told(problem: ErrorDetails, where: Callable[[str], str]) -> str:
@@ -296,8 +278,8 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(PREFIX).lower(): text for name, text in environ.items() if name.startswith(PREFIX)}
 
 
-def _from_pyproject(cwd: Path) -> list[Layer]:
-    for folder in (cwd, *cwd.parents):
+def _from_pyproject(cwd: Path | None) -> list[Layer]:
+    for folder in () if cwd is None else (cwd, *cwd.parents):
         if (path := folder / "pyproject.toml").is_file():
             tools = _toml(path).get("tool")
             if isinstance(tools, dict) and "debros" in tools:

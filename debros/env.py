@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
@@ -36,6 +37,10 @@ class Env(Protocol):
         """Environment variables."""
         ...
 
+    def cwd(self) -> Path | None:
+        """Return the working directory, where there is one."""
+        ...
+
     async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a blocking function in a thread. Not to be cancelled: it always runs to its end."""
         ...
@@ -59,6 +64,9 @@ class SystemEnv:
 
     def environ(self) -> Mapping[str, str]:
         return os.environ
+
+    def cwd(self) -> Path:
+        return Path.cwd()
 
     async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         result: list[T] = []

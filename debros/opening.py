@@ -132,7 +132,7 @@ async def open_node(
     in_memory = str(home) == MEMORY
     arguments = {**(settings or {}), **({} if app is None else {"app": app})}
     chosen = load(
-        None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=Path.cwd()
+        None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=env.cwd()
     )
     classes = cast("tuple[type[Model], ...]", tuple(defined_models() if models is None else models))
     ordered = load_migrations(migrations)

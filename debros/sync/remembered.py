@@ -27,12 +27,14 @@ class Remembered:
             StorageError: the file is damaged.
         """
         self._path = path
+        self._on_disk: bytes | None = None
         self.follow: set[str] = set()
         self.unfollow: set[str] = set()
         self.forks: list[tuple[bytes, bytes]] = []
         if path is not None and path.exists():
             try:
-                match dagcbor.decode(path.read_bytes()):
+                self._on_disk = path.read_bytes()
+                match dagcbor.decode(self._on_disk):
                     case {"follow": list(follow), "unfollow": list(unfollow), "forks": list(forks)}:
                         self.follow, self.unfollow = set(map(str, follow)), set(map(str, unfollow))
                         self.forks = [(bytes(first), bytes(second)) for first, second in forks]
@@ -53,7 +55,7 @@ class Remembered:
         return True
 
     def save(self) -> None:
-        """Write the file; on return it survives a power cut.
+        """Write the file, unless it says that already; on return it survives a power cut.
 
         Raises:
             StorageError: the disk refused.
@@ -62,4 +64,7 @@ class Remembered:
             return
         forks = [list(pair) for pair in self.forks]
         value = {"forks": forks, "follow": sorted(self.follow), "unfollow": sorted(self.unfollow)}
-        replace_file(self._path, dagcbor.encode(value))
+        content = dagcbor.encode(value)
+        if content != self._on_disk:
+            replace_file(self._path, content)
+            self._on_disk = content

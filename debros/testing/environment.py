@@ -37,6 +37,9 @@ class SimulatedEnv:
     def environ(self) -> Mapping[str, str]:
         return {}
 
+    def cwd(self) -> None:
+        return None
+
     async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run it here: while a thread works, virtual time would not stand still."""
         await trio.lowlevel.cancel_shielded_checkpoint()

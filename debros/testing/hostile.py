@@ -66,6 +66,7 @@ class Hostile:
         self.key = SigningKey(self.random.randbytes(32))
         self.transport: MemoryTransport = world.network.host(name)
         self.made: list[Delivery] = []  # valid ones
+        self._records: list[bytes] = []  # clock and digest of each
         self._last: tuple[bytes, int, int] | None = None  # digest, number and clock of its last valid entry
         self._heads: list[tuple[bytes, int]] = []  # that honest nodes told of, with their clocks
 
@@ -150,8 +151,9 @@ class Hostile:
     def _fork(self, manifest: Manifest) -> tuple[Delivery, Delivery]:
         """Return two valid entries with one number, and go on from the first."""
         one, other = ((body := self._body(), self._sign(manifest, body)) for _ in range(2))
-        header = parse_header(one[1])
-        self._last = header.digest, header.seq, header.clock
+        headers = parse_header(one[1]), parse_header(other[1])
+        self._last = headers[0].digest, headers[0].seq, headers[0].clock
+        self._records += [header.clock.to_bytes(8, "big") + header.digest for header in headers]
         self.made += [Delivery(one[1], one[0]), Delivery(other[1], other[0])]
         return self.made[-2], self.made[-1]
 
@@ -224,10 +226,7 @@ class Hostile:
             return None
         if random.random() < 0.3 and len(prefix) < 6:
             return [(random.randrange(4), random.randbytes(PRINT)) for _ in range(16)]
-        records = [
-            parse_header(entry.header).clock.to_bytes(8, "big") + sha256(entry.header).digest() for entry in self.made
-        ]
         fakes = [
             random.randbytes(RECORD - 32) + bytes.fromhex(prefix.ljust(64, "0")) for _ in range(random.randrange(3))
         ]
-        return b"".join([*(record for record in records if record[8:].hex().startswith(prefix)), *fakes])
+        return b"".join([*(record for record in self._records if record[8:].hex().startswith(prefix)), *fakes])

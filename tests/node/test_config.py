@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +70,3 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         settings(arguments={"flush_rows": 0}, environ={"DEBROS_DURABILITY": "tape"})
     assert "debros.open: flush_rows" in str(refused.value)
     assert "environment: DEBROS_DURABILITY" in str(refused.value)
-
-
-def test_reading_the_module_does_not_load_pydantic_settings() -> None:
-    """It takes 80 ms, which a program that only imports debros should not pay."""
-    code = "import sys, debros.config; sys.exit('pydantic_settings' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -50,6 +50,9 @@ class FakeEnv:
     def environ(self) -> Mapping[str, str]:
         return {}
 
+    def cwd(self) -> None:
+        return None
+
     async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return function(*args)
 

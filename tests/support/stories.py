@@ -86,6 +86,9 @@ class QuietEnv:
     def environ(self) -> Mapping[str, str]:
         return {}
 
+    def cwd(self) -> None:
+        return None
+
     async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()
