@@ -1,6 +1,6 @@
 """Five nodes, a lying member and an outsider, on a bad network with partitions and power cuts: every law holds at the end.
 
-More storms: `make sim`; fewer while one works on something else: `DEBROS_STORMS=6`.
+More storms: `make sim`; fewer while one works on something else: `STORMS=6`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from debros.testing.deterministic import check_switches
 from debros.testing.storm import storm
 
-SEEDS = int(os.environ.get("DEBROS_STORMS", "200"))
+SEEDS = int(os.environ.get("STORMS", "200"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -17,7 +17,7 @@ from debros.testing.workload import act, models
 from debros.testing.world import Life, World
 from tests.support.live import Follower
 
-SEEDS = int(os.environ.get("DEBROS_STORMS", "6"))
+SEEDS = int(os.environ.get("STORMS", "6"))
 STORM_S = 20.0
 
 
