@@ -17,6 +17,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
+from debros.blocks.direct import Direct
+
 if sys.platform == "darwin":
     import fcntl
 
@@ -34,6 +36,10 @@ class Handle(Protocol):
 
     def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
         """Write some parts, at most 1000, one behind the other, like `pwrite`; nobody puts them together first."""
+        ...
+
+    def stream(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        """Write like `pwritev`, past the system's memory where there is a way: nobody is about to read it."""
         ...
 
     def size(self) -> int:
@@ -94,6 +100,7 @@ class DiskHandle:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._direct: Direct | None = None  # once something streams
 
     def pread(self, size: int, offset: int) -> bytes:
         data = os.pread(self._fd, size, offset)
@@ -106,6 +113,11 @@ class DiskHandle:
 
     def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
         return os.pwritev(self._fd, parts, offset)
+
+    def stream(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        if self._direct is None:
+            self._direct = Direct(self._fd)
+        return self._direct.pwritev(parts, offset)
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
@@ -124,6 +136,8 @@ class DiskHandle:
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
         os.close(self._fd)
 
 
@@ -177,6 +191,9 @@ class MemoryHandle:
 
     def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
         return self.pwrite(b"".join(parts), offset)
+
+    def stream(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        return self.pwritev(parts, offset)
 
     def size(self) -> int:
         self._check(write=False)

@@ -20,6 +20,7 @@ Block: TypeAlias = tuple[int, bytes, bytes]  # codec, sha2-256 digest of the blo
 
 _MAX_GROUP: Final = 1 << 31
 _LARGE: Final = 16 << 10  # bytes: larger parts are written from where they are
+_STREAMED: Final = 4 << 20  # bytes: smaller content may well be looked at soon
 _MOST_PARTS: Final = 1000  # that the kernel takes in one call
 _OFFSET: Final = (1 << car.OFFSET_BITS) - 1
 
@@ -80,7 +81,9 @@ class Tail:
             handle = self._make_room(handle, total)
         begin = self.end
         try:
-            if total < len(parts) * _LARGE or len(parts) > _MOST_PARTS:  # putting them together costs less
+            if self._is_streamed and total >= _STREAMED:
+                written = handle.stream(parts, begin & _OFFSET)
+            elif total < len(parts) * _LARGE or len(parts) > _MOST_PARTS:  # putting them together costs less
                 parts = [b"".join(parts)]
                 written = handle.pwrite(parts[0], begin & _OFFSET)
             else:

@@ -149,6 +149,9 @@ class RecordingHandle:
     def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
         return self.pwrite(b"".join(parts), offset)
 
+    def stream(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        return self.pwritev(parts, offset)
+
     def size(self) -> int:
         return self._handle.size()
 
@@ -409,6 +412,9 @@ class FailingHandle:
 
     def pwritev(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
         return self.pwrite(b"".join(parts), offset)
+
+    def stream(self, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        return self.pwritev(parts, offset)
 
     def size(self) -> int:
         self._owner.check("size")

@@ -1,6 +1,7 @@
 """Bytes, streams, files and directories into blocks, streamed in constant memory.
 
-Nothing names the blocks of something that failed half way, so they are garbage: the store's owner collects it.
+While the store writes one batch, a thread reads and hashes the next. Nothing names the blocks of something that failed half
+way, so they are garbage: the store's owner collects it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 import os
 import stat as modes
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from typing import Final, TypeAlias
+from itertools import cycle
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from typing import Final, TypeAlias, TypeVar, TypeVarTuple
+
+import trio
 
 from debros.blocks import cid, dagpb
 from debros.blocks.dagpb import link_of
@@ -20,10 +25,12 @@ from debros.blocks.unixfs.tree import Built, Tree, written
 from debros.env import SYSTEM
 from debros.errors import ContentError, StorageError
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Path: TypeAlias = "str | os.PathLike[str]"
 Progress: TypeAlias = Callable[[int], None]  # bytes of content read so far
 
-BATCH: Final = 4 << 20  # bytes of content that are in memory at once
+BATCH: Final = 4 << 20  # bytes of content that are hashed, and written, at once
 
 
 class Adder:
@@ -35,14 +42,15 @@ class Adder:
         self._progress = progress
         self._done = 0
         self._blocks: list[Block] = []
+        self._batch = max(1, BATCH // profile.chunk) * profile.chunk
+        # one is filled while the other is written; a mapping, for small files touch little of it
+        self._buffers = cycle([memoryview(mmap(-1, self._batch, flags=MAP_PRIVATE | MAP_ANONYMOUS)) for _ in range(2)])
 
     async def add_bytes(self, data: bytes) -> Built:
         """Add a file of these bytes."""
         tree = Tree(self._profile, self._take)
-        per_batch = BATCH // self._profile.chunk * self._profile.chunk
-        for at in range(0, len(data), per_batch):
-            await SYSTEM.offload(self._cut, tree, memoryview(data)[at : at + per_batch])
-            await self._put()
+        for at in range(0, len(data), self._batch):
+            await self._while_writing(self._cut, tree, memoryview(data)[at : at + self._batch])
         return tree.finish()
 
     async def add_chunks(self, chunks: AsyncIterable[bytes]) -> Built:
@@ -52,22 +60,20 @@ class Adder:
             ContentError: a piece is not bytes.
         """
         tree = Tree(self._profile, self._take)
-        size = self._profile.chunk
         waiting = bytearray()
         try:
             async for piece in chunks:
                 if not isinstance(piece, (bytes, bytearray, memoryview)):
                     raise ContentError(f"a stream of content gives bytes, not {type(piece).__name__}")
                 waiting += piece
-                if len(waiting) >= BATCH:
-                    whole = len(waiting) // size * size
-                    await SYSTEM.offload(self._cut, tree, memoryview(bytes(waiting[:whole])))
-                    del waiting[:whole]
-                    await self._put()
+                if len(waiting) >= self._batch:
+                    whole = len(waiting) // self._profile.chunk * self._profile.chunk
+                    full, waiting = waiting, waiting[whole:]
+                    await self._while_writing(self._cut, tree, memoryview(full)[:whole])
         finally:
             if isinstance(chunks, AsyncGenerator):  # one that was stopped half way
                 await chunks.aclose()
-        await SYSTEM.offload(self._cut, tree, memoryview(bytes(waiting)))
+        await self._while_writing(self._cut, tree, memoryview(waiting))
         return tree.finish()
 
     async def add_path(self, path: Path) -> Built:
@@ -93,10 +99,32 @@ class Adder:
         blocks, self._blocks = self._blocks, []
         await self._store.put(blocks, durable=True)
 
-    async def _put(self) -> None:
+    async def _while_writing(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Make further blocks in a thread, while those that are made already go into the store.
+
+        Raises:
+            Exception: what `put` of the store raises, or `work`.
+        """
         blocks, self._blocks = self._blocks, []
-        if blocks:
-            await self._store.put(blocks, durable=False)
+        if not blocks:
+            return await SYSTEM.offload(work, *args)
+        failures: list[Exception] = []
+
+        async def put() -> None:
+            try:
+                await self._store.put(blocks, durable=False)
+            except Exception as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(put)
+            try:
+                done = await SYSTEM.offload(work, *args)
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return done
 
     def _cut(self, tree: Tree, data: memoryview) -> None:
         size = self._profile.chunk
@@ -123,9 +151,7 @@ class Adder:
                 entries[raw] = await self._add_directory(inside)
             else:
                 entries[raw] = await self._add_file(inside, await SYSTEM.offload(os.lstat, inside))
-        built = directory.build(entries, self._profile, self._take)
-        await self._put()
-        return built
+        return await self._while_writing(directory.build, entries, self._profile, self._take)
 
     async def _add_symlink(self, path: str) -> Built:
         target = os.fsencode(await SYSTEM.offload(os.readlink, path))
@@ -140,9 +166,8 @@ class Adder:
         try:
             before = os.fstat(fd)
             done = 0
-            while size := await SYSTEM.offload(self._read_batch, tree, fd):
+            while size := await self._while_writing(self._read_batch, tree, fd, next(self._buffers)):
                 done += size
-                await self._put()
             after = os.fstat(fd)
         finally:
             os.close(fd)
@@ -151,17 +176,16 @@ class Adder:
             raise ContentError(f"{path} changed while it was read; nothing was added. Add it again when it is at rest")
         return tree.finish()
 
-    def _read_batch(self, tree: Tree, fd: int) -> int:
+    def _read_batch(self, tree: Tree, fd: int, buffer: memoryview) -> int:
         done = 0
         size = self._profile.chunk
-        while done < BATCH:
-            chunk = os.read(fd, size)
-            while 0 < len(chunk) < size and (more := os.read(fd, size - len(chunk))):
-                chunk += more
-            if not chunk:
+        while done < len(buffer):
+            begin = done
+            while done < begin + size and (more := os.readv(fd, [buffer[done : begin + size]])):
+                done += more
+            if done == begin:
                 break
-            tree.add(chunk)
-            done += len(chunk)
+            tree.add(buffer[begin:done])
         self._note(done)
         return done
 
