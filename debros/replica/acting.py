@@ -12,8 +12,9 @@ from debros.identity.keys import Device
 from debros.log.acts import MAX_CUT_LINKS, certificate_act, cut_act
 from debros.log.certificate import issue
 from debros.replica.commit import Plan, build
+from debros.replica.group import Group
 from debros.replica.replica import Replica
-from debros.replica.store import Group, Store
+from debros.replica.store import Store
 
 _EVERYTHING: Final = None  # a cut with these ends is lifted
 

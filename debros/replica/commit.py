@@ -15,8 +15,9 @@ from debros.log.changes import encode_change
 from debros.log.rights import may_write
 from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
+from debros.replica.group import Group
 from debros.replica.replica import Change, Replica, refuse_foreign
-from debros.replica.store import Group, Model, Store
+from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 
 MAX_BYTES: Final = 2**20 - 256  # of encoded changes in one entry: a body has at most 1 MiB

@@ -20,8 +20,9 @@ from debros.log.rights import may_write
 from debros.replica.commit import Item, Plan, build, encoded, parts_of, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
+from debros.replica.group import Group
 from debros.replica.replica import Change, Replica, refuse_foreign
-from debros.replica.store import Group, Model, Store
+from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 
 Key = tuple[int, str]  # (log, id)

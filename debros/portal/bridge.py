@@ -1,0 +1,163 @@
+"""For programs on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+import outcome
+
+from debros import current
+from debros.errors import ClosedError
+from debros.node import Debros
+from debros.opening import open as open_node
+from debros.portal.loop import Call, Portal, Task, check_awaitable, check_block, check_iterable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Opening = Callable[P, AbstractAsyncContextManager[Debros]]
+
+
+class Bridge:
+    """A node for asyncio; `debros.asyncio.open(...)` makes it."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._tasks: WeakKeyDictionary[asyncio.Task[Any], Task] = WeakKeyDictionary()
+        self.node = portal.node  # what does not have to be awaited is used as it is
+
+    async def run(self, awaitable: Awaitable[T], /) -> T:
+        """Wait for an awaitable of trio's, and return what it gives; cancelled, it is cancelled.
+
+        Raises:
+            ArgumentError: it is no awaitable.
+            ClosedError: the node is closed.
+        """
+        check_awaitable(awaitable)
+        call = Call(lambda found, context: None)
+        call.awaitable = awaitable
+        found, _ = await self._sent(call)
+        value: T = found.unwrap()
+        return value
+
+    async def iterate(self, items: AsyncIterable[T], /) -> AsyncIterator[T]:
+        """Iterate over an async iterable of trio's.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        check_iterable(items)
+        iterator = items.__aiter__()
+        try:
+            while True:
+                try:
+                    item = await self.run(iterator.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            if isinstance(iterator, AsyncGenerator):
+                await self.run(iterator.aclose())
+
+    @asynccontextmanager
+    async def using(self, context: AbstractAsyncContextManager[T], /) -> AsyncIterator[T]:
+        """Enter an async context manager of trio's for the block. Blocks of one asyncio task nest.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        check_block(context)
+        call = Call(lambda found, chosen: None)
+        call.block = context
+        found, chosen = await self._sent(call)
+        value: T = found.unwrap()
+        try:
+            with self._portal.meant(chosen):
+                yield value
+        except BaseException as error:
+            if not await self._leave(error):
+                raise
+        else:
+            await self._leave(None)
+
+    async def _leave(self, error: BaseException | None) -> bool:
+        call = Call(lambda found, chosen: None)
+        call.error = error
+        found, _ = await self._sent(call)
+        try:
+            return bool(found.unwrap())
+        except BaseException as raised:
+            if raised is error:
+                return False
+            raise
+
+    async def _sent(self, call: Call) -> tuple[outcome.Outcome[Any], current.Context]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[outcome.Outcome[Any], current.Context]] = loop.create_future()
+        call.told = lambda found, chosen: _tell(loop, future, found, chosen)
+        here = asyncio.current_task()
+        assert here is not None, "a coroutine runs in a task"
+        task = self._tasks.get(here)
+        if task is None:
+            task = self._tasks[here] = Task(self._portal)
+            here.add_done_callback(partial(_end, task))
+        task.send(call)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            task.give_up(call)
+            while not future.done():  # what was cancelled comes to its end first
+                try:
+                    await asyncio.shield(future)
+                except asyncio.CancelledError:
+                    continue
+            raise
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], found: outcome.Outcome[Any], chosen: current.Context
+) -> None:
+    def tell() -> None:
+        if not future.done():
+            future.set_result((found, chosen))
+
+    loop.call_soon_threadsafe(tell)
+
+
+def _end(task: Task, _: object) -> None:
+    try:
+        task.end()
+    except ClosedError:
+        return  # the loop has ended, and the task with it
+
+
+def _bridged(opening: Opening[P]) -> Callable[P, AbstractAsyncContextManager[Bridge]]:
+    @asynccontextmanager
+    async def open(*args: P.args, **options: P.kwargs) -> AsyncIterator[Bridge]:
+        """Open a node for asyncio. Arguments and errors are those of `debros.open`."""
+        loop = asyncio.get_running_loop()
+        portal = Portal(partial(opening, *args, **options))
+        opened: asyncio.Future[BaseException | None] = loop.create_future()
+
+        def ready(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(opened.set_result, error)
+
+        portal.start(ready)
+        try:
+            failure = await asyncio.shield(opened)
+            if failure is not None:
+                raise failure
+            with portal.meant(current.Context(portal.node)):
+                yield Bridge(portal)
+        finally:
+            portal.stop()
+            await asyncio.shield(loop.run_in_executor(None, portal.join))
+
+    return open
+
+
+open_for_asyncio = _bridged(open_node)

@@ -1,0 +1,232 @@
+"""The node's loop in a thread of its own, and the tasks in it that do what callers elsewhere send."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import outcome
+import trio
+
+from debros import current
+from debros.errors import ArgumentError, ClosedError, NoNodeError
+from debros.node import Debros
+
+if TYPE_CHECKING:
+    from debros.replica.store import Store
+    from debros.replica.transaction import Transaction
+
+Told = Callable[["outcome.Outcome[Any]", current.Context], None]
+
+OVER = "the node is closed: this call came after the end of the block that opened it"
+
+
+class _Interrupted(BaseException):
+    """The caller gave up waiting, and what it waited for was cancelled."""
+
+
+class _Elsewhere:
+    """What stands in the place of a transaction where calls come from: whatever reads or writes there asks it first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.rows: Mapping[str, Any] = {}  # records may be made there: of events, of live queries
+
+    def belongs_to(self, store: Store) -> bool:
+        """Raise `NoNodeError`: the node lives in another thread."""
+        if store is self._store:
+            raise NoNodeError(
+                "the node lives in a loop of its own: `await db.run(Post.get(id))` in asyncio, `db.run(Post.get(id))` without "
+                "a loop; `db.using(...)` for what is entered, `db.iterate(...)` for what is iterated over"
+            )
+        return False
+
+
+class Call:
+    """Something to do in the node's loop: an awaitable, or the entering or leaving of a block."""
+
+    def __init__(self, told: Told) -> None:
+        self.told = told
+        self.scope = trio.CancelScope()
+        self.awaitable: Awaitable[Any] | None = None
+        self.block: AbstractAsyncContextManager[Any] | None = None
+        self.error: BaseException | None = None  # that the block is left with
+        self.was_sent = False
+
+
+class Task:
+    """One caller's task in the node's loop."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._send, self._calls = trio.open_memory_channel[Call](math.inf)  # one call waits at a time
+        portal.soon(self._start)
+
+    def _start(self) -> None:
+        self._portal.nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        with self._portal.node.current():
+            await self._serve()
+
+    async def _serve(self) -> Call | None:
+        """Do what comes, until a block is to be left."""
+        async for call in self._calls:
+            if call.awaitable is not None:
+                await self._await(call, call.awaitable)
+            elif call.block is not None:
+                await self._enter(call, call.block)
+            else:
+                return call
+        return None
+
+    async def _await(self, call: Call, awaitable: Awaitable[Any]) -> None:
+        found: outcome.Outcome[Any] = outcome.Error(ClosedError(OVER))
+        try:
+            with call.scope:
+                try:
+                    found = outcome.Value(await awaitable)
+                except Exception as error:  # it is the caller's
+                    found = outcome.Error(error)
+            if call.scope.cancelled_caught:
+                found = outcome.Error(_Interrupted())
+        finally:
+            call.told(found, current.context())
+
+    async def _enter(self, call: Call, block: AbstractAsyncContextManager[Any]) -> None:
+        waiting = call
+        found: outcome.Outcome[Any] = outcome.Error(ClosedError(OVER))
+        try:
+            with call.scope:
+                try:
+                    async with block as value:
+                        call.told(outcome.Value(value), current.context())
+                        left = await self._serve()
+                        if left is None:
+                            return
+                        waiting = left
+                        if left.error is not None:
+                            raise left.error
+                    found = outcome.Value(left.error is not None)
+                except BaseException as error:
+                    if isinstance(error, trio.Cancelled):
+                        raise
+                    found = outcome.Error(error)
+            if call.scope.cancelled_caught:
+                found = outcome.Error(_Interrupted())
+        finally:
+            if waiting is not call or isinstance(found, outcome.Error):
+                waiting.told(found, current.context())
+
+    def send(self, call: Call) -> None:
+        """Have something done."""
+        self._portal.soon(self._put, call)
+
+    def give_up(self, call: Call) -> None:
+        """Cancel a call, whether it was sent or not."""
+        self._portal.soon(self._cancel, call)
+
+    def _cancel(self, call: Call) -> None:
+        call.scope.cancel()
+        if not call.was_sent:
+            call.told(outcome.Error(_Interrupted()), current.Context())
+
+    def _put(self, call: Call) -> None:
+        call.was_sent = True
+        try:
+            self._send.send_nowait(call)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            call.told(outcome.Error(ClosedError(OVER)), current.Context())
+
+    def end(self) -> None:
+        """Do nothing more."""
+        self._portal.soon(self._send.close)
+
+
+class Portal:
+    """A trio loop in a thread, with a node open in it."""
+
+    nursery: trio.Nursery
+    node: Debros
+
+    def __init__(self, opening: Callable[[], AbstractAsyncContextManager[Debros]]) -> None:
+        self._opening = opening
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stop: trio.Event | None = None
+        self._ready: Callable[[BaseException | None], None] = lambda error: None
+        self._thread = threading.Thread(target=self._run, name="debros", daemon=True)
+        self._failure: BaseException | None = None
+
+    def start(self, ready: Callable[[BaseException | None], None]) -> None:
+        """Begin; `ready` is called from the thread once the node is open, or with what kept it from that."""
+        self._ready = ready
+        self._thread.start()
+
+    def soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function in the loop.
+
+        Raises:
+            ClosedError: the loop has ended.
+        """
+        if self._token is None:
+            raise ClosedError(OVER)
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            raise ClosedError(OVER) from None
+
+    def stop(self) -> None:
+        """Close the node; `join` waits for it."""
+        stop = self._stop
+        if stop is not None:
+            try:
+                self.soon(stop.set)
+            except ClosedError:
+                return  # it has ended by itself
+
+    def join(self) -> None:
+        """Wait for the end, and raise what went wrong there."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def meant(self, chosen: current.Context) -> AbstractContextManager[None]:
+        """Choose, in a caller's thread, what a task of the loop has chosen; what has to be awaited goes through `run`."""
+        return current.adopting(replace(chosen, transaction=cast("Transaction", _Elsewhere(self.node.store))))
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:
+            if self._stop is None:
+                self._ready(error)
+            else:
+                self._failure = error
+
+    async def _main(self) -> None:
+        async with self._opening() as self.node, trio.open_nursery() as self.nursery:
+            self._token = trio.lowlevel.current_trio_token()
+            self._stop = trio.Event()
+            self._ready(None)
+            await self._stop.wait()
+            self.nursery.cancel_scope.cancel()
+
+
+def check_awaitable(given: object) -> None:
+    if not isinstance(given, Awaitable):
+        cure = "; call it: db.run(Post.count())" if callable(given) else ", such as db.run(Post.count())"
+        raise ArgumentError(f"run takes an awaitable, not {given!r:.80}{cure}")
+
+
+def check_iterable(given: object) -> None:
+    if not isinstance(given, AsyncIterable):
+        raise ArgumentError(f"iterate takes an async iterable, such as query.stream(), not {given!r:.80}")
+
+
+def check_block(given: object) -> None:
+    if not isinstance(given, AbstractAsyncContextManager):
+        raise ArgumentError(f"using takes an async context manager, such as query.live(), not {given!r:.80}")

@@ -1,0 +1,156 @@
+"""For synchronous callers: scripts, notebooks, WSGI."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+import outcome
+
+from debros import current
+from debros.errors import ClosedError
+from debros.node import Debros
+from debros.opening import open as open_node
+from debros.portal.loop import OVER, Call, Portal, Task, check_awaitable, check_block, check_iterable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Opening = Callable[P, AbstractAsyncContextManager[Debros]]
+
+
+class _Waiting:
+    """A thread that waits for a call."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._found: outcome.Outcome[Any] = outcome.Error(ClosedError(OVER))
+        self.context = current.Context()
+
+    def told(self, found: outcome.Outcome[Any], context: current.Context) -> None:
+        self._found, self.context = found, context
+        self._done.set()
+
+    def send(self, task: Task, call: Call) -> Any:
+        """Have something done, and wait for it; an interrupt from the keyboard cancels it first."""
+        try:
+            task.send(call)
+            self._done.wait()
+        except ClosedError:
+            raise
+        except BaseException:
+            task.give_up(call)
+            self._done.wait()
+            raise
+        return self._found.unwrap()
+
+
+class Blocking:
+    """A node for synchronous callers; `debros.blocking(...)` makes it."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._local = threading.local()
+        self.node = portal.node  # what does not have to be awaited is used as it is
+
+    def run(self, awaitable: Awaitable[T], /) -> T:
+        """Wait for an awaitable, and return what it gives.
+
+        Raises:
+            ArgumentError: it is no awaitable.
+            ClosedError: the node is closed.
+        """
+        check_awaitable(awaitable)
+        waiting = _Waiting()
+        call = Call(waiting.told)
+        call.awaitable = awaitable
+        found: T = self._sent(call, waiting)
+        return found
+
+    def iterate(self, items: AsyncIterable[T], /) -> Iterator[T]:
+        """Iterate over an async iterable.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        check_iterable(items)
+        iterator = items.__aiter__()
+        try:
+            while True:
+                try:
+                    item = self.run(iterator.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            if isinstance(iterator, AsyncGenerator):
+                self.run(iterator.aclose())
+
+    @contextmanager
+    def using(self, context: AbstractAsyncContextManager[T], /) -> Iterator[T]:
+        """Enter an async context manager for the block. Blocks of one thread nest.
+
+        Raises:
+            ArgumentError: it is none.
+        """
+        check_block(context)
+        waiting = _Waiting()
+        call = Call(waiting.told)
+        call.block = context
+        value: T = self._sent(call, waiting)
+        try:
+            with self._portal.meant(waiting.context):
+                yield value
+        except BaseException as error:
+            if not self._leave(error):
+                raise
+        else:
+            self._leave(None)
+
+    def _leave(self, error: BaseException | None) -> bool:
+        waiting = _Waiting()
+        call = Call(waiting.told)
+        call.error = error
+        try:
+            return bool(self._sent(call, waiting))
+        except BaseException as raised:
+            if raised is error:
+                return False
+            raise
+
+    def _sent(self, call: Call, waiting: _Waiting) -> Any:
+        task: Task | None = getattr(self._local, "task", None)
+        if task is None:
+            task = self._local.task = Task(self._portal)
+        return waiting.send(task, call)
+
+
+def _blocking(opening: Opening[P]) -> Callable[P, AbstractContextManager[Blocking]]:
+    @contextmanager
+    def blocking(*args: P.args, **options: P.kwargs) -> Iterator[Blocking]:
+        """Open a node for synchronous callers: scripts, notebooks, WSGI. Arguments and errors are those of `debros.open`."""
+        portal = Portal(partial(opening, *args, **options))
+        opened = threading.Event()
+        failures: list[BaseException] = []
+
+        def ready(error: BaseException | None) -> None:
+            failures.extend([] if error is None else [error])
+            opened.set()
+
+        portal.start(ready)
+        opened.wait()
+        if failures:
+            raise failures[0]
+        try:
+            with portal.meant(current.Context(portal.node)):
+                yield Blocking(portal)
+        finally:
+            portal.stop()
+            portal.join()
+
+    return blocking
+
+
+blocking = _blocking(open_node)
