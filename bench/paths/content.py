@@ -43,6 +43,11 @@ class Counted(Model):
     picture: Field[File | None] = field(default=None)
 
 
+@model(scope="global", name="Photo", pinning=popularity())
+class Photo(Model):
+    title: Field[str]  # nothing that a sweep would look at, so what is timed runs alone
+
+
 async def measure(setting: Setting) -> list[Line]:
     """Return the lines."""
     large = [] if setting.quick else await _large(setting)
@@ -128,32 +133,44 @@ def _hash_and_write(setting: Setting, data: bytes) -> None:
 
 async def _pins(setting: Setting) -> list[Line]:
     count = 100_000 if setting.quick else 1_000_000
-    path = setting.homes.place()
-    ledger = Ledger(str(path) + ".sqlite")
-    random = Random(2)
-    links = [Link(0x55, random.randbytes(32)) for _ in range(count)]
-    with ledger.db:
-        model_number = ledger.number("Photo")
-        for link in links:
-            item = ledger.add(link, states.PINNED, 1, size=1000, model=model_number)
-            ledger.refer(model_number, 1, f"{item.n:036}", [item.n], only=False)
-    ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    home = setting.homes.place()
+    async with debros.open(home, models=[Photo], app="bench"):
+        pass  # makes the home
+    asked, size = await SYSTEM.offload(_fill, str(home / "pins.sqlite"), count)
     took: list[float] = []
-    for link in random.sample(links, ASKED):
-        begun = time.process_time()
-        item_found = ledger.find(link)
-        assert item_found is not None
-        ledger.copies(item_found.n, 0)
-        ledger.asked(item_found.n)
-        ledger.referred(item_found.n)
-        took.append((time.process_time() - begun) * 1e3)
-    size = ledger.rows("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0] / count
-    ledger.close()
+    async with debros.open(home, models=[Photo], app="bench") as db:
+        await db.pins.ready()
+        for cid in asked:
+            begun = time.process_time()
+            status = await db.pins.status(cid)
+            took.append((time.process_time() - begun) * 1e3)
+            assert status.state == "pinned"
+            assert status.strategy == "popularity"
     p99 = sorted(took)[int(len(took) * 0.99)]
     return [
-        Line(f"status of one of {count:,} pins, p99", p99, "ms", "", None, "<= 1", p99 <= 1),
-        Line("bytes of a pin and its reference", size, "bytes", "", None, "<= 200", size <= 200),
+        Line(f"db.pins.status of one of {count:,} pins, p99 of CPU", p99, "ms", "", None, "<= 1", p99 <= 1),
+        Line("bytes of a pin and its reference", size / count, "bytes", "", None, "<= 200", size / count <= 200),
     ]
+
+
+def _fill(path: str, count: int) -> tuple[list[str], int]:
+    """Write so many pins into a ledger; return the CIDs of some, in no order, and how many bytes the file has."""
+    ledger = Ledger(path)
+    random = Random(2)
+    asked: list[str] = []
+    with ledger.db:
+        model_number = ledger.number("Photo")
+        for n in range(count):
+            link = Link(0x55, random.randbytes(32))
+            item = ledger.add(link, states.PINNED, 1, size=1000, model=model_number)
+            ledger.refer(model_number, 1, f"{item.n:036}", [item.n], only=False)
+            if n % (count // ASKED) == 0:
+                asked.append(str(link))
+    ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    [(size,)] = ledger.rows("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+    ledger.close()
+    random.shuffle(asked)
+    return asked, size
 
 
 async def _compaction(setting: Setting) -> Line:

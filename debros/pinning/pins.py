@@ -50,6 +50,7 @@ WORKERS: Final = 3
 TRIES: Final = 5  # after which content counts as failed; it is tried once a day from then on
 FIRST_RETRY_S: Final = 30.0
 THOROUGH: Final = 10  # every so many sweeps blocks are looked for that nothing reaches, even if nothing was let go
+GATHER_S: Final = 0.5  # after a record came, before what it wants is fetched: many come at once
 LEAST_FETCHED: Final = 8 << 20  # bytes that may come of content that says it is small
 _ROWS: Final = 10_000  # reads of rows that are remembered until the next sweep
 
@@ -81,6 +82,8 @@ class Pins:
         self._read: dict[str, deque[Row]] = {}  # by model, rows that were read since the last sweep
         self._hits = self._misses = 0
         self._woken = trio.Event()
+        self._is_wanted = False  # records came that may want content
+        self._tracker.on_wanted = self._note_wanted
         self._last: Swept | None = None
         self._is_closed = False
         self.source: Source | None = None  # of missing blocks; set once there are peers
@@ -169,6 +172,10 @@ class Pins:
                     if self.tend is not None and await self.tend():
                         await self._sweep(thorough=False)
                     await self.sweep_logs()
+                if self._is_wanted:
+                    await trio.sleep(GATHER_S)
+                    self._is_wanted = False
+                    await self.learn()
                 await self.bring_due()
                 wait_s = await self._until_due()
             except StorageError as error:  # told by `stats`; the next round tries again
@@ -176,6 +183,10 @@ class Pins:
                 self._last = Swept(0, 0, 0, 0, used, str(error))
             with trio.move_on_after(max(0.0, min(due - trio.current_time(), wait_s))):
                 await self._woken.wait()
+
+    def _note_wanted(self) -> None:
+        self._is_wanted = True
+        self._woken.set()
 
     async def _until_due(self) -> float:
         ledger, _ = await self.ready()

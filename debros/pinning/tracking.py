@@ -6,7 +6,7 @@ that are not opened there are no rows, so whatever their entries ever named coun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import trio
@@ -43,6 +43,7 @@ class Tracker:
         self._changed: set[tuple[str, int, str]] = set()  # what a `Doc` says
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
+        self.on_wanted: Callable[[], object] | None = None  # told that records came that may want content; quick
         self._new: list[Item] = []
 
     @property
@@ -57,15 +58,18 @@ class Tracker:
 
     def on_admitted(self, admitted: Sequence[Admitted]) -> None:
         """Take note of entries; see `Store.on_admitted`."""
-        columns, opened = self._columns, self._store.models
-        for replica, entry, changes, _ in admitted:  # every write comes here, so it does no more than note
+        columns, opened, is_wanted = self._columns, self._store.models, False
+        for replica, entry, changes, origin in admitted:  # every write comes here, so it does no more than note
             for change in changes:
                 name = change.model
                 if name in columns:
                     self._changed.add((name, replica.n, change.id))
+                    is_wanted = is_wanted or (origin == "remote" and name in self._ruled)
                 elif name not in opened and (found := content_in(change.value)):
                     self._named.append((Doc(name, replica.n, change.id), found))
             self._seen = entry.e
+        if is_wanted and self.on_wanted is not None:
+            self.on_wanted()
 
     async def catch_up(self, ledger: Ledger) -> None:
         """Learn of the entries that were admitted since the ledger was last brought up to date."""
