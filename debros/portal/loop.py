@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 Told = Callable[["outcome.Outcome[Any]", current.Context], None]
 
 OVER = "the node is closed: this call came after the end of the block that opened it"
+_FORKED = (
+    "the node is in the process that opened it, and this one was forked from that: threads do not come along. Open the node "
+    "behind the fork; of one home, in one process at a time"
+)
 
 
 class _Interrupted(BaseException):
@@ -67,11 +72,24 @@ class Task:
         portal.soon(self._start)
 
     def _start(self) -> None:
-        self._portal.nursery.start_soon(self._run)
+        try:
+            self._portal.nursery.start_soon(self._run)
+        except RuntimeError:  # the node is being closed, and its nursery takes nobody in
+            self._refuse()
 
     async def _run(self) -> None:
-        with self._portal.node.current():
-            await self._serve()
+        try:
+            with self._portal.node.current():
+                await self._serve()
+        finally:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Tell those who wait for what nobody will do any more, and whoever sends something later, that it is over."""
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self._calls.receive_nowait().told(outcome.Error(ClosedError(OVER)), current.Context())
+        self._calls.close()
 
     async def _serve(self) -> Call | None:
         """Do what comes, until a block is to be left."""
@@ -90,7 +108,9 @@ class Task:
             with call.scope:
                 try:
                     found = outcome.Value(await awaitable)
-                except Exception as error:  # it is the caller's
+                except (trio.Cancelled, GeneratorExit):
+                    raise
+                except BaseException as error:  # it is the caller's; `sys.exit` there must not end the node here
                     found = outcome.Error(error)
             if call.scope.cancelled_caught:
                 found = outcome.Error(_Interrupted())
@@ -160,6 +180,7 @@ class Portal:
         self._ready: Callable[[BaseException | None], None] = lambda error: None
         self._thread = threading.Thread(target=self._run, name="debros", daemon=True)
         self._failure: BaseException | None = None
+        self._process = os.getpid()
 
     def start(self, ready: Callable[[BaseException | None], None]) -> None:
         """Begin; `ready` is called from the thread once the node is open, or with what kept it from that."""
@@ -170,8 +191,10 @@ class Portal:
         """Call a function in the loop.
 
         Raises:
-            ClosedError: the loop has ended.
+            ClosedError: the loop has ended, or is not in this process.
         """
+        if os.getpid() != self._process:
+            raise ClosedError(_FORKED)
         if self._token is None:
             raise ClosedError(OVER)
         try:
