@@ -207,11 +207,17 @@ class NotFoundError(DebrosError, LookupError):
 
     model: str
     ids: tuple[str, ...] = ()
+    left_out: bool = False  # it is there, and was written under another declaration
 
     def __str__(self) -> str:
         if not self.ids:
             return f"no {self.model} matches; `first()` and `one_or_none()` give None instead"
         ids = ", ".join(map(repr, self.ids))
+        if self.left_out:
+            return (
+                f"{self.model} {ids} is left out: it was written under another declaration, and a required field has no value "
+                "of its type; `await db.health()` says which, and what to do"
+            )
         return f"no {self.model} with id {ids}: deleted, not saved, or never here; `get_or_none` gives None instead"
 
 

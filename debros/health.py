@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import trio
 
 from debros import audit
+from debros.replica.misread import misread
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -81,7 +82,15 @@ def look(node: Debros, pending: list[str]) -> Health:
     """Look at all parts of a node; `pending` are its migrations that are not applied."""
     if node.store.closed or node.store.is_closing:
         return Health((Component("node", "bad", "it is closed; open it again"),))
-    parts = (_log(node), _stores(node), _view(node), _disk(node), _migrations(pending), _peers(node))
+    parts = (
+        _log(node),
+        _stores(node),
+        _view(node),
+        _records(node, pending),
+        _disk(node),
+        _migrations(pending),
+        _peers(node),
+    )
     return Health((Component("node", "good"), *parts))
 
 
@@ -111,6 +120,15 @@ def _view(node: Debros) -> Component:
         why = "what is written cannot be moved into its file; the next write or query tries again"
         return Component("view", "bad", why, str(node.store.flush_failure))
     return Component("view", "good")
+
+
+def _records(node: Debros, pending: list[str]) -> Component:
+    found = [] if pending else misread(node.store)  # what waits for a migration is told as that
+    return (
+        Component("records", "degraded", "; ".join(one.text for one in found))
+        if found
+        else Component("records", "good")
+    )
 
 
 def _disk(node: Debros) -> Component:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
@@ -37,6 +38,7 @@ from debros.places import Places
 from debros.query.functions import register
 from debros.replica.arms import Volume
 from debros.replica.indexing import build_indexes
+from debros.replica.misread import misread
 from debros.replica.opening import Opened, open_store
 from debros.schema import Schema
 from debros.shards.map import ShardMap
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from debros.config import Preset
     from debros.models.record import Model
     from debros.net.transport import Transport
+
+_LOGGER: Final = logging.getLogger("debros.records")
 
 
 @asynccontextmanager
@@ -202,6 +206,9 @@ async def open_node(
                         await _place_new(node)
                         if chosen.auto_migrate:
                             await node.migrations.apply()
+                        if not node.migrations.pending_names():
+                            for one in misread(opened.store):
+                                _LOGGER.warning("%s: %s", node.home, one.text)
                         async with met.meeting(
                             opened.store, transport, tasks, device, node._globals, peers, members_only=members_only
                         ):

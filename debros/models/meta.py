@@ -26,7 +26,7 @@ class Meta:
     created_at: datetime  # UTC, by the writer's clock, in milliseconds
     updated_at: datetime
     is_deleted: bool
-    flagged: bool  # not unique, out of bounds, or rewritten, through a merge or a peer
+    flagged: bool  # not unique, out of bounds, rewritten, or of another type: through a merge, a peer or a changed declaration
     clock: int  # hybrid clock of the newest entry: milliseconds << 16 + counter
     version: str  # of the schema that wrote the newest entry
     cid: str  # of the newest entry

@@ -27,6 +27,7 @@ from debros.models.hydration import EXTRA
 from debros.models.ids import refuse_no_text
 from debros.models.meta import MetaOf
 from debros.models.tracking import changed_fields, changes_of
+from debros.replica.misread import is_left_out
 from debros.replica.tables import DELETED, TARGET_GONE, Row
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ class Model(metaclass=ModelMeta):
             raise
         if row is None or (row[home.table.hidden_at] and not (deleted and _is_deleted(home, row))):
             refuse_no_text(cls.__name__, id)
-            raise NotFoundError(cls.__name__, (id,))
+            raise NotFoundError(
+                cls.__name__, (id,), left_out=row is not None and is_left_out(row[home.table.hidden_at])
+            )
         record: Self = cls.__shape__.hydrate_one(row, home)
         return record
 

@@ -20,6 +20,7 @@ from debros.blocks.volumes import Volumes, first_of, volume_of, within
 from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
+from debros.replica import misread
 from debros.replica.arms import Arm, Volume
 from debros.replica.indexing import IndexBuild, build_now, missing_indexes, put_off
 from debros.replica.layouts import LAYOUTS, refuse_other_key, with_layouts
@@ -125,6 +126,7 @@ def open_store(
                 with view.transaction():
                     for name in stale:
                         view.finish_table(store.models[name].table)
+            misread.forget(store)
             stack.pop_all()
             return Opened(store, log.report, lost, replay.orphaned, rebuilt, replay.rejected)
 

@@ -1,7 +1,7 @@
 """From cells to typed rows: the last, pure step of the fold.
 
 A value of another type than the field's is not shown: it stays in the cells, and the field reads as if its cell
-were missing, so that nothing a peer writes can break a reader. A row whose required field cannot be shown is
+were missing, flagged, so that nothing a peer writes can break a reader. A row whose required field cannot be shown is
 left out whole. Values beyond declared bounds show and are flagged.
 """
 
@@ -18,6 +18,7 @@ from debros.replica.lifting import ABSENT, Lift
 from debros.replica.packing import columns_of
 from debros.replica.tables import (
     DELETED,
+    MISTYPED,
     OUT_OF_BOUNDS,
     OVERFLOW,
     REWRITTEN,
@@ -73,6 +74,7 @@ class Projection:
         self._table = table
         self._dump = dump
         self.lifts: Mapping[int, Lift] = {}  # by log: what migrations make of older documents
+        self.has_misread = False  # whether it met a document that does not show as it was written
         schema = table.schema
         self._fields = [_shown(spec) for spec in schema.fields]
         registers = [field for field in self._fields if field.merge == "lww"]
@@ -242,6 +244,7 @@ class Projection:
                     shown.add(wire)
                 else:
                     value = missing
+                    flags |= 0 if register is None else MISTYPED
             else:
                 value, flag = _value(field, document)
                 flags |= flag
@@ -256,6 +259,8 @@ class Projection:
                 if to_column is not None:
                     value = to_column(value)
             row.append(value)
+        if hidden & UNREADABLE or flags & MISTYPED:
+            self.has_misread = True
         if self._is_in_place is not None and not self._is_in_place(log, id, key):
             hidden |= WRONG_SHARD
         clock, e, version = document.newest or (0, 0, 0)

@@ -21,6 +21,7 @@ from debros.errors import ClosedError, CorruptionError, StorageError
 from debros.log.body import SALT_SIZE, parse_body
 from debros.log.changes import good_changes
 from debros.log.manifest import Manifest
+from debros.replica import misread
 from debros.replica import writer as writers
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
@@ -392,6 +393,7 @@ class Store:
                 if model.twins is not None and model.twins.unsettled:
                     moved += [(model, place) for place in model.twins.settle()]
             stale = [(model.claims, model.claims.settle()) for model in self.models.values() if model.claims.indexes]
+            misread.mark(self)
             view.mark_arms(self.new_mark)
         view.note_drained()
         for claims, places in stale:

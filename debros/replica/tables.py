@@ -34,6 +34,7 @@ NOT_UNIQUE: Final = 2  # another record claimed a unique value earlier
 REWRITTEN: Final = 4  # a record of an append-only store that more than one entry wrote
 OVERFLOW: Final = 8  # a counter beyond 64 bits, shown as the nearest bound
 UNLIFTED: Final = 16  # a migration's function failed on it, so it shows as it is stored
+MISTYPED: Final = 32  # a value is not of its field's type, so the default shows
 
 HIDDEN_BUT_LIVE: Final = f'("_hidden" & {DELETED}) = 0 AND "_hidden" != 0'  # what no other index holds
 

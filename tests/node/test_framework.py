@@ -96,6 +96,7 @@ async def test_health_of_a_node_that_is_well_has_no_reasons(tmp_path: Path) -> N
             "log",
             "stores",
             "view",
+            "records",
             "disk",
             "migrations",
             "peers",

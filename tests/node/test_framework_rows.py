@@ -229,7 +229,7 @@ def test_health_is_looked_at_every_30_s_and_a_change_is_told(
 async def test_health_names_each_component_with_its_last_error(tmp_path: Path) -> None:
     async with open_node(str(tmp_path), models=[Crate]) as node:
         assert [each.name for each in (await node.health()).components] == [
-            "node", "log", "stores", "view", "disk", "migrations", "peers",
+            "node", "log", "stores", "view", "records", "disk", "migrations", "peers",
         ]  # fmt: skip
         node.store.flush_failure = StorageError("no room")
         assert node.checks.check()["view"].last_error == "no room"

@@ -42,6 +42,7 @@ def _row(
     for spec in schema.fields:
         values[spec.name], readable = _value(spec, cells)
         hidden |= 0 if readable else tables.UNREADABLE
+        flags |= 0 if _is_of_its_type(spec, cells) else tables.MISTYPED
         total = cells.get((spec.wire, "inc"), 0)
         flags |= tables.OVERFLOW if spec.merge == "counter" and not -(2**63) <= total < 2**63 else 0
         for bound, is_beyond in _BOUNDS.items():
@@ -70,6 +71,14 @@ def _value(spec: FieldSpec, cells: dict[Any, Any]) -> tuple[Any, bool]:
         if spec.nullable if value is None else spec.codec.accepts(value):
             return value, True
     return spec.default if spec.has_default else None, spec.has_default or spec.nullable
+
+
+def _is_of_its_type(spec: FieldSpec, cells: dict[Any, Any]) -> bool:
+    found = cells.get((spec.wire, "put")) if spec.merge == "lww" else None
+    if found is None:
+        return True
+    value = dagcbor.decode(found)
+    return spec.nullable if value is None else spec.codec.accepts(value)
 
 
 def flag_losers(rows: Expected, fold: Fold, schema: Schema, names: list[str]) -> None:
