@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 from debros.errors import MigrationError
 from debros.migrations.snapshot import Snapshot
 
-NAMED: Final = {  # types that a file can name without an import
-    "str", "int", "float", "bool", "bytes", "list[str]", "set[str]", "list[int]", "set[int]", "dict[str, str]",
+NAMED: Final = {  # types that a file can name; `render` imports what they need
+    "Decimal", "str", "int", "float", "bool", "bytes", "list[str]", "set[str]", "list[int]", "set[int]", "dict[str, str]",
 }  # fmt: skip
 CONVERSIONS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("str", "int"): ("int", "str"),
@@ -25,7 +27,16 @@ CONVERSIONS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("float", "int"): ("int", "float"),
     ("int", "bool"): ("bool", "int"),
     ("bool", "int"): ("int", "bool"),
+    ("int", "Decimal"): ("Decimal", "int"),
+    ("Decimal", "int"): ("int", "Decimal"),
+    ("str", "Decimal"): ("Decimal", "str"),
+    ("Decimal", "str"): ("str", "Decimal"),
+    ("float", "Decimal"): ("lambda value: Decimal(str(value))", "float"),
+    ("Decimal", "float"): ("float", "lambda value: Decimal(str(value))"),
 }
+_SAME: Final = (
+    "lambda value: value"  # where nobody knows better; where it gives no value of the new type, `migrate` says so
+)
 
 
 class Question(NamedTuple):
@@ -115,15 +126,13 @@ def _model(
     old, new = before["fields"], after["fields"]
     lines: list[tuple[str, str]] = _sharding(name, before.get("sharding"), after.get("sharding"))
     gone, come = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
-    for added in list(come):
-        for removed in gone:
-            alike = old[removed]["type"] == new[added]["type"] and old[removed]["merge"] == new[added]["merge"]
-            stored = old[removed]["stored"] == new[added]["stored"]
-            if stored or (alike and ask(Question(name, removed, added))):
-                lines.append((f'.rename_field("{name}", "{removed}", "{added}")', f"rename_{removed}"))
-                gone.remove(removed)
-                come.remove(added)
-                break
+    for removed, added in _pairs(old, new, gone, come):
+        if removed not in gone or added not in come:
+            continue
+        if old[removed]["stored"] == new[added]["stored"] or ask(Question(name, removed, added)):
+            lines.append((f'.rename_field("{name}", "{removed}", "{added}")', f"rename_{removed}"))
+            gone.remove(removed)
+            come.remove(added)
     for removed in gone:
         known = old[removed]["type"].removesuffix(" | None") in NAMED
         type_ = f", type={old[removed]['type']}" if known else ""
@@ -145,6 +154,18 @@ def _model(
         version = _raised(name, before, after)
         for line, word in lines:
             changes.add(version, line, word)
+
+
+def _pairs(old: dict[str, Any], new: dict[str, Any], gone: list[str], come: list[str]) -> list[tuple[str, str]]:
+    """Return what may have been renamed to what: first what has one stored name, then the names that are most alike."""
+    ranked: list[tuple[float, str, str]] = []
+    for removed, added in product(gone, come):
+        was, is_now = old[removed], new[added]
+        if was["stored"] == is_now["stored"]:
+            ranked.append((0, removed, added))
+        elif was["type"] == is_now["type"] and was["merge"] == is_now["merge"]:
+            ranked.append((2 - SequenceMatcher(None, removed, added).ratio(), removed, added))
+    return [(removed, added) for _, removed, added in sorted(ranked)]
 
 
 def _sharding(model: str, before: dict[str, str] | None, after: dict[str, str] | None) -> list[tuple[str, str]]:
@@ -171,10 +192,20 @@ def _field(model: str, name: str, before: dict[str, Any], after: dict[str, Any])
         return None
     plain_old, plain_new = old.removesuffix(" | None"), new.removesuffix(" | None")
     was = f", was={old}" if plain_old in NAMED else ""
-    up, down = CONVERSIONS.get((plain_old, plain_new), ("lambda value: value", "lambda value: value"))
+    up, down = CONVERSIONS.get((plain_old, plain_new), (_SAME, _SAME))
     if plain_old == plain_new:  # null is not allowed any more
         up = 'lambda value: "" if value is None else value' if plain_new == "str" else "lambda value: value or 0"
+    else:
+        up, down = _past_null(up, old), _past_null(down, new)
     return f'.change_field("{model}", "{name}", up={up}, down={down}{was})'
+
+
+def _past_null(function: str, type_: str) -> str:
+    """Return the source of a function that leaves null as it is, where a value of the type may be null."""
+    if not type_.endswith("| None") or function == _SAME:
+        return function
+    of_value = function.removeprefix("lambda value: ") if function.startswith("lambda") else f"{function}(value)"
+    return f"lambda value: None if value is None else {of_value}"
 
 
 def _raised(model: str, before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from debros.blocks import dagcbor
-from debros.migrations.operations import AddField, RenameField, Row, Transform
+from debros.migrations.operations import AddField, ChangeField, RenameField, Row, Transform
 from debros.migrations.stages import Cell, Slot, Stage, Step, python_value
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT
 from debros.schema import FieldSpec, Schema
 
-RULES: Final = 2  # counts up when documents show otherwise than before under the same migrations
+RULES: Final = 3  # counts up when documents show otherwise than before under the same migrations
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NONE: Final[frozenset[str]] = frozenset()
 _NEVER: Final = 2**63
@@ -63,6 +63,7 @@ class Lifter:
         stages = [stage for step in (*self._ups, *self._downs) for stage in (step.before, step.after)]
         self._shown = {id(stage): _registers(stage) for stage in stages}
         self._made = _made(self._ups)
+        self._retyped = _retyped(steps, self._ups)
         self._numbers = [step.migration.number for step in self._ups]
         operations = [step.operations for step in self._ups]
         self._plain_ups = [[each.up for step in operations[n:] for each in step] for n in range(len(operations))]
@@ -135,7 +136,7 @@ class Lifter:
             if name not in row:
                 if wire in cells:
                     found[wire] = ABSENT
-            elif wire not in given or row[name] is not given[wire]:
+            elif wire not in given or row[name] is not given[wire] or self._is_of_old_type(wire, cells):
                 try:
                     found[wire] = _wire_value(self._schema, spec, row[name])
                 except ValueError:
@@ -149,6 +150,10 @@ class Lifter:
                 if missing is not None and missing in cells:
                     found[missing] = ABSENT
         return found
+
+    def _is_of_old_type(self, wire: str, cells: Mapping[str, Any]) -> bool:
+        """Whether a value that no function changed was written before a migration that changes its field's type."""
+        return wire in self._retyped and wire in cells and cells[wire][2] < self._retyped[wire]
 
 
 class _Reader:
@@ -291,6 +296,20 @@ def _made(ups: Sequence[Step]) -> frozenset[str]:
     is_free = any(isinstance(each, Transform) for each in operations)
     added = {slot.cell for step in ups for name, slot in step.after.items() if name in names}
     return frozenset(wire for name, wire, _ in _registers(last) if is_free or last[name].cell in added)
+
+
+def _retyped(steps: Sequence[Step], ups: Sequence[Step]) -> Mapping[str, int]:
+    """Return the stored names of registers whose last change of type is applied, with the number of its migration."""
+    last: dict[str, Step] = {}
+    for step in steps:
+        before = {id(slot.cell): slot.codec for slot in step.before.values()}
+        changed = {each.name for each in step.operations if isinstance(each, ChangeField) and each.convert is not None}
+        for name, slot in step.after.items():
+            spec = slot.cell.spec
+            is_other = before.get(id(slot.cell), slot.codec) is not slot.codec
+            if spec is not None and spec.merge == "lww" and (name in changed or is_other):
+                last[spec.wire] = step
+    return {wire: step.migration.number for wire, step in last.items() if step in ups}
 
 
 def _registers(stage: Stage) -> list[tuple[str, str, FieldSpec]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from debros.migrations.builder import Migration
 
-_IMPORTS = (("datetime.", "import datetime"), ("Decimal(", "from decimal import Decimal"))  # what bounds of shards need
+# what bounds of shards and types need; names in quotes are the program's
+_IMPORTS = ((r"\bdatetime\.", "import datetime"), (r'(?<!")\bDecimal\b(?!")', "from decimal import Decimal"))
 
 
 def next_number(folder: Path) -> int:
@@ -30,7 +31,7 @@ def render(name: str, version: str, lines: Sequence[str], before: Sequence[Migra
         calls.append(f'.depends_on("{before[-1].name}")')
     calls += lines
     listed = "\n".join(f"    {call}" for call in calls)
-    imports = [line for word, line in _IMPORTS if any(word in call for call in lines)]
+    imports = [line for word, line in _IMPORTS if any(re.search(word, call) for call in lines)]
     above = "".join(f"{line}\n" for line in (*imports, "") if imports)
     return (
         f'"""{name[5:].replace("_", " ").capitalize()}."""\n\n{above}from debros import migration\n\n'
