@@ -62,7 +62,7 @@ def _meta(record: Model) -> Meta:
     row, home = record._row, record._home
     if row is None or home is None:
         raise NotFoundError(type(record).__name__, (record.id,))
-    table = home.table
+    table, row = home.table, home.whole(row)
     facts = home.meta(row)
     return Meta(
         created_by=facts.created_by,

@@ -134,5 +134,9 @@ class Collection(Source, Protocol):
         ...
 
     def meta(self, row: Row) -> Facts:
-        """Return what the log knows about a row."""
+        """Return what the log knows about a row, a whole one."""
+        ...
+
+    def owner(self, row: Row) -> str | None:
+        """Return the DID of who alone may write a row."""
         ...

@@ -53,10 +53,12 @@ class Columns:
         self.name = schema.name
         self.sql_name = quoted(self.table.name)
         self.owners = frozenset({schema.name})
-        self.listed = ", ".join(f"{self.sql_name}.{quoted(name)}" for name in self.table.columns)
+        terms = [f"{self.sql_name}.{quoted(name)}" for name in self.table.columns]
+        self.listed = ", ".join(terms)
+        self.brief = ", ".join(self.table.brief(tuple(terms)))
         self.visible = f'{self.sql_name}."_hidden" = 0'  # literally so: the partial indexes need it
         self.from_visible = f" FROM {self.sql_name} WHERE {self.visible}"
-        self.rows = f"SELECT {self.listed}{self.from_visible}"
+        self.rows_in_brief = f"SELECT {self.brief}{self.from_visible}"
         self.of_logs = f' AND {self.sql_name}."_log" '
         self.one_log = f"{self.of_logs}= ?"
         self._indexes = self.table.indexes()
@@ -151,12 +153,12 @@ class Columns:
     def with_computed(
         self, picked: Sequence[Column[Any]], rows: list[tuple[Any, ...]], source: Source
     ) -> list[tuple[Any, ...]]:
-        """Return selected tuples, computing what the view does not keep from the rest of the row."""
-        width = len(self.table.columns)
+        """Return selected tuples, computing what the view does not keep from the row that stands before the rest."""
+        others_from = -sum(not column.is_computed for column in picked)
         found = []
         for row in rows:
             values = self._wire_values(row)
-            others = iter(row[width:])
+            others = iter(row[others_from:])
             found.append(tuple(_selected(column, values, others, source) for column in picked))
         return found
 

@@ -152,15 +152,19 @@ def grouping(question: Question) -> Sql:
     return " GROUP BY " + ", ".join(column.sql for column in question.picked), bound
 
 
-def rows(question: Question, source: Source, also: list[Sort] | None = None) -> Sql:
-    """Return the SELECT of the rows; `also` gives further terms, behind the others."""
+def rows(question: Question, source: Source, also: list[Sort] | None = None, *, whole: bool = False) -> Sql:
+    """Return the SELECT of the rows; `also` gives further terms, behind the others.
+
+    Records are made of rows in brief, unless they are wanted `whole`, or are a transaction's: its entries are not written yet.
+    """
     where, bound = restriction(question, source)
     group, group_bound = grouping(question)
     by, by_bound = order(question, source)
     limit, limit_bound = cut(question)
-    if question.picked is None and also is None and question.index is None:
-        return f"{question.columns.rows}{where}{by}{limit}", (*bound, *by_bound, *limit_bound)
-    picked, picked_bound = _listed(question)
+    whole = whole or source.is_inside()
+    if question.picked is None and also is None and question.index is None and not whole:
+        return f"{question.columns.rows_in_brief}{where}{by}{limit}", (*bound, *by_bound, *limit_bound)
+    picked, picked_bound = _listed(question, whole)
     if also:
         picked += ", " + ", ".join(term.sql for term in also)
         picked_bound += tuple(b for term in also for b in term.bindings)
@@ -168,14 +172,15 @@ def rows(question: Question, source: Source, also: list[Sort] | None = None) -> 
     return text, (*picked_bound, *bound, *group_bound, *by_bound, *limit_bound)
 
 
-def _listed(question: Question) -> Sql:
+def _listed(question: Question, whole: bool) -> Sql:
     columns, picked = question.columns, question.picked
+    listed = columns.listed if whole else columns.brief
     if picked is None:
-        return columns.listed, ()
+        return listed, ()
     computed = any(column.is_computed for column in picked)
     terms = [column.value for column in picked if not column.is_computed]
     bound = tuple(b for column in picked for b in column.bindings)
-    return ", ".join([columns.listed, *terms] if computed else terms), bound
+    return ", ".join([listed, *terms] if computed else terms), bound
 
 
 def count(question: Question, source: Source) -> Sql:

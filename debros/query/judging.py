@@ -105,7 +105,7 @@ class Judge:
         return question._but("skipped", 0)._but("loads", ())
 
     def _read(self, question: Any) -> list[Held]:
-        rows = self._source.read(*sql.rows(question, self._source, also=self.sorts))
+        rows = self._source.read(*sql.rows(question, self._source, also=self.sorts, whole=True))
         return [self._made(row[: self._width], row[self._width :]) for row in rows]
 
     def _in_table(self, place: Place) -> Held | None:

@@ -20,6 +20,7 @@ import trio
 
 from debros.current import choosing, context, current_node
 from debros.errors import ClosedError, QueryError, TransactionError
+from debros.query.catalog import columns
 from debros.query.expressions import Statement
 from debros.query.judging import Judge, speaks_of_one_row
 from debros.query.ports import Source
@@ -232,7 +233,10 @@ def _seen(record: Any, relations: Iterable[Relation[Any]]) -> tuple[Any, ...]:
         value = record.__dict__["_loaded"][relation.spec.name]
         several = value if isinstance(value, list) else [] if value is None else [value]
         counted = [one.spec.name for one in relation.counts]
-        seen.append(tuple((one.__dict__["_row"], _seen(one, relation.loads), _counts(one, counted)) for one in several))
+        brief = columns(relation.target.schema).table.brief
+        seen.append(
+            tuple((brief(one.__dict__["_row"]), _seen(one, relation.loads), _counts(one, counted)) for one in several)
+        )
     return tuple(seen)
 
 

@@ -112,6 +112,9 @@ class _Load:
         self.target_users: Users = users_for(self.target, subject, users)
         self.its: Columns = columns(self.target.schema)
         self.source: Source = self.target.source()
+        is_whole = self.source.is_inside()
+        self.listed = self.its.listed if is_whole else self.its.brief  # terms of a row
+        self.width = len(self.its.table.columns) if is_whole else self.its.table.brief_width
         self.loaded = loaded
         self.partial = partial
         self.caching = relation.caching or caching
@@ -207,28 +210,31 @@ class _Load:
         if not wanted:
             return [], {}
         out = Statement(self.source, self.target_users, self.partial)
-        out.add(f"SELECT {self.its.listed}")
+        out.add(f"SELECT {self.listed}")
         self._write_where(out, self.its.id, wanted)
         self._write_order(out)
         rows = await self._fetch(out)
-        table = self.its.table
         names = [row[0] for row in rows]
         if len(set(names)) < len(names):  # of one id in several logs, the record made first is meant
             first: dict[str, Row] = {}
             for row in rows:
                 other = first.get(row[0])
-                if other is None or (row[table.ct_at], row[table.log_at]) < (other[table.ct_at], other[table.log_at]):
+                if other is None or self._made_at(row) < self._made_at(other):
                     first[row[0]] = row
             names, rows = list(first), list(first.values())
         found = self._records(rows)
         return found, dict(zip(names, found, strict=True))
+
+    def _made_at(self, row: Row) -> tuple[int, int]:
+        table, whole = self.its.table, self.source.whole(row)
+        return whole[table.ct_at], whole[table.log_at]
 
     async def _by_parent(self, records: Sequence[Any]) -> list[Any]:
         """Everything else: the target, or a link, names the record."""
         ids = self.subject.keys_of(records, "id")
         parents = list(dict.fromkeys(ids))
         rows = await self._fetch(self._parent_sql(parents))
-        width = len(self.its.table.columns)
+        width = self.width
         found = self._records([row[:width] for row in rows], repeats=self._may_repeat())
         by_parent: dict[str, list[Any]] = {}
         for row, record in zip(rows, found, strict=True):
@@ -249,11 +255,11 @@ class _Load:
         out = Statement(self.source, self.target_users, self.partial)
         limit = self.relation.count_limit if self.relation.is_many else 1
         if limit is None:
-            self._write_parents(out, self.its.listed, ids)
+            self._write_parents(out, self.listed, ids)
             self._write_order(out)
             return out
         out.add("SELECT * FROM (")
-        self._write_parents(out, self.its.listed, ids, ranked=True)
+        self._write_parents(out, self.listed, ids, ranked=True)
         out.add(') WHERE "_rank" <= ? ORDER BY "_rank"', (limit,))
         return out
 

@@ -105,6 +105,10 @@ class Source(Protocol):
         """Run a SELECT that looks at no table: whatever waits to be written may go on waiting."""
         ...
 
+    def whole(self, row: Row) -> Row:
+        """Return all of a row that was read in brief, as it was then; any other one as it is."""
+        ...
+
     def row_at(self, log: int, id: str) -> Row | None:
         """Return the row of a document in a log as everybody outside transactions sees it, hidden ones too."""
         ...

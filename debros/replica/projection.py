@@ -126,8 +126,8 @@ class Projection:
             if wires[at] is not None and beyond(wires[at]):
                 flags = OUT_OF_BOUNDS
         row = self._columns_of(id, wires)
-        row += (doc, log, 0 if self._id_is_good(id) else WRONG_ID, flags, e, clock, e, clock, by, version, None)
-        return tuple(row) if self._plain else self._finish(row)
+        row += (log, e, None, flags, version, doc, 0 if self._id_is_good(id) else WRONG_ID, clock, e, clock, by)
+        return tuple(row) if self._plain else self.finished(row)
 
     def created(
         self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
@@ -163,8 +163,8 @@ class Projection:
         for at, column in self._converted:
             if values[at] is not None:
                 values[at] = column(values[at])
-        row = [id, *self._arranged(values), doc, log, hidden, flags, e, clock, e, clock, by, version, None]
-        return tuple(row) if self._plain else self._finish(row)
+        row = [id, *self._arranged(values), log, e, None, flags, version, doc, hidden, clock, e, clock, by]
+        return tuple(row) if self._plain else self.finished(row)
 
     def would_lift(self, log: int, version: int) -> bool:
         """Whether a document all of which was written under this version shows otherwise than it is stored."""
@@ -267,10 +267,11 @@ class Projection:
         version = min(version, INT64.stop - 1)  # to the fold it is any uint, and `_state` has it exactly
         born_clock, born = document.born or (None, None)
         state = self._dump(document, shown)
-        row += (doc, log, hidden, flags, e, clock, born, born_clock, by, version, state)
-        return self._finish(row)
+        row += (log, e, state, flags, version, doc, hidden, clock, born, born_clock, by)
+        return self.finished(row)
 
-    def _finish(self, row: list[Any]) -> Row:
+    def finished(self, row: list[Any]) -> Row:
+        """Return a row with what is computed of its fields."""
         if self._plain:
             return tuple(row)
         if self._computed:

@@ -56,6 +56,18 @@ class States:
             self._load_full(document, row, dagcbor.decode_known(state))
         return document
 
+    def times(self, row: Row, clock: int) -> tuple[int, int, int]:
+        """Return clock of the newest change, and entry and clock of the creation, of a row in brief that shows.
+
+        `clock` is that of the row's newest entry.
+        """
+        state = row[self._table.state_at]
+        if state is None:
+            return clock, row[self._table.e_at], clock
+        known: Any = dagcbor.decode_known(state)
+        *_, born, newest, _ = known
+        return newest[0], born[1], born[0]
+
     def oldest_version(self, row: Row) -> int:
         """Return the smallest schema version among the row's registers, or of its newest change where it has none."""
         state = row[self._table.state_at]

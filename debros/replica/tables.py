@@ -5,6 +5,9 @@ fold keeps about the row (names that begin with `_`), the indexed computed field
 So `dict(zip(table.names, row))` is the record. Names come from the schema, which has checked them, and are
 always quoted; values are only ever bound.
 
+Records need little of what the fold keeps, so queries read rows *in brief*: without what stands behind `_v`. `Collection.whole`
+tells the rest of a row that shows, as it was, whatever became of it: from `_state`, or from the one entry that made it.
+
 `_doc` is the row's number. `_hidden` is 0 when the row shows, else a sum of the reasons below, and every index
 holds visible rows only. `_e` and `_t` are the newest entry's number and clock, `_ce` and `_ct` those of the
 creation, `_by` the number of the user who created it, `_v` the schema version of the change that `_e` wrote.
@@ -38,7 +41,8 @@ MISTYPED: Final = 32  # a value is not of its field's type, so the default shows
 
 HIDDEN_BUT_LIVE: Final = f'("_hidden" & {DELETED}) = 0 AND "_hidden" != 0'  # what no other index holds
 
-SYSTEM: Final = ("_doc", "_log", "_hidden", "_flags", "_e", "_t", "_ce", "_ct", "_by", "_v", "_state")
+SYSTEM: Final = ("_log", "_e", "_state", "_flags", "_v", "_doc", "_hidden", "_t", "_ce", "_ct", "_by")
+IN_BRIEF: Final = SYSTEM[:5]  # those that a row in brief has
 
 
 MULTIPLE: Final = frozenset({"list", "set", "tuple"})  # kinds whose index holds each element
@@ -69,10 +73,11 @@ class Table:
             *(f"kc_{spec.name}" for spec in keyed_computed),
         )
         position = {name: n for n, name in enumerate(self.columns)}
-        self.system_at = position["_doc"]  # the system columns stand together, in the order of SYSTEM
-        self.doc_at, self.log_at, self.hidden_at, self.flags_at = (position[n] for n in SYSTEM[:4])
-        self.e_at, self.t_at, self.ce_at, self.ct_at = (position[n] for n in SYSTEM[4:8])
-        self.by_at, self.v_at, self.state_at = (position[n] for n in SYSTEM[8:])
+        self.system_at = position[SYSTEM[0]]  # the system columns stand together, in the order of SYSTEM
+        self.log_at, self.e_at, self.state_at, self.flags_at, self.v_at = (position[n] for n in IN_BRIEF)
+        self.brief_width = self.system_at + len(IN_BRIEF)
+        self.doc_at, self.hidden_at = (position[n] for n in SYSTEM[5:7])
+        self.t_at, self.ce_at, self.ct_at, self.by_at = (position[n] for n in SYSTEM[7:])
         listed = ", ".join(map(quoted, self.columns))
         self.select = f"SELECT {listed} FROM {quoted(self.name)}"
         marks = ", ".join("?" * len(self.columns))
@@ -84,6 +89,10 @@ class Table:
     def replace_in(self, schema: str) -> str:
         """Return the statement that writes a row into the table of one of the attached files."""
         return f"REPLACE INTO {schema}.{quoted(self.name)} ({self.listed}) VALUES ({self._marks})"
+
+    def brief(self, row: Row) -> Row:
+        """Return a row in brief: what queries read of it."""
+        return row[: self.brief_width]
 
     def column(self, field: FieldSpec) -> str:
         """SQL name of the column that holds the field's value."""

@@ -286,6 +286,23 @@ class Collection:
         self._store.check_open()
         return self._store.view.read(sql, bindings)
 
+    def whole(self, row: Row) -> Row:
+        """Return all of a row that was read in brief, as it was then; any other one as it is.
+
+        One change made the row, or its state says when it was created and changed last; what the entries say of it does not
+        change. Its number alone is that of the present row.
+        """
+        table, store = self.table, self._store
+        if len(row) != table.brief_width:
+            return row
+        present = self.row_at(row[table.log_at], row[0])
+        if present is not None and not present[table.hidden_at] and table.brief(present) == row:
+            return present
+        doc = 0 if present is None else present[table.doc_at]
+        t, ce, ct = self._model.states.times(row, store.entries.by_number(row[table.e_at]).clock)
+        by = store.keys.number(store.entries.by_number(ce).user)
+        return self._model.projection.finished([*row, doc, 0, t, ce, ct, by])
+
     def row_at(self, log: int, id: str) -> Row | None:
         """Return the row of a document in a log as everybody outside transactions sees it, hidden ones too."""
         store, model = self._store, self._model
@@ -297,7 +314,7 @@ class Collection:
 
     def is_inside(self) -> bool:
         """Whether a transaction of this node is running in the task."""
-        return self._inside() is not None
+        return context().transaction is not None and self._inside() is not None
 
     def watch(
         self, logs: frozenset[int] | None, equal: tuple[int, frozenset[Any]] | None, depends: frozenset[str]
@@ -439,16 +456,20 @@ class Collection:
             return None
 
     def meta(self, row: Row) -> Facts:
-        """Return what the log knows about a row."""
+        """Return what the log knows about a row, a whole one."""
         store, table = self._store, self.table
         replica = store.by_number[row[table.log_at]]
         entry = store.entries.digest_of(row[table.e_at])
-        owner: str | None = None
+        creator = did_of(store.keys.key(row[table.by_at]))
+        return Facts(creator, self.owner(row), replica.manifest.address, cid.to_text(entry))
+
+    def owner(self, row: Row) -> str | None:
+        """Return the DID of who alone may write a row."""
+        store = self._store
         if self.schema.scope == "user":
-            owner = did_of(replica.manifest.admins[0])
-        elif (owned := id_owner(row[0])) is not None and owned != "admin":
-            owner = store.keys.did_of_tag(owned)
-        return Facts(did_of(store.keys.key(row[table.by_at])), owner, replica.manifest.address, cid.to_text(entry))
+            return did_of(store.by_number[row[self.table.log_at]].manifest.admins[0])
+        owned = id_owner(row[0])
+        return None if owned is None or owned == "admin" else store.keys.did_of_tag(owned)
 
 
 def fixed_key(schema: Schema, draft: Draft) -> ValidationError:

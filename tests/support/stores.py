@@ -181,6 +181,11 @@ def meaning_of_row(store: Store, model: Model, row: Row) -> dict[str, Any]:
     """A row without the numbers that this node gave."""
     table, digest_of = model.table, store.entries.digest_of
     named = dict(zip(table.columns, row, strict=True))
+    if not row[table.hidden_at]:
+        told = tuple(named[name] for name in ("_t", "_ce", "_ct", "_by"))
+        t, created, ct = model.states.times(table.brief(row), store.entries.by_number(row[table.e_at]).clock)
+        by = store.keys.number(store.entries.by_number(created).user)
+        assert (t, created, ct, by) == told, "a row in brief, and the entries, tell the rest"
     state = state_of(model.states.load(row))
     e, ce, by = named.pop("_e"), named.pop("_ce"), named.pop("_by")
     for name in ("_doc", "_log", "_state"):

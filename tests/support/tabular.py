@@ -95,11 +95,10 @@ class Node:
             wire[spec.name] = value if value is None or spec.codec.to_wire is None else spec.codec.to_wire(value)
         self._docs += 1
         clock = ms << 16
-        system = dict(
-            zip(SYSTEM, (self._docs, log, hidden, 0, 1, clock, 1, clock, self.users[by], 1, None), strict=True)
-        )
+        kept = {"_doc": self._docs, "_log": log, "_hidden": hidden, "_flags": 0, "_state": None, "_v": 1}
+        kept |= {"_e": 1, "_t": clock, "_ce": 1, "_ct": clock, "_by": self.users[by]}
         row: list[Any] = [values["id"], *(to_column(spec.codec, wire[spec.name]) for spec in described.fields)]
-        row += system.values()
+        row += (kept[name] for name in SYSTEM)
         computed = [(spec.codec, spec.function(wire)) for spec in described.computed if spec.index]
         row += [to_column(codec, value) for codec, value in computed]
         keyed = [(spec.codec, wire[spec.name]) for spec in described.fields]
@@ -141,6 +140,14 @@ class TabularSource:
 
     async def fetch(self, sql: str, bindings: Sequence[object], apart: Any = None) -> list[tuple[Any, ...]]:
         return self.read(sql, bindings)
+
+    def is_inside(self) -> bool:
+        return False
+
+    def whole(self, row: Row) -> Row:
+        log_at, width = self.table.log_at, self.table.brief_width
+        place = (row[0], row[log_at])
+        return self.node.connection.execute(self.table.by_id, place).fetchall()[0] if len(row) == width else row
 
     def revision(self, models: Sequence[str]) -> tuple[int, ...]:
         return tuple(self.node.revisions.get(name, 0) for name in models)
