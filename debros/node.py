@@ -173,6 +173,11 @@ class Debros:
         found = self._collections.get(schema)
         if found is None:
             opened = ", ".join(sorted(s.name for s in self._collections)) or "none"
+            if any(schema.name == other.name for other in self._collections):
+                raise ModelError(
+                    f"this class {schema.name} is not open on this node, another of that name is: a module was loaded again, or a cell "
+                    "run again, after the node was opened; open the node again"
+                )
             raise ModelError(
                 f"{schema.name} is not open on this node (open: {opened}); pass it to `debros.open(..., models=[...])`, "
                 "and open the node after the class is defined"

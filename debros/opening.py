@@ -138,7 +138,7 @@ async def open_node(
     chosen = load(
         None if in_memory else Path(home), preset=config, arguments=arguments, environ=env.environ(), cwd=env.cwd()
     )
-    classes = cast("tuple[type[Model], ...]", tuple(defined_models() if models is None else models))
+    classes = cast("tuple[type[Model], ...]", tuple(dict.fromkeys(defined_models() if models is None else models)))
     ordered = load_migrations(migrations)
     rename_models(classes, ordered)
     check_models(classes)

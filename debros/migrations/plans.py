@@ -89,7 +89,7 @@ def rename_models(classes: Iterable[Any], migrations: Sequence[Migration]) -> No
     stored = stored_names(migrations)
     for cls in classes:
         options = getattr(cls, "__options__", None)
-        if options is None:
+        if options is None or cls.__schema__ is None:
             continue  # no model: `check_models` says so
         name = stored.get(options.name, options.name)
         wires = stored_fields(replace(cls.__schema__, name=name), migrations)

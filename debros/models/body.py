@@ -42,6 +42,8 @@ def own_declarations(namespace: Mapping[str, Any], place: Place) -> dict[str, De
         _check_name(place, name)
         found[name] = _annotated(head, argument, value, place, name)
     for name, value in namespace.items():
+        if isinstance(value, property) and isinstance(value.fget, Declaration):
+            raise ModelError(f"{place.owner}.{name}: a computed field is a plain method: leave `@property` out")
         if isinstance(value, Declaration) and name not in found:
             _check_name(place, name)
             found[name] = _decorated(value, place, name)

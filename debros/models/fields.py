@@ -87,6 +87,8 @@ class Computed(Declaration, Generic[T]):
 
     def __init__(self, method: Callable[[Any], T], index: bool, expose: bool) -> None:
         super().__init__()
+        if isinstance(method, (property, staticmethod, classmethod)):
+            raise ModelError(f"a computed field is a plain method: leave `@{type(method).__name__}` out")
         self.method = method
         self.index = index
         self.expose = expose

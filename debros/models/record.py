@@ -59,6 +59,11 @@ class Model(metaclass=ModelMeta):
                 raise ModelError(
                     f"{type(self).__name__} is abstract: put `@model(...)` above the class to make records"
                 )
+            if self.__dict__:
+                raise ModelError(
+                    f"{type(self).__name__}.__init__ assigned {', '.join(self.__dict__)} before `super().__init__(...)`, which makes "
+                    "the record; assign behind it"
+                )
             _set(self, "__dict__", shape.construct(values))
 
         def __setattr__(self, name, value):
@@ -307,7 +312,12 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             MultipleFoundError: several records have these values.
+            ArgumentError: `defaults` is given by name.
         """
+        if "defaults" in by and "defaults" not in cls.__schema__.by_name:
+            raise ArgumentError(
+                "get_or_create takes the defaults first, by place: `get_or_create({'n': 3}, name='ana')`"
+            )
         columns = [cls.__subject__.column(name) == value for name, value in by.items()]
         query = cls.query().where(*columns) if columns else cls.query()
         if (found := await query.one_or_none()) is not None:

@@ -8,9 +8,9 @@ was loaded. The declarations have `init=False` for type checkers, which keeps re
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, cast, overload
 
-from debros.errors import ModelError, NotFoundError, NotLoadedError
+from debros.errors import ModelError, NotFoundError, NotLoadedError, RelationError
 from debros.models.fields import Declaration
 from debros.schema import OnDelete, RelationSpec
 
@@ -163,6 +163,18 @@ def many_to_many(
     return Many("many_to_many", through=through, local=local, remote=remote, ids=ids, order_by=order_by)
 
 
+_INSTEAD = {  # names that lists and other libraries have, of a relation to many
+    "all": "`await record.relation` gives all of them",
+    "append": "set the key of the other record and save it, or `await relation.add(record)` of a many_to_many",
+    "create": "create the other record, with this one's id as its key",
+    "extend": "set the key of the other records and save them, or `await relation.add(*records)` of a many_to_many",
+    "filter": "narrow it by `relation.query().where(...)`",
+    "first": "`await relation.query().first()`",
+    "order_by": "order it by `relation.query().order_by(...)`",
+    "where": "narrow it by `relation.query().where(...)`",
+}
+
+
 class Related(Generic[R]):
     """A relation to one record, on an instance: `await post.author`, `post.author.value`."""
 
@@ -209,6 +221,41 @@ class Related(Generic[R]):
             raise NotFoundError(spec.target, (key,) if key is not None else ())
         return cast(R, value)
 
+    def __bool__(self) -> NoReturn:
+        """Raise `RelationError`: a relation is there, whether or not anything is related."""
+        key = self._spec.key if self._spec.kind == "belongs_to" else ""
+        raise self._no_value("no truth value", f"; `record.{key}` says whether there is one" if key else "")
+
+    def __eq__(self, other: object) -> bool:
+        """Relations are the same by record and name; with records, lists and `None` they are not comparable.
+
+        Raises:
+            RelationError: the other one is no relation.
+        """
+        if isinstance(other, Related):
+            return self._record is other._record and self._name == other._name
+        raise self._no_value(f"no value to compare with {type(other).__name__}", "")
+
+    def __hash__(self) -> int:
+        return hash((id(self._record), self._name))
+
+    def _no_value(self, what: str, more: str) -> RelationError:
+        return RelationError(
+            f"{type(self._record).__name__}.{self._name} has {what}: it is a relation, `await record.{self._name}` loads what it "
+            f"leads to, and `record.{self._name}.value` is what was loaded{more}"
+        )
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            where = f"{type(self._record).__name__}.{self._name}"
+            cure = _INSTEAD.get(name) if isinstance(self, RelatedMany) else None
+            of = "`.value[...]`" if isinstance(self, RelatedMany) else f"`.value.{name}`"
+            cure = cure or f"what it leads to is loaded by `await record.{self._name}`, and {of} is it then"
+            raise AttributeError(f"the relation {where} has no {name}: {cure}")
+
     def __repr__(self) -> str:
         state = repr(self.value) if self.is_loaded else "not loaded"
         return f"<{type(self._record).__name__}.{self._name}: {state}>"
@@ -218,6 +265,14 @@ class RelatedMany(Related[Sequence[R]]):
     """A relation to any number of records, on an instance."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self):
+            raise self._no_value("no records to iterate over before they are loaded", "")
+
+        def __len__(self):
+            raise self._no_value("no length", f"; `await record.{self._name}.query().count()` counts")
 
     @property
     def count(self) -> int:

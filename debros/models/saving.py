@@ -15,6 +15,7 @@ from debros.current import current_node
 from debros.errors import (
     ArgumentError,
     FieldError,
+    ModelError,
     NotFoundError,
     PermissionDeniedError,
     UniqueError,
@@ -135,6 +136,8 @@ async def create(record: Any, skip_hooks: bool = False, checked: bool = False) -
     cls = type(record)
     shape: Shape = cls.__shape__
     own = record.__dict__
+    if "id" not in own:
+        raise ModelError(f"{cls.__name__}.__init__ does not call `super().__init__(...)`, which makes the record")
     home = collection_of(record)
     known = {} if skip_hooks else cls.__hooks__
     snapshot = Snapshot(shape, own, deep=True) if known else None

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, overload
 
-from debros.errors import QueryError, UnknownMethodError
+from debros.errors import ArgumentError, QueryError, UnknownMethodError
 from debros.query import aggregates, apart, paging
 from debros.query import compile as sql
 from debros.query.answers import Answers
@@ -56,6 +56,25 @@ class Query(Answers[R]):
             if name.startswith("_"):
                 raise AttributeError(name)
             raise UnknownMethodError("a query", name, dir(type(self)), _INSTEAD.get(name, ""))
+
+        def __await__(self):
+            raise ArgumentError("a query is not awaited itself: `await query.all()`, `first()`, `one()`, `count()` ...")
+
+        def __iter__(self):
+            raise ArgumentError("a query is not iterated over itself: `for row in await query.all()`")
+
+        def __aiter__(self):
+            raise ArgumentError("a query is not iterated over itself: `async for row in query.stream()`")
+
+        def __len__(self):
+            raise ArgumentError("a query has no length: `await query.count()`")
+
+        def __getitem__(self, at):
+            raise ArgumentError("a query has no positions: `query.limit(n).offset(n)`, then `await ....all()`")
+
+    def __bool__(self) -> NoReturn:
+        """Raise `QueryError`: a query is there, whether or not it finds anything."""
+        raise QueryError("a query has no truth value: `await query.exists()` says whether there is a row")
 
     async def exists(self) -> bool:
         """Return whether there is a row."""

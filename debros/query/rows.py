@@ -35,7 +35,7 @@ class Rows(list[T]):
         super().__init__(rows)
         self._source = source
         self._question = question
-        self._about = about or question  # of groups, what they are made from
+        self._about = question if about is None else about  # of groups, what they are made from
         self._coverage: Coverage | None = None
 
     @property

@@ -1,0 +1,185 @@
+"""What somebody in a hurry writes by habit is never silently something else, and the error says what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import debros
+from debros import (
+    ArgumentError,
+    Field,
+    Many,
+    Model,
+    ModelError,
+    One,
+    QueryError,
+    RelationError,
+    belongs_to,
+    computed,
+    field,
+    has_many,
+    model,
+)
+from tests.support.nodes import a_node
+
+
+@model(name="HastyUser")
+class User(Model):
+    name: Field[str]
+    boss_id: Field[str | None] = field(default=None)
+    boss: One[User | None] = belongs_to("boss_id")
+    team: Many[User] = has_many("boss_id", order_by="name")
+
+
+async def test_a_relation_is_neither_true_nor_equal_to_a_record_or_none() -> None:
+    async with a_node(User):
+        ana = await User.create(name="ana")
+        bo = await User.create(name="bo", boss_id=ana.id)
+        with pytest.raises(RelationError, match=r"`record\.boss_id` says whether there is one"):
+            bool(bo.boss)
+        with pytest.raises(RelationError, match=r"await record\.team"):
+            bool(ana.team)
+        wrong: list[Callable[[], object]] = [
+            lambda: bo.boss == ana,
+            lambda: ana == bo.boss,
+            lambda: bo.boss == None,  # noqa: E711  # what is tried
+            lambda: bo.boss != None,  # noqa: E711
+            lambda: bo.boss in (ana,),
+            lambda: ana.team == [bo],
+        ]
+        for one in wrong:
+            with pytest.raises(RelationError, match="is a relation"):
+                one()
+        assert bo.boss == bo.boss
+        assert bo.boss != ana.boss
+        assert len({bo.boss, bo.boss}) == 1
+        assert await bo.boss == ana
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cure"),
+    [
+        (lambda ana: ana.boss.name, r"`\.value\.name`"),
+        (lambda ana: ana.team.append(ana), "set the key"),
+        (lambda ana: ana.team.create(name="x"), "create the other record"),
+        (lambda ana: ana.team.filter(name="x"), r"relation\.query\(\)\.where"),
+        (lambda ana: ana.team.whatever, "await record.team"),
+        (lambda ana: list(ana.team), "before they are loaded"),
+        (lambda ana: ana in ana.team, "before they are loaded"),
+        (lambda ana: len(ana.team), r"query\(\)\.count\(\)"),
+    ],
+)
+async def test_what_is_related_is_loaded_first(wrong: Callable[[Any], Any], cure: str) -> None:
+    async with a_node(User):
+        with pytest.raises((AttributeError, RelationError), match=cure):
+            wrong(await User.create(name="ana"))
+
+
+async def test_a_query_is_neither_true_nor_rows() -> None:
+    query = User.where(User.name == "ana")
+    with pytest.raises(QueryError, match=r"await query\.exists\(\)"):
+        bool(query)
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: list(query), "in await query.all"),
+        (lambda: len(query), r"query\.count\(\)"),
+        (lambda: query[0], r"query\.limit"),
+    ]
+    for one, cure in wrong:
+        with pytest.raises(ArgumentError, match=cure):
+            one()
+    with pytest.raises(ArgumentError, match=r"await query\.all\(\)"):
+        await query  # type: ignore[misc]  # what is tried
+    with pytest.raises(ArgumentError, match=r"query\.stream\(\)"):
+        [row async for row in query]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("objects", r"`User\.query\(\)`"),
+        ("filter", r"User\.where\(User\.field == value\)"),
+        ("bulk_create", "create_many"),
+        ("first", r"`User\.query\(\)\.first\(\.\.\.\)`"),
+        ("order_by", r"`User\.query\(\)\.order_by\(\.\.\.\)`"),
+        ("nmae", "did you mean 'name'"),
+    ],
+)
+def test_names_that_a_model_does_not_have_name_the_one_that_does_it(name: str, cure: str) -> None:
+    with pytest.raises(AttributeError, match=cure):
+        getattr(User, name)
+    assert not hasattr(User, "__dataclass_fields__")
+
+
+async def test_defaults_of_get_or_create_go_by_place() -> None:
+    async with a_node(User):
+        with pytest.raises(ArgumentError, match="first, by place"):
+            await User.get_or_create(defaults={"boss_id": "a"}, name="ana")
+
+
+async def test_a_constructor_of_ones_own_calls_the_models_first() -> None:
+    @model(name="HastyMute")
+    class Mute(Model):
+        n: Field[int] = field(default=1)
+
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+    @model(name="HastyLate")
+    class Late(Model):
+        n: Field[int] = field(default=1)
+
+        def __init__(self, n: int) -> None:
+            self.n = n
+            super().__init__()
+
+    async with a_node(Mute, Late):
+        with pytest.raises(ModelError, match=r"does not call `super\(\)"):
+            await Mute(3).save()
+        with pytest.raises(ModelError, match=r"assigned n before `super\(\)"):
+            Late(3)
+
+
+def test_a_computed_field_is_no_property() -> None:
+    with pytest.raises(ModelError, match="leave `@property` out"):
+
+        class Under(Model):
+            @computed  # type: ignore[arg-type]
+            @property
+            def twice(self) -> int:
+                return 2
+
+    with pytest.raises(ModelError, match="leave `@property` out"):
+
+        class Over(Model):
+            @property  # type: ignore[arg-type]
+            @computed
+            def twice(self) -> int:
+                return 2
+
+
+async def test_a_model_given_twice_is_one_and_a_subclass_without_decorator_is_none() -> None:
+    class Sub(User):
+        pass
+
+    async with debros.open(":memory:", models=[User, User]) as db:
+        assert db.status().models == ("HastyUser",)
+    with pytest.raises(ModelError, match=r"Sub.*is not a model"):
+        async with debros.open(":memory:", models=[User, Sub]):
+            pass
+
+
+async def test_a_class_that_was_defined_again_is_told_apart_from_the_open_one() -> None:
+    def define() -> Any:
+        @model(name="HastyAgain")
+        class Again(Model):
+            n: Field[int] = field(default=1)
+
+        return Again
+
+    first, second = define(), define()
+    async with a_node(first):
+        with pytest.raises(ModelError, match="run again, after the node was opened"):
+            await second.create()
