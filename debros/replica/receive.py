@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from debros.blocks import cid
+from debros.env import collector_paused
 from debros.errors import EntryHeldError, EntryRefusedError
 from debros.log.gate import Admission, Checked, Known, check_alone, judge
 from debros.replica.entries import EntryRow
@@ -79,18 +80,13 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
         checked = await store.env.offload(_check_apart, batch.unknown(deliveries), batch)
     async with store.writer.exclusive():
         batch.look()
-        failure = _judge_all(batch, deliveries, checked, store.env.now_us() // 1000)
+        with collector_paused():
+            failure = _judge_all(batch, deliveries, checked, store.env.now_us() // 1000)
         if batch.accepted:
             blocks = _blocks(replica, batch)
             positions = await store.append(blocks, store.parts_for(replica, len(blocks)))
-            try:
-                admitted = _admit_all(store, replica, batch, positions[-2 * len(batch.accepted) :])
-            except BaseException as error:
-                raise store.break_off(error) from error
-            store.announce(admitted)
-            if any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted):
-                store.flush()  # a part of an own transaction that came back from a peer is no unfinished one
-            store.flush_if_full()
+            with collector_paused():
+                _show(store, replica, batch, positions[-2 * len(batch.accepted) :])
     if failure is not None:
         raise failure
     return len(batch.accepted)
@@ -99,11 +95,12 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
 def _check_apart(deliveries: Sequence[Delivery], batch: _Batch) -> dict[Delivery, Checked]:
     """Check entries by themselves, in a thread, up to the first that is not good: what is behind it may never be asked."""
     checked: dict[Delivery, Checked] = {}
-    for delivery in deliveries:
-        try:
-            checked[delivery] = check_alone(delivery.header, delivery.body, batch)
-        except (EntryRefusedError, EntryHeldError):
-            break  # the gate finds it again, and says so if it is still asked then
+    with collector_paused():
+        for delivery in deliveries:
+            try:
+                checked[delivery] = check_alone(delivery.header, delivery.body, batch)
+            except (EntryRefusedError, EntryHeldError):
+                break  # the gate finds it again, and says so if it is still asked then
     return checked
 
 
@@ -128,6 +125,18 @@ def _blocks(replica: Replica, batch: _Batch) -> list[tuple[int, bytes, bytes]]:
         blocks.append((header.body_codec, header.body, delivery.body or b""))
         blocks.append((cid.DAG_CBOR, header.digest, delivery.header))
     return blocks
+
+
+def _show(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> None:
+    """Let entries be seen that are on disk at these positions."""
+    try:
+        admitted = _admit_all(store, replica, batch, positions)
+    except BaseException as error:
+        raise store.break_off(error) from error
+    store.announce(admitted)
+    if any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted):
+        store.flush()  # a part of an own transaction that came back from a peer is no unfinished one
+    store.flush_if_full()
 
 
 def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> list[Admitted]:
