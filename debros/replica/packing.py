@@ -1,4 +1,4 @@
-"""New documents of a model, by functions that are made for it once: values -> wire values -> change, columns.
+"""New documents of a model, by functions that are made for it once: values -> wire values -> change -> wire values -> columns.
 
 What is known when a model is declared (which field stands where, which converts, which merges) is written out as
 source, as `dataclasses` does, so that a create walks no lists. In the source stand positions, and names of fields, which
@@ -12,9 +12,14 @@ from typing import Any, Final
 
 import libipld
 
+from debros.blocks import dagcbor
 from debros.log.changes import encode_change
+from debros.replica.tables import to_column
 from debros.schema import Codec, FieldSpec
+from debros.values.composites import encode_sorted
 
+# of which the type of a wire value alone tells that it is good
+_TYPES: Final = {"text": "str", "float": "float", "bytes": "bytes", "bool": "bool"}
 _FLAT: Final = frozenset(
     {"text", "int", "float", "bool", "instant", "duration", "date", "time", "decimal", "uuid", "choice"}
 )
@@ -51,6 +56,67 @@ def change_of_new(fields: Sequence[FieldSpec]) -> Callable[[list[Any]], dict[str
             if spec.merge == merge:
                 lines += [f"    if v{at}:", f"        change.setdefault({key!r}, {{}})[{spec.wire!r}] = v{at}"]
     return _made([*lines, "    return change"], {})
+
+
+def wires_in(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], list[Any] | None]:
+    """Return the function from a change, as a peer made it, to the wire values of a document that it alone makes.
+
+    `None` where it leaves a field out that has to be there, knows others, or holds a value that does not show as it is.
+    """
+    given: dict[str, Any] = {"nothing": {}, "sort": encode_sorted}
+    put = [(at, spec) for at, spec in enumerate(fields) if spec.merge == "lww"]
+    merging = [(at, spec) for at, spec in enumerate(fields) if spec.merge != "lww"]
+    lines = [
+        "def made(change):",
+        "    put = change.get('put', nothing)",
+        f"    if change.get('live') is not True or 'rem' in change or len(put) != {len(put)}:",
+        "        return None",
+    ]
+    if put:
+        lines += ["    try:", *(f"        v{at} = put[{spec.wire!r}]" for at, spec in put)]
+        lines += ["    except KeyError:", "        return None"]
+        lines += [f"    if {' or '.join(_does_not_show(at, spec, given) for at, spec in put)}:", "        return None"]
+    lines += [f"    {key} = change.get({key!r}, nothing)" for key in ("inc", "add", "keep")]
+    lines += ["    left = len(inc) + len(add) + len(keep)"]
+    for at, spec in merging:
+        lines += _taken(at, spec, given)
+    lines += ["    if left:", "        return None"]  # fields that only a newer schema knows
+    names = ", ".join(f"v{at}" for at in range(len(fields)))
+    return _made([*lines, f"    return [{names}]"], given)
+
+
+def _taken(at: int, spec: FieldSpec, given: dict[str, Any]) -> list[str]:
+    """Return the lines that take the value of a counter, a merging set or a kept field."""
+    wire, refuse = repr(spec.wire), f"if {_does_not_show(at, spec, given)}: return None"
+    if spec.merge == "keep":
+        taken = [f"if {wire} not in keep or keep[{wire}][1]: return None", f"v{at} = keep[{wire}][0]"]
+        return [f"    {line}" for line in ["left -= 1", *taken, refuse]]
+    key, value, missing = (
+        ("inc", f"inc[{wire}]", "0") if spec.merge == "counter" else ("add", f"sort(add[{wire}])", "[]")
+    )
+    lines = [f"if {wire} in {key}:", "    left -= 1", f"    v{at} = {value}", f"    {refuse}"]
+    if spec.merge == "set" and not is_exact(spec.codec):
+        given[f"is_kept_{at}"] = lambda wire: to_column(spec.codec, wire) == dagcbor.encode(wire)
+        # else -0.0, which the column does not keep, and ends name the very value
+        lines += [f"    if not is_kept_{at}(v{at}): return None"]
+    return [f"    {line}" for line in [*lines, "else:", f"    v{at} = {missing}"]]
+
+
+def _does_not_show(at: int, spec: FieldSpec, given: dict[str, Any]) -> str:
+    """Return the condition under which a value is not one of its field's type."""
+    type_name = _TYPES.get(spec.codec.kind)
+    given[f"accepts_{at}"] = spec.codec.accepts
+    other = f"not accepts_{at}(v{at})" if type_name is None else f"type(v{at}) is not {type_name}"
+    may_be_null = spec.nullable and spec.merge in ("lww", "keep")
+    if may_be_null:
+        return f"(v{at} is not None and {other})"
+    return f"(v{at} is None or {other})" if type_name is None else other
+
+
+def is_exact(codec: Codec) -> bool:
+    """Whether the column of a set certainly holds its elements to the bit; floats may lose a sign."""
+    item = codec.item
+    return item is not None and item.kind not in ("float", "list", "set", "tuple", "map", "record", "any")
 
 
 def columns_of(fields: Sequence[FieldSpec]) -> Callable[[str, list[Any]], list[Any]]:

@@ -8,14 +8,13 @@ left out whole. Values beyond declared bounds show and are flagged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from debros.blocks import dagcbor
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT, Lift
-from debros.replica.packing import columns_of
+from debros.replica.packing import columns_of, is_exact, wires_in
 from debros.replica.tables import (
     DELETED,
     MISTYPED,
@@ -30,11 +29,9 @@ from debros.replica.tables import (
     Table,
     to_column,
 )
-from debros.schema import Bounds, Codec, FieldSpec, Schema
-from debros.values.composites import encode_sorted
+from debros.schema import Bounds, FieldSpec, Schema
 
 INT64: Final = range(-(2**63), 2**63)
-_MOST_KINDS: Final = 64
 NONE: Final[frozenset[str]] = frozenset()
 _OWNED: Final = re.compile(r"[^~]{0,107}~[a-z2-7]{20}")
 _ADMIN: Final = re.compile(r"[^~]{0,122}~admin")
@@ -49,14 +46,6 @@ class _Shown(NamedTuple):
     out_of_bounds: Callable[[Any], bool] | None
     missing: Any  # what a missing cell reads as: a wire value
     has_missing: bool
-    is_ranged: bool  # whether the type of a wire value alone does not tell that it is good
-
-
-class _Merging(NamedTuple):
-    wire: str
-    nullable: bool
-    accepts: Callable[[Any], bool]
-    inexact: Codec | None  # of a set whose column may not hold its elements to the bit
 
 
 class Projection:
@@ -77,32 +66,19 @@ class Projection:
         self.has_misread = False  # whether it met a document that does not show as it was written
         schema = table.schema
         self._fields = [_shown(spec) for spec in schema.fields]
-        registers = [field for field in self._fields if field.merge == "lww"]
-        by_merge = {merge: [f for f in self._fields if f.merge == merge] for merge in ("counter", "set", "keep")}
-        self._merging = [field for fields in by_merge.values() for field in fields]
-        self._wires = [field.wire for field in registers]
-        self._registers_of = _getter(self._wires)
-        self._good_kinds: set[tuple[type, ...]] = set()  # combinations of the registers' types that were found good
-        self._ranged = [(at, f.accepts) for at, f in enumerate(registers) if f.is_ranged]
-        apart = [*registers, *self._merging]  # the order in which `created` collects values
-        self._bounded = [(at, f.out_of_bounds) for at, f in enumerate(apart) if f.out_of_bounds is not None]
-        self._converted = [(at, f.to_column) for at, f in enumerate(apart) if f.to_column is not None]
-        self._arranged = _getter([apart.index(field) for field in self._fields])
+        self._bounded = [(at, f.out_of_bounds) for at, f in enumerate(self._fields) if f.out_of_bounds is not None]
         self._computed = [spec for spec in schema.computed if spec.index]
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
         self._id_is_good = id_form(schema)
-        self._inexact = {s.wire: s.codec for s in schema.fields if s.merge == "set" and not _is_exact(s.codec)}
-        self._counters, self._sets, self._kept = (
-            [_Merging(f.wire, f.nullable, f.accepts, self._inexact.get(f.wire)) for f in fields]
-            for fields in by_merge.values()
-        )
+        self._is_inexact = any(spec.merge == "set" and not is_exact(spec.codec) for spec in schema.fields)
         self._append_only = schema.store == "events"
         self._plain = not (self._computed or self._keys)
         self._is_in_place = is_in_place
         key = None if schema.sharding is None else schema.by_name.get(schema.sharding.key)
         self._shard_key = None if key is None else key.wire  # `None`: the id decides, or the owner in it
-        self._shard_key_at = None if key is None else self._wires.index(key.wire)
+        self._shard_key_at = None if key is None else [spec.wire for spec in schema.fields].index(key.wire)
+        self._wires_in = wires_in(schema.fields)
         self._columns_of = columns_of(schema.fields)
         patterned = {spec.wire for spec in schema.fields if spec.bounds is not None and spec.bounds.pattern is not None}
         self._patterns = [
@@ -119,7 +95,7 @@ class Projection:
         The same row as `created` makes of the change that was written: validation has found the values good, and within
         bounds. Patterns are asked again, for pydantic's expressions are not Python's.
         """
-        if self._inexact or (self.lifts and self.would_lift(log, version)):
+        if self._is_inexact or (self.lifts and self.would_lift(log, version)):
             return None
         flags = 0
         for at, beyond in self._patterns:
@@ -133,87 +109,28 @@ class Projection:
         self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
     ) -> Row | None:
         """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
-        put = change.get("put", _NOTHING)
-        if self.lifts and self.would_lift(log, version):
+        if version not in INT64 or (self.lifts and self.would_lift(log, version)):
             return None
-        if change.get("live") is not True or "rem" in change or len(put) != len(self._wires) or version not in INT64:
-            return None
-        try:
-            values = list(self._registers_of(put))
-        except KeyError:
-            return None
-        kinds = tuple(map(type, values))
-        if kinds not in self._good_kinds and not self._learn(kinds, values):
-            return None
-        for at, accepts in self._ranged:
-            value = values[at]
-            if value is not None and not accepts(value):
-                return None
-        if self._merging and not self._take_merging(change, values):
+        wires = self._wires_in(change)
+        if wires is None:
             return None
         hidden = 0 if self._id_is_good(id) else WRONG_ID
         if self._is_in_place is not None:
             at_key = self._shard_key_at
-            if not self._is_in_place(log, id, None if at_key is None else values[at_key]):
+            if not self._is_in_place(log, id, None if at_key is None else wires[at_key]):
                 hidden |= WRONG_SHARD
         flags = 0
         for at, beyond in self._bounded:
-            if values[at] is not None and beyond(values[at]):
+            if wires[at] is not None and beyond(wires[at]):
                 flags = OUT_OF_BOUNDS
-        for at, column in self._converted:
-            if values[at] is not None:
-                values[at] = column(values[at])
-        row = [id, *self._arranged(values), log, e, None, flags, version, doc, hidden, clock, e, clock, by]
+        row = self._columns_of(id, wires)
+        row += (log, e, None, flags, version, doc, hidden, clock, e, clock, by)
         return tuple(row) if self._plain else self.finished(row)
 
     def would_lift(self, log: int, version: int) -> bool:
         """Whether a document all of which was written under this version shows otherwise than it is stored."""
         lift = self.lifts.get(log)
         return lift is not None and not lift.below <= version < lift.above
-
-    def _learn(self, kinds: tuple[type, ...], values: list[Any]) -> bool:
-        """Check values one by one; remember the combination of their types when it is good."""
-        registers = [field for field in self._fields if field.merge == "lww"]
-        for field, value in zip(registers, values, strict=True):
-            if not (field.nullable if value is None else field.accepts(value)):
-                return False
-        if len(self._good_kinds) < _MOST_KINDS:
-            self._good_kinds.add(kinds)
-        return True
-
-    def _take_merging(self, change: dict[str, Any], values: list[Any]) -> bool:
-        """Append the values of counters, sets and kept fields; whether they are all there, all known, and good."""
-        inc, add, keep = change.get("inc", _NOTHING), change.get("add", _NOTHING), change.get("keep", _NOTHING)
-        left = len(inc) + len(add) + len(keep)
-        for wire, _, accepts, _ in self._counters:
-            if wire in inc:
-                left -= 1
-                value = inc[wire]
-                if not accepts(value):
-                    return False
-            else:
-                value = 0
-            values.append(value)
-        for wire, _, accepts, inexact in self._sets:
-            if wire in add:
-                left -= 1
-                value = encode_sorted(add[wire])
-                if not accepts(value):
-                    return False
-                if inexact is not None and to_column(inexact, value) != dagcbor.encode(value):
-                    return False  # -0.0, which the column does not keep, and ends name the very value
-            else:
-                value = []
-            values.append(value)
-        for wire, nullable, accepts, _ in self._kept:
-            if wire not in keep or keep[wire][1]:
-                return False
-            left -= 1
-            value = keep[wire][0]
-            if not (nullable if value is None else accepts(value)):
-                return False
-            values.append(value)
-        return left == 0  # else there are fields that only a newer schema knows
 
     def project(self, id: str, document: Document, doc: int, log: int, by: int, masked: frozenset[str] = NONE) -> Row:
         """Return the row that the cells make. `masked` fields read null."""
@@ -230,7 +147,7 @@ class Projection:
         key: Any = None
         registers, shard_key = document.registers, self._shard_key
         for field in self._fields:
-            wire, merge, nullable, accepts, to_column, out_of_bounds, missing, has_missing, _ = field
+            wire, merge, nullable, accepts, to_column, out_of_bounds, missing, has_missing = field
             if wire in masked:
                 value = None
             elif wire in lifted:
@@ -301,19 +218,6 @@ def computed_value(function: Callable[[dict[str, Any]], Any], values: dict[str, 
         return None
 
 
-def _is_exact(codec: Codec) -> bool:
-    """Whether the column of a set certainly holds its elements to the bit; floats may lose a sign."""
-    item = codec.item
-    return item is not None and item.kind not in ("float", "list", "set", "tuple", "map", "record", "any")
-
-
-def _getter(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
-    """Return `operator.itemgetter` of these keys, which gives a tuple for one key too, and for none."""
-    if len(keys) == 1:
-        return lambda values: (values[keys[0]],)
-    return itemgetter(*keys) if keys else lambda values: ()
-
-
 def id_form(schema: Schema) -> Callable[[str], bool]:
     """Return whether an id has the form that the model declares (docs/format.md, Who may write)."""
     if schema.is_internal:  # debros's own: whoever reads it looks for the id that is meant
@@ -334,8 +238,7 @@ def _shown(spec: FieldSpec) -> _Shown:
     elif spec.merge == "counter":
         has_missing, missing = True, 0
     accepts, column = spec.codec.accepts, spec.codec.to_column
-    is_ranged = spec.codec.kind not in ("text", "float", "bytes", "bool")
-    return _Shown(spec.wire, spec.merge, spec.nullable, accepts, column, bounds, missing, has_missing, is_ranged)
+    return _Shown(spec.wire, spec.merge, spec.nullable, accepts, column, bounds, missing, has_missing)
 
 
 def _value(field: _Shown, document: Document) -> tuple[Any, int]:

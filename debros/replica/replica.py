@@ -203,25 +203,41 @@ class Replica:
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
-        models = self._store.models
+        models, manifest, log = self._store.models, self.manifest, self.n
+        belongs: dict[str, bool] = {}  # by model
         for change in changes:
+            id = change.id
             model = models.get(change.model)
             if model is not None and change.row is not None and not entry.void:
-                self.show_new(model, change.row)
-            elif not may_write(change.id, entry.user, self.manifest):
+                self.show_new(model, change.row, checked=True)
+            elif "~" in id and not may_write(id, entry.user, manifest):
                 self._skip(1)
             elif change.model == MIGRATIONS:
                 self._store.lifts.note(self, change, entry)
             elif model is None:
                 self._store.note_unknown(change.model)
-            elif model.belongs_in(self.manifest):
-                self.fold(model, change, entry)
+            elif belongs.get(change.model) or belongs.setdefault(change.model, model.belongs_in(manifest)):
+                if entry.void or id <= model.rows.greatest[log] or not self._fold_new(model, change, entry):
+                    self.fold(model, change, entry)
             else:
                 self._skip(1)  # another log's model: who may write here says nothing about who may write there
 
     def _skip(self, changes: int) -> None:
         self.skipped += changes
         self._store.skipped += changes
+
+    def _fold_new(self, model: Model, change: Change, entry: EntryRow) -> bool:
+        """Show the row of a document that nobody has seen yet, if the change makes it alone, as most do."""
+        rows = model.rows
+        by = self._store.keys.number(entry.user)
+        row = model.projection.created(
+            change.id, change.value, rows.next_doc, self.n, entry.clock, entry.e, by, change.version
+        )
+        if row is None:
+            return False
+        rows.next_doc += 1
+        self.show_new(model, row, checked=False)
+        return True
 
     def fold(self, model: Model, change: Change, entry: EntryRow) -> Row:
         """Merge one change into its document and show the row that comes of it."""
@@ -258,18 +274,18 @@ class Replica:
                 by = self._store.keys.number(entry.user)
         return model.projection.project(change.id, document, doc, self.n, by)
 
-    def show_new(self, model: Model, row: Row) -> None:
-        """Let a row be seen that a writer here made of a new document: its unique values were found free."""
+    def show_new(self, model: Model, row: Row, *, checked: bool) -> None:
+        """Let a row be seen of a new document; `checked`: a writer here made it, and found its unique values free."""
         rows, id, log = model.rows, row[0], self.n
         if id > rows.greatest[log]:
             rows.greatest[log] = id
         self._store.view.put_new(rows, log, id, row)
         if rows.watch is not None:
-            rows.watch(row, None, True)
+            rows.watch(row, None, checked)
         if rows.linked:
             self._store.effects.note(model, row, None)
         if model.claims.indexes:
-            model.claims.note(row, None, checked=True)
+            model.claims.note(row, None, checked=checked)
 
     def show(self, model: Model, row: Row, before: Row | None) -> None:
         """Let a row be seen."""

@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from debros.blocks import dagcbor
 from debros.blocks.cid import to_bytes
 from debros.log.changes import encode_change
+from debros.log.forms import is_change
 from debros.models.validation import Validator
 from debros.replica.cells import Document
-from debros.replica.packing import change_of_new, columns_of, encoder_of, wires_of
+from debros.replica.packing import change_of_new, columns_of, encoder_of, is_exact, wires_of
 from debros.replica.projection import Projection
+from debros.replica.state import States
 from debros.replica.tables import Table
 from debros.schema import FieldSpec, Schema
 from debros.values import describe
 from tests.support.typed import TYPES
 
+DIGEST = bytes(range(32))
 MERGES = {"int": ["lww", "counter"], "set": ["lww", "set", "keep"]}
 
 
@@ -82,6 +85,73 @@ def test_its_row_is_the_one_that_the_fold_makes_of_the_change(made: tuple[Any, A
         assert list(row[: len(specs) + 1]) == columns_of(specs)("id", wires)
 
 
+def made_at_once(specs: list[FieldSpec], change: dict[str, Any]) -> bool:
+    """Whether a peer's change makes a row at once; if so, row and cells have to be those of the general fold."""
+    table = Table(Schema("Thing", 1, "global", "documents", "anyone", tuple(specs)))
+    states = States(table, lambda e: DIGEST)
+    projection = Projection(table, states.dump)
+    document = states.empty()
+    document.merge(change, 70, 9, 1)
+    row = projection.created("id", change, 7, 1, 70, 9, 1, 1)
+    if row is None:
+        return False
+    folded = projection.project("id", document, 7, 1, 1)
+    at = table.state_at
+    assert (*row[:at], *row[at + 1 :]) == (*folded[:at], *folded[at + 1 :])
+    assert cells(states.load(row)) == cells(document)
+    return True
+
+
+def cells(document: Document) -> Any:
+    """What the cells of a document say; a counter at 0 and a set that holds nothing say nothing."""
+    sets = {
+        wire: (cell.living, cell.waiting) for wire, cell in document.elements.items() if cell.living or cell.waiting
+    }
+    kept = {wire: (cell.living, cell.waiting) for wire, cell in document.kept.items()}
+    sums = {wire: n for wire, n in document.sums.items() if n}
+    return document.registers, sums, sets, kept, document.live, document.born, document.newest, document.count
+
+
+@settings(max_examples=80, deadline=None)
+@given(fields())
+def test_a_document_that_a_peer_made_has_the_row_that_the_fold_makes(made: tuple[Any, Any]) -> None:
+    specs, values = made
+    sent = dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values))))
+    is_made = made_at_once(specs, sent)
+    assert is_made or not all(is_exact(spec.codec) for spec in specs if spec.merge == "set")
+
+
+ODD = st.sampled_from([None, True, -1, 2**63, -0.0, 1.5, "", "x", b"", [], ["b", "a"], [1, 1], [-0.0], {}, {"k": 1}])
+
+
+@settings(max_examples=150, deadline=None)
+@given(fields(), st.data())
+def test_whatever_a_peer_says_its_row_and_its_cells_are_those_of_the_fold(
+    made: tuple[Any, Any], data: st.DataObject
+) -> None:
+    specs, values = made
+    change = dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values))))
+    assert isinstance(change, dict)
+    wires = [spec.wire for spec in specs] + ["unknown"]
+    for _ in range(data.draw(st.integers(1, 2))):
+        key = data.draw(st.sampled_from(["put", "inc", "add", "keep", "rem", "live"]))
+        if key == "live":
+            change["live"] = False
+            continue
+        part: dict[str, Any] = change.setdefault(key, {})
+        wire, value = data.draw(st.sampled_from(wires)), data.draw(ODD)
+        if data.draw(st.booleans()):
+            part.pop(wire, None)
+        elif key == "keep":
+            part[wire] = [value, data.draw(st.sampled_from([[], [bytes(32)]]))]
+        elif key == "rem":
+            part[wire] = [[value, [bytes(32)]]]
+        else:
+            part[wire] = value
+    assume(is_change(change))
+    made_at_once(specs, change)
+
+
 def test_text_that_is_not_unicode_is_refused_with_the_reason() -> None:
     spec = FieldSpec("a", "a", describe(str).codec)
     with pytest.raises(ValueError, match="surrogate"):
@@ -103,3 +173,9 @@ def test_bytes_that_look_like_a_link_stay_bytes(annotation: Any) -> None:
         )
     raw = encoder_of([spec])("Thing", 1, "id", {"live": True, "put": {"a": value}})
     assert dagcbor.decode(raw) == ["Thing", 1, "id", {"live": True, "put": {"a": value}}]
+
+
+def test_a_set_with_a_negative_zero_is_not_made_at_once_for_its_column_does_not_keep_the_sign() -> None:
+    specs = [FieldSpec("a", "a", describe(set[float]).codec, False, "set")]
+    assert made_at_once(specs, {"live": True, "add": {"a": [0.0]}})
+    assert not made_at_once(specs, {"live": True, "add": {"a": [-0.0]}})
