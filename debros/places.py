@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from debros.blocks.cid import digest_of
 from debros.blocks.files import Files
-from debros.blocks.volumes import MOST
+from debros.blocks.volumes import HIGHEST, MOST
 from debros.env import Env
 from debros.errors import ConfigError, StorageError
 from debros.home import replace_file
@@ -33,7 +33,7 @@ ID_SIZE: Final = 16
 class Place:
     """A store of one shard."""
 
-    number: int  # of the volume; never given twice
+    number: int  # of the volume; one that became free is given again last
     id: str  # in hex, that of the marker
     model: str
     shard: int
@@ -89,7 +89,7 @@ class Places:
         self.env = env
         self.files = files
         self.unremoved: list[str] = []  # why stores that shards have left are still there
-        self._next = 1
+        self._next = 1  # the number to try first
         self._places: dict[int, Place] = {}
         if self._path is not None and self._path.exists():
             self._load(self._path)
@@ -169,8 +169,10 @@ class Places:
         if len(self._places) >= MOST:
             raise ConfigError(f"a home has at most {MOST} stores of shards")
         id = self.env.random_bytes(ID_SIZE).hex()
-        place = Place(self._next, id, model, shard, manifest.hex(), path, "moving")
-        self._next += 1
+        turn = (1 + (self._next - 1 + n) % HIGHEST for n in range(HIGHEST))
+        number = next(n for n in turn if n not in self._places)
+        place = Place(number, id, model, shard, manifest.hex(), path, "moving")
+        self._next = number + 1
         self._note(place)
         return place
 

@@ -17,6 +17,7 @@ from debros.errors import StorageError
 
 BITS: Final = 56
 MOST: Final = 100  # volumes: SQLite attaches at most 125 files
+HIGHEST: Final = 127  # number of a volume: positions are integers of SQLite's, which has 63 bits for them
 _WITHIN: Final = (1 << BITS) - 1
 
 

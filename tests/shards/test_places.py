@@ -462,3 +462,21 @@ async def test_a_store_that_was_left_and_cannot_be_removed_is_told_and_tried_aga
     async with debros.open(home, models=MODELS) as db:
         assert (await db.health())["stores"].state == "good"
         assert not first.exists()
+
+
+async def test_shards_move_more_often_than_there_are_numbers_for_stores(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with debros.open(home, models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        await db.shards[Hashed].move(1, to=tmp_path / "first")
+        before = await everything()
+        db.places._next = 127
+        for turn in range(3):
+            await db.shards[Hashed].move(0, to=tmp_path / f"turn-{turn}")
+            await Hashed.create(id=f"w{turn}", author="ana")
+        assert [place.number for place in db.places.placed()] == [1, 3]
+        assert [row for row in await everything() if row[0][0] == "n"] == before
+        digest = await db.fingerprint()
+    async with debros.open(home, models=MODELS) as db:
+        assert not db.status().rebuilt
+        assert await db.fingerprint() == digest
