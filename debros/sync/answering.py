@@ -61,7 +61,7 @@ async def serve(sync: Sync, peer: str, body: bytes) -> AsyncGenerator[bytes, Non
     if isinstance(request, Hello):
         yield encode_welcome(_welcome(sync, peer, request))
         return
-    replica = _served(sync, peer, request.log)
+    replica = served(sync, peer, request.log)
     if replica is None:
         yield NOT_SHARED
         return
@@ -96,7 +96,7 @@ def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:
         index = asked.get(mark(hello.nonce, replica.log_id))
         if index is None:
             continue
-        if _served(sync, peer, replica.log_id) is None:
+        if served(sync, peer, replica.log_id) is None:
             refused.append(index)
         else:
             shared.append(index)
@@ -110,10 +110,10 @@ def is_served(sync: Sync, peer: str) -> bool:
     link = sync.links.get(peer)
     if not sync.members_only or link is None or link.user is None:
         return not sync.members_only
-    return any(_served(sync, peer, log_id) is not None for log_id in link.lots)
+    return any(served(sync, peer, log_id) is not None for log_id in link.lots)
 
 
-def _served(sync: Sync, peer: str, log_id: bytes) -> Replica | None:
+def served(sync: Sync, peer: str, log_id: bytes) -> Replica | None:
     """Return a log if this node keeps it and serves it to the peer."""
     replica = sync.kept(log_id)
     if replica is None or not sync.members_only:

@@ -22,7 +22,7 @@ from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
 from debros.sync import serving
 from debros.sync.admitting import Outcome, admit, admit_held
-from debros.sync.answering import serve
+from debros.sync.answering import serve, served
 from debros.sync.asking import Asker
 from debros.sync.budget import PROTOCOL_POINTS, REFUSED_POINTS, Conduct
 from debros.sync.dialling import GOOD_S, Dial
@@ -289,6 +289,8 @@ class Sync:
         store = self.store
         await serving.make_durable(store)
         fresh, lot.fresh = lot.fresh, []
+        if served(self, asker.peer, replica.log_id) is None:  # a stranger learns that there is something, not what
+            fresh = []
         entries: list[Delivery] = []
         size = 0
         for row in fresh:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from debros import ContentMissingError, Field, File, Model, model
 from debros.blocks import dagcbor
@@ -37,6 +38,29 @@ async def test_a_member_is_served_and_a_stranger_is_not() -> None:
             await other.synced(timeout_s=60)
             with other.current():
                 assert await thing.count() == 0
+
+
+@in_virtual_time
+async def test_what_is_written_while_a_stranger_is_connected_is_not_sent_to_it() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    closed = {"models": both, "admins": [ADMIN.did], "anybody": False}
+    async with peer(network, "left", identity=ADMIN, settings={"serve": "members"}, **closed) as left:
+        await left.grant(MEMBER.did)
+        async with (
+            peer(network, "right", identity=MEMBER, peers=["left"], **closed) as right,
+            peer(network, "other", identity=STRANGER, peers=["left"], **closed) as other,
+        ):
+            await right.synced(timeout_s=60)
+            await other.synced(timeout_s=60)
+            with left.current():
+                await thing.create(title="for members")
+            await right.synced(timeout_s=60)
+            await trio.sleep(60)
+            for node, count in ((right, 1), (other, 0)):
+                with node.current():
+                    assert await thing.count() == count
+            assert other.store.entries.next_e == 1
 
 
 @in_virtual_time
