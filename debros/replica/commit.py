@@ -149,6 +149,10 @@ class Commit:
         replica, model, draft = item
         claims = model.claims
         before = None if change.makes else self._store.view.row(model.rows, replica.n, draft.id)
+        if draft.kind == "delete" or (
+            before is not None and replica.n not in model.projection.lifts and not claims.concerns(change.value)
+        ):
+            return []  # what hides a record, or leaves it in sight or out of it as it was, claims nothing
         held = set() if before is None else set(claims.keys(before))
         row = preview(self._store, replica, model, before, change)
         return [key for key in claims.keys(row) if key not in held]

@@ -245,7 +245,8 @@ class Replica:
         greatest = rows.greatest[self.n]
         before = view.row(rows, self.n, change.id) if change.id <= greatest else None
         row = self.merged(model, before, change, entry)
-        self.show(model, row, before)
+        claims = model.claims
+        self.show(model, row, before, claimed=bool(claims.indexes) and claims.stays(row, before, change.value))
         return row
 
     def merged(self, model: Model, before: Row | None, change: Change, entry: EntryRow) -> Row:
@@ -287,8 +288,8 @@ class Replica:
         if model.claims.indexes:
             model.claims.note(row, None, checked=checked)
 
-    def show(self, model: Model, row: Row, before: Row | None) -> None:
-        """Let a row be seen."""
+    def show(self, model: Model, row: Row, before: Row | None, *, claimed: bool = False) -> None:
+        """Let a row be seen; `claimed`: its unique values are what they were, and nobody has to look at them."""
         rows, id = model.rows, row[0]
         if before is None:
             if row[model.table.doc_at] >= rows.next_doc:
@@ -301,7 +302,7 @@ class Replica:
         if rows.linked:
             self._store.effects.note(model, row, before)
         if model.claims.indexes:
-            model.claims.note(row, before, checked=False)
+            model.claims.note(row, None if claimed else before, checked=claimed)
 
     @property
     def rights(self) -> Rights:

@@ -7,14 +7,17 @@ is not UNIQUE, for losers stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from debros.replica.state import States
 from debros.replica.tables import NOT_UNIQUE, Row, quoted
 from debros.replica.view import Rows, View
 
 Key: TypeAlias = "tuple[Any, ...]"  # index number, log (0: across logs), values
+
+
+_WRITING: Final = ("put", "inc", "add", "rem", "keep")  # parts of a change that name fields by their stored names
 
 
 class _Index(NamedTuple):
@@ -51,6 +54,17 @@ class Claims:
                     f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {" AND ".join(where)} AND "_hidden" = 0',
                 )
             )
+        self._wires = frozenset(wire for index in self.indexes for wire in index.wires)
+
+    def concerns(self, value: Mapping[str, Any]) -> bool:
+        """Whether a change writes a field of a unique index, or brings a record into sight or out of it."""
+        return "live" in value or any(not self._wires.isdisjoint(value.get(kind, ())) for kind in _WRITING)
+
+    def stays(self, row: Row, before: Row | None, value: Mapping[str, Any]) -> bool:
+        """Whether a change left the claims of a row what they were, also in age, and the row had not lost one."""
+        if before is None or self.concerns(value) or before[self._rows.table.flags_at] & NOT_UNIQUE:
+            return False
+        return self.keys(row) == self.keys(before)
 
     def keys(self, row: Row) -> list[Key]:
         """Return the claims that a row makes."""
