@@ -68,7 +68,8 @@ class Field(Declaration, Generic[T]):
     def __get__(self, obj: object, owner: type) -> T: ...
     def __get__(self, obj: object | None, owner: type) -> Any:
         if obj is None:
-            return _column(owner, self.name)
+            subject = getattr(owner, "__subject__", None)
+            return subject.column(self.name) if subject is not None else _column(owner, self.name)
         own = obj.__dict__
         if own.get("_row") is not None:
             shape: Any = owner.__shape__  # type: ignore[attr-defined]  # what has a row is of a model

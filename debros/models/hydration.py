@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from debros.current import choosing, context
@@ -52,14 +53,11 @@ class Hydration:
 
         A record takes its values from its row when one of them is first looked at (`Field.__get__`).
         """
-        cls = self.cls
-        made = []
-        for row in rows:
-            record = _new(cls)
+        made = list(map(_new, repeat(self.cls, len(rows))))
+        for record, row in zip(made, rows):  # noqa: B905 - a strict one costs, and there is one for each
             own = record.__dict__
             own["_row"] = row
             own["_home"] = home
-            made.append(record)
         if self.is_counted:
             home.reads.extend(rows)
         if self.keeps_extra:  # undeclared values are no descriptors

@@ -29,6 +29,8 @@ class ModelSubject:
         self._cls = cls
         self._all: Query[Any] | None = None
         self.schema = cls.__schema__
+        self._columns: dict[str, Column[Any]] = {}  # those asked for
+        self._relations: dict[str, Relation[Any]] = {}
 
     def __repr__(self) -> str:
         return f"<subject {self._cls.__name__}>"
@@ -107,13 +109,21 @@ class ModelSubject:
 
     def column(self, name: str) -> Column[Any]:
         """Return the query's column of a field, computed field, or fact of the log (`meta.created_by`)."""
-        return columns(self.schema).named(name)
+        try:
+            return self._columns[name]
+        except KeyError:
+            found = self._columns[name] = columns(self.schema).named(name)
+            return found
 
     def relation(self, name: str) -> Relation[Any]:
         """Return the query's relation."""
-        from debros.query.relations import Relation
+        try:
+            return self._relations[name]
+        except KeyError:
+            from debros.query.relations import Relation
 
-        return Relation(self, name)
+            found = self._relations[name] = Relation(self, name)
+            return found
 
 
 class PastSubject(ModelSubject):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
 from trio import move_on_after
@@ -33,11 +34,12 @@ class Answers(Named[R]):
             await self.subject.ready()
         return self.subject.source()
 
-    async def _fetch(self, source: Source, statement: sql.Sql, way: Apart | None = None) -> list[tuple[Any, ...]]:
-        """Return what a statement gives. All that a query reads, but for relations, it reads here."""
-        if self.caching is not None:
-            return (await self._entry(source, statement)).rows
-        return await source.fetch(*statement, way)
+    def _fetch(self, source: Source, statement: sql.Sql, way: Apart | None = None) -> Awaitable[list[tuple[Any, ...]]]:
+        """Return, to be awaited, what a statement gives. All that a query reads, but for relations, it reads here."""
+        return source.fetch(*statement, way) if self.caching is None else self._cached(source, statement)
+
+    async def _cached(self, source: Source, statement: sql.Sql) -> list[tuple[Any, ...]]:
+        return (await self._entry(source, statement)).rows
 
     async def _entry(self, source: Source, statement: sql.Sql) -> Entry:
         assert self.caching is not None, "asked of queries that are kept"

@@ -76,6 +76,7 @@ class Columns:
         self.indexed = self._indexed()
         self._in_indexes = self._terms(field for index in self.schema.indexes for field, _ in index.fields)
         self._need = lru_cache(maxsize=512)(self._what_is_needed)
+        self.count_where = lru_cache(maxsize=512)(self._count_where)
         self._leading = self._terms(index.fields[0][0] for index in self.schema.indexes)
 
     def _column(self, name: str, codec: Codec, value: str | None = None, nullable: bool = True) -> Column[Any]:
@@ -118,6 +119,11 @@ class Columns:
             return self._need(condition.text) == "table"
         needs = {self._need(leaf.text) if type(leaf) is Leaf else "index" for leaf in condition.leaves()}
         return "index" not in needs and "table" in needs
+
+    def _count_where(self, text: str) -> str:
+        """Return the SELECT of the number of rows that fulfil one condition, given by its SQL."""
+        how = " NOT INDEXED" if self._need(text) == "table" else ""
+        return f"SELECT count(*) FROM {self.sql_name}{how} WHERE {self.visible} AND {text}"
 
     def _what_is_needed(self, text: str) -> Literal["index", "any", "table"]:
         """Return what a condition is looked up in: an index that begins with what it mentions, one that has it, or the table."""

@@ -20,7 +20,7 @@ from debros.query.expressions import GROUP, Expr, Leaf, Listable, Order, Stateme
 from debros.query.operands import COLLECTIONS, UNORDERED, checked, family, plain, successor, wire_of
 from debros.query.ports import Source
 from debros.schema import Codec
-from debros.values.scalars import DATE, INT
+from debros.values.scalars import DATE, INT, TEXT
 
 T = TypeVar("T")
 
@@ -241,6 +241,8 @@ class Column(Generic[T]):
             QueryError: it is no value of this column's type.
         """
         codec = self.codec
+        if codec is TEXT and type(value) is str and value.isascii():  # what is mostly given
+            return value
         if value is None:
             raise QueryError(f"{self!r}: None has no order; write `is_null()` or `== None`")
         if not codec.is_operand(value):

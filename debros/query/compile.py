@@ -52,6 +52,11 @@ class Question:
     is_partial: bool = False  # take what is here where shards are missing
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it says nothing of which rows, of those that fulfil the condition, and of how they are found."""
+        return self.at_most is None and not self.skipped and self.index is None and not self.is_distinct
+
+    @property
     def is_of_several(self) -> bool:
         """Whether one id may show more than once: that of several users' records."""
         users = self.users
@@ -110,10 +115,14 @@ def order(question: Question, source: Source) -> Sql:
         return f" ORDER BY {columns.id.sql}", ()
     if any(one.is_random for one in orders):
         orders = tuple(one.shuffled(source.random_bytes(8)) for one in orders)
+    last = columns.id.sql
     if len(orders) == 1 and not orders[0].bindings:
-        return f" ORDER BY {orders[0].text}, {columns.id.sql}", ()
-    listed = ", ".join(one.text for one in orders)
-    return f" ORDER BY {listed}, {columns.id.sql}", tuple(b for one in orders for b in one.bindings)
+        one = orders[0]
+        return f" ORDER BY {one.text}" if one.sql == last else f" ORDER BY {one.text}, {last}", ()
+    listed = [one.text for one in orders]
+    if not any(one.sql == last for one in orders):  # SQLite would sort by it a second time
+        listed.append(last)
+    return " ORDER BY " + ", ".join(listed), tuple(b for one in orders for b in one.bindings)
 
 
 def sorts(question: Question, source: Source) -> list[Sort]:
@@ -185,6 +194,11 @@ def _listed(question: Question, whole: bool) -> Sql:
 
 def count(question: Question, source: Source) -> Sql:
     """Return the SELECT of the number of rows."""
+    condition = question.condition
+    if type(condition) is Leaf and question.is_plain and not source.is_spread:
+        logs = logs_of(source, question.users, question.columns, condition, question.is_partial)
+        if logs is None:
+            return question.columns.count_where(condition.text), condition.bindings
     found, bound = unordered(question, source)
     group, group_bound = grouping(question)
     limit, limit_bound = cut(question)

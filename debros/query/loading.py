@@ -7,6 +7,7 @@ object, wherever it appears: `Loaded` remembers what was made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from debros.query.cache import Caching, Labels
@@ -186,14 +187,14 @@ class _Load:
     async def _by_key(self, records: Sequence[Any]) -> list[Any]:
         """belongs_to: the key names the target."""
         keys = self._keys(records)
-        found, targets = await self._of_ids(dict.fromkeys(key for key in keys if key is not None))
-        self.subject.attach(records, self.spec.name, [None if key is None else targets.get(key) for key in keys])
+        found, targets = await self._of_ids([key for key in dict.fromkeys(keys) if key is not None])
+        self.subject.attach(records, self.spec.name, list(map(targets.get, keys)))
         return found
 
     async def _by_ids(self, records: Sequence[Any]) -> list[Any]:
         """many_to_many by a field of ids; in its order, unless another is asked for."""
         wanted = [list(map(str, ids or ())) for ids in self.subject.keys_of(records, self.spec.ids)]
-        found, targets = await self._of_ids(dict.fromkeys(id for ids in wanted for id in ids))
+        found, targets = await self._of_ids(list(dict.fromkeys(chain.from_iterable(wanted))))
         rank = {id: n for n, id in enumerate(targets)}
         if self.relation.orders or self._is_set():
             wanted = [sorted((id for id in set(ids) if id in rank), key=rank.__getitem__) for ids in wanted]
@@ -204,9 +205,8 @@ class _Load:
     def _is_set(self) -> bool:
         return columns(self.subject.schema).named(self.spec.ids).codec.kind == "set"
 
-    async def _of_ids(self, ids: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
+    async def _of_ids(self, wanted: list[str]) -> tuple[list[Any], dict[str | None, Any]]:
         """Return the targets with these ids that show, in order, and by id."""
-        wanted = list(ids)
         if not wanted:
             return [], {}
         out = Statement(self.source, self.target_users, self.partial)

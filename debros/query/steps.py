@@ -17,7 +17,7 @@ from debros.query.cache import Caching
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.compile import Question
-from debros.query.expressions import GROUP, Expr, Listable, Order, Shuffle, Statement
+from debros.query.expressions import GROUP, Expr, Leaf, Listable, Order, Shuffle, Statement
 from debros.query.meta import checked_did
 from debros.query.operators import Direction, Op
 from debros.query.ports import Subject
@@ -70,6 +70,8 @@ class Steps(Question, Listable, Generic[R]):
     def where(self, *args: Any) -> Self:
         """Keep rows that fulfil conditions: expressions, a name with a value, or a group."""
         condition = self.condition
+        if len(args) == 1 and type(args[0]) is Leaf and args[0].owners is self.columns.owners:  # what is mostly given
+            return self._but("condition", args[0] if condition is None else condition & args[0])
         for one in self._conditions(args):
             condition = one if condition is None else condition & one
         return self._but("condition", condition)
