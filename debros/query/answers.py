@@ -47,8 +47,11 @@ class Answers(Named[R]):
 
     async def _read(self, source: Source) -> list[Any]:
         if self.caching is None:
-            statement = sql.rows(self, source)
-            rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
+            if (scan := sql.rows_as_they_lie(self, source)) is not None:
+                rows = await source.fetch(*scan, by_id=True)
+            else:
+                statement = sql.rows(self, source)
+                rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
         elif (kept := self._kept(source)) is not None:
             rows = kept
         else:

@@ -52,15 +52,15 @@ class Question:
     is_partial: bool = False  # take what is here where shards are missing
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it says nothing of which rows, of those that fulfil the condition, and of how they are found."""
-        return self.at_most is None and not self.skipped and self.index is None and not self.is_distinct
-
-    @property
     def is_of_several(self) -> bool:
         """Whether one id may show more than once: that of several users' records."""
         users = self.users
         return users == "all" or (users is not None and len(users) != 1)
+
+
+def _is_plain(question: Question) -> bool:
+    """Whether a question says nothing of which rows, of those that fulfil its condition, and of how they are found."""
+    return question.at_most is None and not question.skipped and question.index is None and not question.is_distinct
 
 
 def start(question: Question, source: Source | None) -> str:
@@ -181,6 +181,23 @@ def rows(question: Question, source: Source, also: list[Sort] | None = None, *, 
     return text, (*picked_bound, *bound, *group_bound, *by_bound, *limit_bound)
 
 
+def rows_as_they_lie(question: Question, source: Source) -> Sql | None:
+    """Return the SELECT of records in no order, to be put in that of ids; `None` where SQLite knows better.
+
+    Where every row is looked at, the table as it lies is read faster than by the index of ids, and is nearly in order.
+    """
+    columns, condition = question.columns, question.condition
+    if question.orders or question.picked is not None or not _is_plain(question) or question.is_of_several:
+        return None
+    if source.is_spread or not (condition is None or columns.helps_no_index(condition)):
+        return None
+    where, bound = restriction(question, source)
+    if where.startswith(columns.of_logs):
+        return None
+    listed = columns.listed if source.is_inside() else columns.brief
+    return f"SELECT {listed} FROM {columns.sql_name} NOT INDEXED WHERE {columns.visible}{where}", bound
+
+
 def _listed(question: Question, whole: bool) -> Sql:
     columns, picked = question.columns, question.picked
     listed = columns.listed if whole else columns.brief
@@ -195,7 +212,7 @@ def _listed(question: Question, whole: bool) -> Sql:
 def count(question: Question, source: Source) -> Sql:
     """Return the SELECT of the number of rows."""
     condition = question.condition
-    if type(condition) is Leaf and question.is_plain and not source.is_spread:
+    if type(condition) is Leaf and _is_plain(question) and not source.is_spread:
         logs = logs_of(source, question.users, question.columns, condition, question.is_partial)
         if logs is None:
             return question.columns.count_where(condition.text), condition.bindings

@@ -49,10 +49,13 @@ class Source(Protocol):
         """
         ...
 
-    async def fetch(self, sql: str, bindings: Sequence[object], apart: Apart | None = None) -> list[tuple[Any, ...]]:
+    async def fetch(
+        self, sql: str, bindings: Sequence[object], apart: Apart | None = None, *, by_id: bool = False
+    ) -> list[tuple[Any, ...]]:
         """Run one SELECT like `read`; one that takes long does not hold the loop, and can be cancelled.
 
-        If it takes long and there is a way to take it `apart`, each file is asked by itself, some at once.
+        If it takes long and there is a way to take it `apart`, each file is asked by itself, some at once. `by_id`: rows come
+        in the order of what stands first in them, the id.
         """
         ...
 

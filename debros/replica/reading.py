@@ -2,7 +2,8 @@
 
 Most queries take microseconds, so they run on the loop, on the writer's connection. SQLite asks every few thousand
 steps whether to go on. A query that has held the loop for `QUICK_S` is broken off and run again by a thread, on a connection
-of its own that sees the same committed state; when whoever waits for it is cancelled, it is interrupted.
+of its own that sees the same committed state; when whoever waits for it is cancelled, it is interrupted. Its text is
+remembered, so that the next one goes to the thread at once, until one of that text was quick.
 
 Inside a transaction there is no other connection that sees its rows, so its queries stay on the loop, and only a deadline
 stops them. A view in memory has no second connection either: the thread works on a copy of it.
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import apsw
 import trio
+from cachetools import LRUCache
 
 from debros.env import Env
 from debros.errors import ClosedError, DebrosError, QueryError
@@ -28,9 +31,13 @@ STEPS: Final = 5_000  # of SQLite's virtual machine between two looks at the clo
 _OF_QUERIES: Final = ("overflow", "no such index")  # errors that are the question's, not the view's
 MOST_AT_ONCE: Final = 100  # long queries, where no setting says otherwise
 MOST_IDLE: Final = 4  # connections kept for the next long query
+MOST_KNOWN: Final = 256  # texts of long queries that are remembered
 
+
+_first: Final = itemgetter(0)
 
 Asked: TypeAlias = tuple[str, Sequence[Any]]  # a statement, and what is bound
+Read: TypeAlias = Callable[[apsw.Connection, str, tuple[Any, ...]], list[Row]]
 
 
 class Reader:
@@ -44,6 +51,7 @@ class Reader:
         self._closed = False
         self._layout = 0  # how often the files changed of which a view consists
         self.long_ones = 0  # queries that went on beside the loop
+        self._known: LRUCache[str, bool] = LRUCache(MOST_KNOWN)  # texts of which the last query took long
         self.places = trio.CapacityLimiter(MOST_AT_ONCE)  # those that are at work; others wait
         view.db.set_progress_handler(self._is_late, STEPS)
 
@@ -64,11 +72,13 @@ class Reader:
         return found
 
     def quick(self, sql: str, bindings: Sequence[Any], until: float) -> list[Row] | None:
-        """Run a query on the loop; `None` when its time is up, by trio's clock.
+        """Run a query on the loop; `None` when its time is up, by trio's clock, or where it is known to take long.
 
         Raises:
             StorageError: the view is damaged.
         """
+        if sql in self._known:
+            return None
         self._until = until
         try:
             return self._view.db.execute(sql, bindings).fetchall()
@@ -84,25 +94,37 @@ class Reader:
             return QueryError(f"the query fails on its values: {error}")
         return self._view.failure(error)
 
-    async def beside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
+    async def beside(self, sql: str, bindings: Sequence[Any], *, by_id: bool = False) -> list[Row]:
         """Run a query in a thread, on a connection of its own; cancelled, it is interrupted.
+
+        `by_id`: the thread sorts the rows by what stands first in them.
 
         Raises:
             StorageError: the view is damaged.
         """
-        [found] = await self.together(lambda: [(sql, bindings)], 1)
+        [found] = await self.together(lambda: [(sql, bindings)], 1, by_id=by_id)
         return found
 
-    async def together(self, ask: Callable[[], Sequence[Asked]], at_once: int) -> list[list[Row]]:
+    async def together(
+        self, ask: Callable[[], Sequence[Asked]], at_once: int, *, by_id: bool = False
+    ) -> list[list[Row]]:
         """Run queries in threads, so many at once, all on one state of all files; errors as for `beside`.
 
         `ask` says which, once it is their turn: shards may have moved meanwhile.
         """
         self.long_ones += 1
         async with self.places:
-            return await self._together(ask(), at_once)
+            statements, began = ask(), trio.current_time()
+            answers = await self._together(statements, at_once, _sorted_rows if by_id else _rows)
+            is_long = trio.current_time() - began >= QUICK_S
+        for sql, _ in statements:
+            if is_long:
+                self._known[sql] = True
+            else:
+                self._known.pop(sql, None)
+        return answers
 
-    async def _together(self, statements: Sequence[Asked], at_once: int) -> list[list[Row]]:
+    async def _together(self, statements: Sequence[Asked], at_once: int, read: Read) -> list[list[Row]]:
         layout = self._layout
         answers: list[list[Row]] = [[] for _ in statements]
         left = deque(enumerate(statements))
@@ -110,7 +132,7 @@ class Reader:
 
         async def work(db: apsw.Connection) -> None:
             try:
-                await self._work(db, left, answers)
+                await self._work(db, left, answers, read)
                 self._keep(db, layout)
             except DebrosError as error:
                 failures.append(error)
@@ -137,12 +159,14 @@ class Reader:
                 raise self._failure(error) from error
         return db
 
-    async def _work(self, db: apsw.Connection, left: deque[tuple[int, Asked]], answers: list[list[Row]]) -> None:
+    async def _work(
+        self, db: apsw.Connection, left: deque[tuple[int, Asked]], answers: list[list[Row]], read: Read
+    ) -> None:
         """Answer what is left, one after the other."""
         while left:
             n, (sql, bindings) = left.popleft()
             try:
-                answers[n] = await self._env.offload_until_cancelled(_rows, db, sql, tuple(bindings), stop=db.interrupt)
+                answers[n] = await self._env.offload_until_cancelled(read, db, sql, tuple(bindings), stop=db.interrupt)
             except (apsw.Error, UnicodeDecodeError) as error:
                 failure = self._failure(error)
                 db.close()
@@ -176,3 +200,13 @@ def _rows(db: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Row]
     except apsw.InterruptError:  # nobody waits any more
         db.close()
         raise
+
+
+def _sorted_rows(db: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Row]:
+    return in_order(_rows(db, sql, bindings))
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Sort rows by id, as SQLite does: the order of UTF-8 is that of code points."""
+    rows.sort(key=_first)
+    return rows

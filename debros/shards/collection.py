@@ -20,7 +20,7 @@ from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
 from debros.replica.effects import Place
-from debros.replica.reading import QUICK_S, QUICK_SUMMARY_S
+from debros.replica.reading import QUICK_S, QUICK_SUMMARY_S, in_order
 from debros.replica.replica import Replica
 from debros.replica.store import Model
 from debros.replica.tables import Row, to_column
@@ -197,7 +197,9 @@ class Collection:
         """Whether the model's rows lie in several files."""
         return bool(self._model.rows.arms)
 
-    async def fetch(self, sql: str, bindings: Sequence[object], apart: Apart | None = None) -> list[tuple[Any, ...]]:
+    async def fetch(
+        self, sql: str, bindings: Sequence[object], apart: Apart | None = None, *, by_id: bool = False
+    ) -> list[tuple[Any, ...]]:
         """Run one SELECT like `read`; one that takes long goes on beside the loop, and can be cancelled."""
         store = self._store
         store.check_open()
@@ -217,19 +219,23 @@ class Collection:
                     found = self._summed(apart, began + QUICK_SUMMARY_S)
                 else:
                     found = store.reader.quick(sql, bindings, began + QUICK_S)
-                rows = await self._long(sql, bindings, apart) if found is None else found
+                rows = await self._long(sql, bindings, apart, by_id) if found is None else found
             except StorageError as error:
                 if self.shards is not None:
                     self.shards.refuse_gone(error)
                 raise
+        if by_id and (transaction is not None or found is not None):  # else the thread has done it
+            in_order(rows)
         self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
         return rows
 
-    async def _long(self, sql: str, bindings: Sequence[object], apart: Apart | None) -> list[tuple[Any, ...]]:
+    async def _long(
+        self, sql: str, bindings: Sequence[object], apart: Apart | None, by_id: bool
+    ) -> list[tuple[Any, ...]]:
         longest_s, reader = self.node.config.query_timeout_s, self._store.reader
         with move_on_after(longest_s):
             if apart is None:
-                return await reader.beside(sql, bindings)
+                return await reader.beside(sql, bindings, by_id=by_id)
             return apart.join(await reader.together(partial(self._parts, apart), self.node.config.shard_threads))
         raise DeadlineError(
             f"a query of {self.schema.name} took more than query_timeout_s={longest_s:g}; an index or a limit may help:"

@@ -138,8 +138,11 @@ class TabularSource:
 
     is_spread = False
 
-    async def fetch(self, sql: str, bindings: Sequence[object], apart: Any = None) -> list[tuple[Any, ...]]:
-        return self.read(sql, bindings)
+    async def fetch(
+        self, sql: str, bindings: Sequence[object], apart: Any = None, *, by_id: bool = False
+    ) -> list[tuple[Any, ...]]:
+        rows = self.read(sql, bindings)
+        return sorted(rows, key=lambda row: row[0]) if by_id else rows
 
     def is_inside(self) -> bool:
         return False
