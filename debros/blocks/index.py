@@ -70,7 +70,11 @@ class Index:
         return Index.open(self._name)
 
     def add(self, places: Sequence[Place], applied: int, store: bytes = b"") -> None:
-        """Note where blocks are now; `applied` is the position up to which the segments are known, 0: as before."""
+        """Note where blocks are now; `applied` is the position up to which the segments are known, 0: as before.
+
+        A block may be among them twice, for it went and came back: it is where it was put last.
+        """
+        places = list({(place.codec, place.digest): place for place in places}.values())
         with self._db:
             self._db.executemany("DELETE FROM blocks WHERE k = ? AND digest = ? AND codec = ?",
                                  [(_k(p.digest), p.digest, p.codec) for p in places])  # fmt: skip

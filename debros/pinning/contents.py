@@ -17,6 +17,7 @@ from debros.blocks.cid import Link
 from debros.blocks.tail import Block
 from debros.blocks.unixfs import profiles, reading
 from debros.blocks.unixfs.adding import Adder, Path, Progress
+from debros.env import Env
 from debros.errors import CeilingError, ContentError, ContentMissingError, CorruptionError
 
 PROFILE: Final = profiles.V1_2025
@@ -66,12 +67,14 @@ class Contents:
     `make_room(n)` is asked when `n` bytes more would not fit; it frees what it may.
     """
 
-    def __init__(self, store: CarStore, max_bytes: int) -> None:
+    def __init__(self, env: Env, store: CarStore, max_bytes: int) -> None:
+        self._env = env
         self.store = store
         self.max_bytes = max_bytes
         self.source: Source | None = None
         self.make_room: Callable[[int], Awaitable[None]] | None = None
         self.used = 0  # bytes of blocks
+        self._coming = 0  # bytes that are let in and not yet put: several come at once
         self._sessions: list[Session] = []
         self._ended: set[Link] | None = None  # what sessions put that ended while the collector runs
         self._guard = trio.Lock()  # no block is found to be here already, and deleted in the same moment
@@ -111,17 +114,23 @@ class Contents:
         for codec, digest, block in blocks:
             if not await self.store.has(Link(codec, digest)):
                 new += len(block)
-        if new and self.used + new > self.max_bytes:
+        if new and not self._has_room_for(new):
             if self.make_room is not None:
-                await self.make_room(new)
-            if self.used + new > self.max_bytes:
-                raise CeilingError(
-                    self.used + new, self.max_bytes, "what is here is pinned, protected, or held nowhere else"
-                )
-        async with self._guard:
-            await self.store.put(blocks, durable=durable)
-            self.used += new
+                await self.make_room(self._coming + new)
+            if not self._has_room_for(new):
+                needed = self.used + self._coming + new
+                raise CeilingError(needed, self.max_bytes, "what is here is pinned, protected, or held nowhere else")
+        self._coming += new
+        try:
+            async with self._guard:
+                await self.store.put(blocks, durable=durable)
+                self.used += new
+        finally:
+            self._coming -= new
         return new
+
+    def _has_room_for(self, new: int) -> bool:
+        return self.used + self._coming + new <= self.max_bytes
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -147,7 +156,7 @@ class Contents:
         """
         from debros.blocks.dagpb import link_of
 
-        adder = Adder(session, PROFILE, progress)
+        adder = Adder(session, PROFILE, progress, self._env)
         if isinstance(data, (bytes, bytearray, memoryview)):
             built = await adder.add_bytes(bytes(data))
         elif isinstance(data, AsyncIterable):

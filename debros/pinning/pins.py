@@ -126,7 +126,7 @@ class Pins:
             if self._ledger is None or self._contents is None:
                 ledger = await self._env.offload(Ledger, self._ledger_path)
                 try:
-                    contents = Contents(await self._env.offload(self._open_blocks), self._room.max_bytes)
+                    contents = Contents(self._env, await self._env.offload(self._open_blocks), self._room.max_bytes)
                     await contents.measure()
                     if ledger.meta("since") is None:
                         ledger.set_meta("since", self._now())
@@ -407,7 +407,11 @@ class Pins:
                 ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
 
     async def _collect(self, ledger: Ledger, contents: Contents) -> int:
-        kept = (states.PINNED, states.PENDING, states.FAILED, states.UNPINNING)
+        kept = [states.PINNED, states.UNPINNING]
+        if (
+            contents.used <= self._room.max_bytes
+        ):  # else what is not whole goes too: a power cut may bring back what went
+            kept += [states.PENDING, states.FAILED]
         if ledger.meta("found") and self._now() - ledger.meta("since") < DAY_S * MS:
             return 0  # the ledger was lost, and what was pinned by hand with it: a day to say so again
         freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])

@@ -190,3 +190,19 @@ async def test_a_disk_that_fails_in_compaction_loses_nothing() -> None:
                 assert await again.get(link_of(block)) == block[2]
         if not failed and files.calls == 0 and nth > 40:
             break
+
+
+async def test_a_block_that_went_and_came_back_counts_once_when_the_index_is_made_anew() -> None:
+    files = MemoryFiles()
+    block, other = block_of(b"back again"), block_of(b"other")
+    async with car_store(files) as store:
+        for _ in range(3):
+            await store.put([block, other])
+            await store.delete([link_of(block)])
+        await store.put([block])
+        before = await store.usage()
+    async with car_store(files) as store:
+        assert await store.usage() == before
+        assert [link async for link in store.scan()].count(link_of(block)) == 1
+        await store.delete([link_of(block)])
+        assert not await store.has(link_of(block))

@@ -22,7 +22,7 @@ from debros.blocks.tail import Block
 from debros.blocks.unixfs import directory, node
 from debros.blocks.unixfs.profiles import Profile
 from debros.blocks.unixfs.tree import Built, Tree, written
-from debros.env import SYSTEM
+from debros.env import SYSTEM, Env
 from debros.errors import ContentError, StorageError
 
 T = TypeVar("T")
@@ -36,7 +36,11 @@ BATCH: Final = 4 << 20  # bytes of content that are hashed, and written, at once
 class Adder:
     """Puts content into a store, and tells how much it has read."""
 
-    def __init__(self, store: BlockStore, profile: Profile, progress: Progress | None = None) -> None:
+    def __init__(
+        self, store: BlockStore, profile: Profile, progress: Progress | None = None, env: Env = SYSTEM
+    ) -> None:
+        """`env` gives the threads that read and hash."""
+        self._env = env
         self._store = store
         self._profile = profile
         self._progress = progress
@@ -84,7 +88,7 @@ class Adder:
             ContentError: a file changed while it was read, or is neither file, directory nor link; a name is not UTF-8.
         """
         try:
-            found = await SYSTEM.offload(os.stat, path)
+            found = await self._env.offload(os.stat, path)
             if modes.S_ISDIR(found.st_mode):
                 return await self._add_directory(os.fspath(path))
             return await self._add_file(os.fspath(path), found)
@@ -107,8 +111,9 @@ class Adder:
         """
         blocks, self._blocks = self._blocks, []
         if not blocks:
-            return await SYSTEM.offload(work, *args)
+            return await self._env.offload(work, *args)
         failures: list[Exception] = []
+        made: list[T] = []
 
         async def put() -> None:
             try:
@@ -119,12 +124,12 @@ class Adder:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(put)
             try:
-                done = await SYSTEM.offload(work, *args)
+                made.append(await self._env.offload(work, *args))
             except Exception as error:
                 failures.append(error)
         if failures:
             raise failures[0]
-        return done
+        return made[0]
 
     def _cut(self, tree: Tree, data: memoryview) -> None:
         size = self._profile.chunk
@@ -139,7 +144,7 @@ class Adder:
 
     async def _add_directory(self, path: str) -> Built:
         entries: dict[bytes, Built] = {}
-        for name, kind in await SYSTEM.offload(_listed, path):
+        for name, kind in await self._env.offload(_listed, path):
             inside = os.path.join(path, name)
             try:
                 raw = name.encode()
@@ -150,11 +155,11 @@ class Adder:
             elif kind == "directory":
                 entries[raw] = await self._add_directory(inside)
             else:
-                entries[raw] = await self._add_file(inside, await SYSTEM.offload(os.lstat, inside))
+                entries[raw] = await self._add_file(inside, await self._env.offload(os.lstat, inside))
         return await self._while_writing(directory.build, entries, self._profile, self._take)
 
     async def _add_symlink(self, path: str) -> Built:
-        target = os.fsencode(await SYSTEM.offload(os.readlink, path))
+        target = os.fsencode(await self._env.offload(os.readlink, path))
         block = dagpb.encode((), node.symlink_data(target))
         return Built(written(block, cid.DAG_PB, self._profile, self._take), 0, len(block))
 
@@ -162,7 +167,7 @@ class Adder:
         if not modes.S_ISREG(found.st_mode):
             raise ContentError(f"{path} is neither a file, a directory nor a symbolic link")
         tree = Tree(self._profile, self._take)
-        fd = await SYSTEM.offload(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = await self._env.offload(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             before = os.fstat(fd)
             done = 0
