@@ -10,6 +10,7 @@ import trio
 
 from debros import audit
 from debros.replica.misread import misread
+from debros.sync.waiting import WITHHELD
 
 if TYPE_CHECKING:
     from debros.node import Debros
@@ -153,4 +154,7 @@ def _peers(node: Debros) -> Component:
     known = node.peers
     if known and not any(peer.connected for peer in known):
         return Component("peers", "degraded", f"none of {len(known)} configured peers is connected")
+    refusing = [peer.id for peer in known if peer.withheld]
+    if refusing:
+        return Component("peers", "degraded", f"{', '.join(refusing)} {WITHHELD}: {node.identity.did}")
     return Component("peers", "good")

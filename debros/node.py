@@ -429,6 +429,7 @@ class Debros:
 
         Raises:
             DeadlineError: not within `timeout_s`; the text says who is waited for.
+            PermissionDeniedError: a log with entries here is served by peers to members only, and this user is none.
         """
         self.store.check_open()
         await self.met.synced(timeout_s)

@@ -18,7 +18,15 @@ def peers(sync: Sync) -> list[Peer]:
     now_s, connected = sync.now_s(), sync.transport.connected
     errors = {dial.peer: dial.last_error for dial in sync.dials}
     found = [
-        Peer(peer, address, True, len(link.lots), link.account.conduct.is_banned(now_s), errors.get(peer, ""))
+        Peer(
+            peer,
+            address,
+            True,
+            len(link.lots),
+            link.account.conduct.is_banned(now_s),
+            errors.get(peer, ""),
+            len(link.withheld),
+        )
         for peer, address in connected.items()
         if (link := sync.links.get(peer)) is not None
     ]
@@ -37,6 +45,7 @@ def status(sync: Sync) -> list[LogStatus]:
     found: list[LogStatus] = []
     for replica in sync.kept_replicas():
         links = {peer: link.lots[replica.log_id] for peer, link in sync.links.items() if replica.log_id in link.lots}
+        withheld_by = tuple(peer for peer, link in sync.links.items() if replica.log_id in link.withheld)
         lots = list(links.values())
         have = counts.get(replica.n, 0)
         pending = max((lot.pending for lot in lots), default=0)
@@ -52,7 +61,9 @@ def status(sync: Sync) -> list[LogStatus]:
             progress=have / want if want else 1.0,
             entries_per_s=0.0 if rate is None else rate.per_s(now_s),
             last_contact=_instant(sync, spoken_s) if spoken_s else None,
-            synced=all(lot.settled and not lot.pending and lot.heads == replica.heads for lot in lots),
+            synced=bool(lots or not withheld_by)
+            and all(lot.settled and not lot.pending and lot.heads == replica.heads for lot in lots),
+            withheld_by=withheld_by,
         ))  # fmt: skip
     return found
 

@@ -16,6 +16,7 @@ class Peer:
     logs: int = 0  # that both hold
     banned: bool = False
     last_error: str = ""  # of the last attempt to dial
+    withheld: int = 0  # logs that both hold, and that it does not serve to us: we are no member, or no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,4 @@ class LogStatus:
     entries_per_s: float  # admitted from peers, over the last seconds
     last_contact: datetime | None  # when a peer last said something of this log
     synced: bool  # the last comparison with each of these peers found nothing missing on either side
+    withheld_by: tuple[str, ...] = ()  # connected peers that hold it too, and do not serve it to us

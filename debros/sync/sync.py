@@ -256,6 +256,8 @@ class Sync:
                 welcome = parse_welcome(await asker.one(Hello(nonce, marks, proof)), len(marks))
             for index in welcome.shared:
                 link.lot(some[index].log_id)
+            link.withheld -= {replica.log_id for replica in some}
+            link.withheld |= {some[index].log_id for index in welcome.refused}
 
     async def _compare(self, link: Link, asker: Asker, log_id: bytes) -> None:
         """Offer what is new here, and fetch what is missing here."""
@@ -277,6 +279,7 @@ class Sync:
                 self.settle(link, replica, lot, begun)
         except NotSharedError:
             link.lots.pop(log_id, None)
+            link.withheld.add(log_id)
         self.note_change()
 
     def settle(self, link: Link, replica: Replica, lot: Lot, serial: int) -> None:

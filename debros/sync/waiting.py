@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from debros.errors import DeadlineError, ProtocolError, TransportError
+from debros.errors import DeadlineError, PermissionDeniedError, ProtocolError, TransportError
 from debros.replica.replica import Replica
 from debros.sync.asking import Asker
 from debros.sync.budget import PROTOCOL_POINTS
@@ -17,6 +17,10 @@ from debros.sync.wire import parse_receipt as parse_receipt_frame
 if TYPE_CHECKING:
     from debros.sync.sync import Sync
 
+WITHHELD: Final = (
+    'does not serve us a log that both hold: it has `serve="members"`, and this user was not granted, or was revoked; an admin '
+    "can `grant` it"
+)
 PATIENCE_S: Final = 0.5  # after which `synced` and `settled` ask again
 
 
@@ -36,6 +40,10 @@ async def synced(sync: Sync, timeout_s: float | None) -> None:
                         if lot.settled < since:
                             link.compare(log_id)
         await trio.lowlevel.checkpoint()
+        if refusing := _keep_what_is_here_from_all(sync):
+            raise PermissionDeniedError(
+                f"entries of this node are with no peer that is connected: {refusing} {WITHHELD}"
+            )
         return
     raise DeadlineError(f"not synced after {timeout_s} s: {_what_lacks(sync, since)}")
 
@@ -49,12 +57,23 @@ def _is_synced(sync: Sync, since: int) -> bool:
     )
 
 
+def _keep_what_is_here_from_all(sync: Sync) -> str:
+    """Return the peers that do not serve us a log which has entries here, and that no other peer shares with us."""
+    for replica in sync.kept_replicas():
+        refusing = [link.peer for link in sync.links.values() if replica.log_id in link.withheld]
+        if refusing and replica.heads and not any(replica.log_id in link.lots for link in sync.links.values()):
+            return ", ".join(refusing)
+    return ""
+
+
 def _what_lacks(sync: Sync, since: int) -> str:
     if sync.dials and not sync.links:
         errors = "; ".join(f"{dial.address}: {dial.last_error or 'no answer yet'}" for dial in sync.dials)
         return f"no peer is connected ({errors})"
     behind = [link.peer for link in sync.links.values() if any(lot.settled < since for lot in link.lots.values())]
-    return f"waiting for {', '.join(behind) or 'the first word of a peer'}"
+    refusing = [link.peer for link in sync.links.values() if link.withheld]
+    why = f"; {', '.join(refusing)} {WITHHELD}" if refusing else ""
+    return f"waiting for {', '.join(behind) or 'the first word of a peer'}{why}"
 
 
 async def settled(sync: Sync, replica: Replica, digest: bytes, replicas: int, timeout_s: float | None) -> list[Receipt]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from debros import ContentMissingError, Field, File, Model, model
+from debros import ContentMissingError, Field, File, Model, PermissionDeniedError, model
 from debros.blocks import dagcbor
 from debros.errors import TransportError
 from debros.identity.keys import Identity
@@ -154,3 +154,40 @@ def test_a_mark_tells_nothing_without_the_log() -> None:
     log = bytes(32)
     assert mark(NONCE, log) != mark(bytes(15) + b"\1", log)
     assert len(mark(NONCE, log)) == 16
+
+
+@in_virtual_time
+async def test_whoever_is_not_served_is_told_so_until_it_is_granted() -> None:
+    network, both = MemoryNetwork(), models()
+    closed = {"models": both, "admins": [ADMIN.did], "anybody": False}
+    async with peer(network, "left", identity=ADMIN, settings={"serve": "members"}, **closed) as left:
+        with left.current():
+            await both[0].create(title="for members")
+        async with peer(network, "other", identity=STRANGER, peers=["left"], **closed) as other:
+            await other.synced(timeout_s=60)
+            [host] = other.peers
+            assert (host.logs, host.withheld) == (0, 1)
+            withheld = [one for one in other.sync_status() if one.withheld_by]
+            assert [(one.withheld_by, one.have, one.synced) for one in withheld] == [((host.id,), 0, False)]
+            health = await other.health()
+            assert health["peers"].state == "degraded"
+            assert "an admin can `grant` it" in health["peers"].reason
+            assert STRANGER.did in health["peers"].reason
+            assert (await left.health())["peers"].state == "good"
+
+            await left.grant(STRANGER.did)
+            await trio.sleep(60)
+            await other.synced(timeout_s=60)
+            assert [one.withheld_by for one in other.sync_status()] == [()] * len(other.sync_status())
+            assert (await other.health())["peers"].state == "good"
+            with other.current():
+                assert await both[0].count() == 1
+
+            await left.revoke(STRANGER.did)
+            await trio.sleep(60)
+            with other.current():
+                await both[0].create(title="nobody takes it")
+            with pytest.raises(PermissionDeniedError, match="was revoked; an admin can `grant` it"):
+                await other.synced(timeout_s=60)
+            assert [one.synced for one in other.sync_status() if one.withheld_by] == [False]
+            assert (await other.health())["peers"].state == "degraded"
