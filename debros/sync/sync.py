@@ -67,7 +67,7 @@ class Sync:
         self.transport = transport
         self.tasks = tasks
         self.device = device
-        self._keeps = keeps
+        self._wants = keeps
         self._gather = gather  # makes the logs that this node should hold known to the store
         self.remembered = remembered
         self.notices = notices
@@ -236,6 +236,10 @@ class Sync:
     def version(self) -> int:
         """Return what changes whenever the logs that this node keeps do."""
         return len(self.store.by_number) + (self._follows << 32)
+
+    def _keeps(self, replica: Replica) -> bool:
+        """Whether a log is kept up with peers: not while its store is away, for it can be neither read nor written."""
+        return replica.log_id not in self.store.away and self._wants(replica)
 
     def kept_replicas(self) -> list[Replica]:
         return [replica for replica in self.store.by_number.values() if self._keeps(replica)]

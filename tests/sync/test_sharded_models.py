@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +81,33 @@ async def test_who_follows_some_shards_gets_those() -> None:
             assert len(rows.coverage.missing) == 2
             with pytest.raises(PartialResultError):
                 await shared.count()
+
+
+@in_virtual_time
+async def test_a_store_that_is_away_keeps_the_other_logs_of_a_node_from_nothing(tmp_path: Path) -> None:
+    network, shared = MemoryNetwork(), sharded()
+    placement = {"placement": {"Shared": {n: tmp_path / f"shard-{n}" for n in range(4)}}}
+    async with peer(network, "left", home=tmp_path / "left", models=[shared], settings=placement) as left:
+        with left.current():
+            for author in AUTHORS:
+                await shared.create(author=author)
+        lost = [n for n in range(12) if left.shards[shared].for_key(AUTHORS[n]) == 2]
+        assert lost
+    (tmp_path / "shard-2").rename(tmp_path / "unplugged")
+    async with (
+        peer(network, "right", models=[shared]) as right,
+        peer(network, "left", home=tmp_path / "left", models=[shared], peers=["right"]) as left,
+    ):
+        with right.current():
+            await shared.create(author=AUTHORS[lost[0]])
+        await trio.sleep(60)
+        assert [other.connected for other in left.peers] == [True]
+        with right.current():
+            assert await shared.count() == 12 - len(lost) + 1
+    (tmp_path / "unplugged").rename(tmp_path / "shard-2")
+    async with (
+        peer(network, "right", models=[shared]) as right,
+        peer(network, "left", home=tmp_path / "left", models=[shared], peers=["right"]) as left,
+    ):
+        await left.synced(timeout_s=60)
+        assert await left.fingerprint() == await right.fingerprint()
