@@ -149,14 +149,13 @@ class Reader:
         return answers
 
     def _ready(self) -> apsw.Connection:
-        """Return a connection that sees the state of now; with arms it keeps to it over several statements."""
+        """Return a connection that keeps to the state of now: before its thread asks, a shard may move to another file."""
         db = self._idle.pop() if self._idle else self._view.another()
-        if self._view.has_arms:
-            try:
-                self._view.snapshot(db)
-            except apsw.Error as error:
-                db.close()
-                raise self._failure(error) from error
+        try:
+            self._view.snapshot(db)
+        except apsw.Error as error:
+            db.close()
+            raise self._failure(error) from error
         return db
 
     async def _work(

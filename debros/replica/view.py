@@ -238,11 +238,6 @@ class View:
 
     # -- arms ------------------------------------------------------------------------------------------------
 
-    @property
-    def has_arms(self) -> bool:
-        """Whether rows of some model lie in volumes."""
-        return bool(self._arms)
-
     def arms_of(self, model: str) -> list[Arm]:
         """Return the arms of a model."""
         return self._arms[model][1] if model in self._arms else []

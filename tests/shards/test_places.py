@@ -480,3 +480,29 @@ async def test_shards_move_more_often_than_there_are_numbers_for_stores(tmp_path
     async with debros.open(home, models=MODELS) as db:
         assert not db.status().rebuilt
         assert await db.fingerprint() == digest
+
+
+async def test_a_long_query_that_waits_for_a_thread_sees_a_shard_that_moves_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with debros.open(tmp_path / "home", models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        reader, found = db.store.reader, list[int]()
+        asked, moved, work = trio.Event(), trio.Event(), db.store.reader._work
+
+        async def held_up(*arguments: Any) -> None:
+            asked.set()
+            await moved.wait()
+            await work(*arguments)
+
+        async def count() -> None:
+            found.append(await Hashed.count())
+
+        monkeypatch.setattr(reader, "quick", lambda *_: None)
+        monkeypatch.setattr(reader, "_work", held_up)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await asked.wait()
+            await db.shards[Hashed].move(db.shards[Hashed].for_key("ana"), to=tmp_path / "first")
+            moved.set()
+        assert found == [40]
