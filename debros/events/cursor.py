@@ -3,7 +3,8 @@
 A cursor is the base64url of DAG-CBOR `[mark, position, digest, index]`: the home it is of, where the entry's header begins
 in the log file, the first 8 bytes of the entry's digest, and the number of the event in it. Everything before
 that event has been told. It is opaque, but no secret; it holds for this home only, for another has its entries in another
-order, and not for a log that lost its end, whose positions are given out anew.
+order, and so has one with stores of shards whose view is made anew; and not for a log that lost its end, whose positions are
+given out anew.
 """
 
 from __future__ import annotations
@@ -32,9 +33,14 @@ class Place(NamedTuple):
     nth: int  # events of it up to this one are told; -1: none
 
 
-def mark_of(salt: bytes) -> bytes:
-    """Return 8 bytes that tell a home from others; `salt` is the home's own random bytes."""
-    return sha256(b"debros cursor" + salt).digest()[:_SIZE]
+def mark_of(salt: bytes, numbering: bytes) -> bytes:
+    """Return 8 bytes that tell a home from others, and its order of entries from earlier ones.
+
+    Args:
+        salt: the home's own random bytes.
+        numbering: the store's.
+    """
+    return sha256(b"debros cursor" + salt + numbering).digest()[:_SIZE]
 
 
 def write(mark: bytes, entry: EntryRow, index: int) -> str:
@@ -64,7 +70,10 @@ def read(cursor: object, mark: bytes, store: Store) -> Place:
         case _:
             raise _damaged(cursor)
     if of != mark:
-        raise CursorError(f"the cursor {cursor[:40]!r} is of another home, or of a copy of this one; {_AGAIN}")
+        raise CursorError(
+            f"the cursor {cursor[:40]!r} is of another home, of a copy of this one, or of before a view over stores of shards "
+            f"was made anew; {_AGAIN}"
+        )
     try:
         entry = store.entries.find(sha256(store.log.read(position)).digest())
     except (StorageError, ValueError):  # no block begins there

@@ -44,7 +44,7 @@ class Events:
 
     def __init__(self, node: Debros, salt: bytes, own_keys: Callable[[], frozenset[bytes]], name: str) -> None:
         self._node = node
-        self._feed = Feed(node.store, cursors.mark_of(salt), own_keys)
+        self._feed = Feed(node.store, cursors.mark_of(salt, node.store.numbering), own_keys)
         self._exchange = Exchange(node.env, name, node.tasks, lambda: node.met.transport)
         self._exchange.identities = lambda: [node.identity]
         self._presence = Presence(self._say, node.tasks, node.env.random_bytes)

@@ -75,7 +75,7 @@ class Tracker:
         """Learn of the entries that were admitted since the ledger was last brought up to date."""
         entries = self._store.entries
         seen = ledger.meta("seen") or 0
-        if not 0 < seen < entries.next_e or entries.digest_of(seen) != ledger.meta("seen_digest"):
+        if not 0 < seen < entries.next_e or self._seen_mark(seen) != ledger.meta("seen_digest"):
             seen = 0  # the view was rebuilt, or is of another past
         for e in range(seen + 1, entries.next_e):
             entry = entries.by_number(e)
@@ -84,6 +84,10 @@ class Tracker:
             if e % _STEP == 0:
                 await trio.lowlevel.checkpoint()
         self._seen = max(self._seen, entries.next_e - 1)
+
+    def _seen_mark(self, seen: int) -> bytes:
+        """Return what stands for the entries up to a number: the last one, and the order they are in."""
+        return self._store.entries.digest_of(seen) + self._store.numbering
 
     async def flush(self, ledger: Ledger, now: int) -> list[Item]:
         """Write down what was learned; return the content that was not known before: it may be here already."""
@@ -102,7 +106,7 @@ class Tracker:
                 self._note(ledger, doc, found, now, only=False)
             if seen and seen != ledger.meta("seen"):
                 ledger.set_meta("seen", seen)
-                ledger.set_meta("seen_digest", self._store.entries.digest_of(seen))
+                ledger.set_meta("seen_digest", self._seen_mark(seen))
         return self._new
 
     def content_of(self, model: str, row: Row) -> list[tuple[Link, int]]:

@@ -109,6 +109,8 @@ def open_store(
                 stack.callback(view.close)
             store = Store(env, log, view, durable=durable, flush_rows=flush_rows)
             _place(store, volumes)
+            if rebuilt and volumes:
+                store.number_anew()
             has_entries = not store.ends and any(next(log.scan(first_of(n)), None) is not None for n in log.numbers)
             stale, indexes = _attach(store, schemas, volumes, refilled=rebuilt and has_entries)
             if LAYOUTS in store.models:

@@ -43,6 +43,7 @@ from debros.replica.view import Rows, View, volume_key
 
 _SALTS: Final = 64
 MARK_SIZE: Final = 7  # bytes of the mark that the home's view and a volume's share: an integer of SQLite's
+NUMBERING_SIZE: Final = 8
 WAL_PAGES: Final = 4000  # moved into the view's file when the write-ahead log is longer
 
 
@@ -143,6 +144,17 @@ class Store:
     def new_mark(self) -> int:
         """Return a number that tells the flush that writes it from all others."""
         return int.from_bytes(self.env.random_bytes(MARK_SIZE), "big")
+
+    @property
+    def numbering(self) -> bytes:
+        """What tells the numbers of entries from earlier ones that were in another order; empty if they never were."""
+        found: bytes = self.view.meta("numbering") or b""
+        return found
+
+    def number_anew(self) -> None:
+        """Note that the view is made anew from several log files: entries get numbers file by file, not as they came."""
+        with self.view.transaction():
+            self.view.set_meta("numbering", self.env.random_bytes(NUMBERING_SIZE))
 
     def attach(self, table: Table) -> Model:
         """Make a model's rows readable and writable; its table is in the view."""

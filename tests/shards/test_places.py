@@ -16,7 +16,15 @@ import trio.testing
 
 import debros
 from debros import Field, Index, Model, field, hash_shards, model, places
-from debros.errors import ConfigError, ModelError, PartialResultError, ShardNotHeldError, StorageError, TransactionError
+from debros.errors import (
+    ConfigError,
+    CursorError,
+    ModelError,
+    PartialResultError,
+    ShardNotHeldError,
+    StorageError,
+    TransactionError,
+)
 from debros.home import replace_file
 from debros.replica.reading import Reader
 from debros.shards.moving import Moving
@@ -404,6 +412,26 @@ async def test_cursors_of_events_outlive_a_move(tmp_path: Path) -> None:
             for n, cursor in enumerate(cursors):
                 async with db.events.subscribe(Hashed, since=cursor) as events:
                     assert [event.id for event in await events.backlog()] == [f"c{m}" for m in range(n + 1, 4)]
+
+
+async def test_cursors_from_before_stores_were_numbered_anew_are_refused_and_not_passed_over(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with debros.open(home, models=MODELS, placement=at(tmp_path, 0, 1)) as db:
+        first, second = (next(f"a{n}" for n in range(99) if db.shards[Hashed].for_key(f"a{n}") == s) for s in (0, 1))
+        for author in (first, second):
+            await Hashed.create(author=author)
+        cursor = db.events.cursor()
+        await Hashed.create(id="not told", author=first)
+    async with debros.open(home, models=MODELS) as db, db.events.subscribe(Hashed, since=cursor) as events:
+        assert [event.id for event in await events.backlog()] == ["not told"]
+    (home / "view.sqlite").unlink()
+    async with debros.open(home, models=MODELS) as db:
+        with pytest.raises(CursorError, match="made anew"):
+            await db.events.subscribe(Hashed, since=cursor).__aenter__()
+        cursor = db.events.cursor()
+        await Hashed.create(id="later", author=first)
+    async with debros.open(home, models=MODELS) as db, db.events.subscribe(Hashed, since=cursor) as events:
+        assert [event.id for event in await events.backlog()] == ["later"]
 
 
 @pytest.mark.parametrize("step", ["began", "copied", "switched", "followed", "cleaned", "record"])
