@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 import debros
-from debros import Field, File, Model, fixed, model
+from debros import Field, File, Model, fixed, model, popularity
+from debros.env import SystemEnv
 from debros.net.memory import MemoryNetwork
 from tests.support.peers import in_virtual_time, peer
 
@@ -69,6 +70,49 @@ async def main():
 trio.run(main)
 """
 
+EVICTING = """
+import sys
+from random import Random
+import trio
+from debros import Field, File, Model, model, popularity
+from debros.env import SystemEnv
+from debros.net.memory import MemoryNetwork
+from tests.support.peers import peer
+
+SIZE, ROOM = 100_000, 5
+
+@model(scope="global", name="Photo", pinning=popularity(max_pins=2, copies=(1, 2)))
+class Small(Model):
+    title: Field[str]
+    picture: Field[File]
+
+@model(scope="global", name="Photo", pinning=popularity(max_pins=1000, copies=(1, 2)))
+class Large(Model):
+    title: Field[str]
+    picture: Field[File]
+
+async def main():
+    network = MemoryNetwork()
+    large = {"sweep_s": 1e6}
+    small = {"sweep_s": 1e6, "content_bytes": ROOM * SIZE}
+    async with peer(network, "left", models=[Large], home=sys.argv[1], app="killed", env=SystemEnv(), settings=large) as left:
+        async with peer(network, "right", models=[Small], home=sys.argv[2], peers=["left"], app="killed", env=SystemEnv(), settings=small) as right:
+            n = int(sys.argv[3])
+            while True:
+                with right.current():
+                    file = await File.add(Random(n).randbytes(SIZE))
+                    await Small.create(title=str(n), picture=file)
+                print(n, flush=True)
+                n += 1
+                while not await left.pins.is_held(file.link):
+                    await trio.sleep(0.05)
+                swept = await right.pins.sweep(force=True)  # what the other one promises to hold goes
+                if swept.evicted:
+                    print("evicted", swept.evicted, flush=True)
+
+trio.run(main)
+"""
+
 
 @model(scope="global", name="Photo", pinning=fixed(copies=(0, 2)))
 class Photo(Model):
@@ -103,6 +147,41 @@ async def test_a_kill_amid_sweeps_loses_nothing_that_a_record_refers_to(tmp_path
         for id in told:
             assert len(await shown[id].picture.read()) == 300_000
         assert (await db.pins.stats()).used_bytes <= 300_000 * (len(shown) + 3)
+
+
+@model(scope="global", name="Photo", pinning=popularity(max_pins=2, copies=(1, 2)))
+class Titled(Model):
+    title: Field[str]
+    picture: Field[File]
+
+
+async def test_kills_amid_evictions_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    size, room, said = 100_000, 5, set[int]()
+    for turn in range(5):
+        lines = 3 + 4 * turn
+        first = max(said, default=-1) + 100  # what was written and not said is written no second time
+        told = until_killed(
+            EVICTING, [tmp_path / "left", tmp_path / "right", first], lambda told, lines=lines: len(told) == lines
+        )
+        said |= {int(line) for line in told if line.isdigit()}
+        network = MemoryNetwork()
+        async with (
+            peer(network, "left", models=[Titled], home=tmp_path / "left", app="killed", env=SystemEnv()) as left,
+            peer(network, "right", models=[Titled], home=tmp_path / "right", peers=["left"], app="killed",
+                 env=SystemEnv(), settings={"content_bytes": room * size, "sweep_s": 1e6}) as right,
+        ):  # fmt: skip
+            assert (await right.pins.stats()).used_bytes <= room * size
+            with right.current():
+                photos = {int(photo.title): photo for photo in await Titled.all()}
+            assert said <= set(photos)
+            for n in said:
+                holders = [db for db in (left, right) if await db.pins.is_held(photos[n].picture.link)]
+                assert holders, f"nobody has {n} any more"
+                for db in holders:  # each by itself: `read` would ask the other one
+                    _, contents = await db.pins.ready()
+                    assert await contents.store.get(photos[n].picture.link) == Random(n).randbytes(size)
+            gone = [n for n in said if not await right.pins.is_held(photos[n].picture.link)]
+    assert len(gone) > 10  # there was something to evict
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
