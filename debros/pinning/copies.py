@@ -43,3 +43,10 @@ def short_of_copies(
         for peer in others[: max(0, least - len(connected))]:
             found.setdefault(peer, []).append(link)
     return found
+
+
+def stay(ledger: Ledger, link: Link) -> None:
+    """Keep what was to go: others rely on it."""
+    item = ledger.find(link)
+    if item is not None and item.state == states.UNPINNING:
+        ledger.change(item.n, note="is to go, and stays until a promise to others ends")

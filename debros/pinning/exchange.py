@@ -27,6 +27,7 @@ from debros.blocks.tail import Block
 from debros.errors import ContentMissingError, CorruptionError, DebrosError, ProtocolError, TransportError
 from debros.identity.keys import Device
 from debros.net.transport import Transport
+from debros.pinning import copies
 from debros.pinning import ledger as states
 from debros.pinning.pins import Pins, promise_key
 from debros.pinning.receipts import parse_receipt, sign_receipt
@@ -198,7 +199,8 @@ class Exchange:
         peers = list(self._transport.connected)
         if not peers:
             return False
-        wanted, leaving = await self._pins.concerns()
+        ledger, _ = await self._pins.ready()
+        wanted, leaving = copies.concerns(ledger, self._pins.ruling)
         for some in _batches(wanted):
             for peer in peers:
                 await self._note(peer, some, await self._answers(peer, "have", some))
@@ -211,7 +213,7 @@ class Exchange:
                     still = [link for link in some if link in self._leaving]
                     promised |= await self._note(peer, still, await self._answers(peer, "hold", still))
                 for link in set(some) - self._leaving:  # promised to another meanwhile
-                    await self._pins.stay(link)
+                    copies.stay(ledger, link)
             finally:
                 self._leaving.difference_update(some)
         return promised
@@ -233,9 +235,9 @@ class Exchange:
         return found
 
     async def _ask_for_copies(self, links: Sequence[Link]) -> None:
-        for peer, some in (
-            await self._pins.short_of_copies(links, list(self._transport.connected), self._keys)
-        ).items():
+        ledger, _ = await self._pins.ready()
+        peers = list(self._transport.connected)
+        for peer, some in copies.short_of_copies(ledger, self._pins.ruling, links, peers, self._keys).items():
             await self._answers(peer, "keep", some)
 
     async def _answers(self, peer: str, what: str, links: Sequence[Link]) -> list[Any]:

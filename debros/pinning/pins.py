@@ -7,8 +7,7 @@ where the ledger says they were.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Final
 
 import trio
@@ -24,35 +23,29 @@ from debros.errors import (
     ClosedError,
     ContentError,
     ContentMissingError,
-    DebrosError,
     NotFoundError,
     StorageError,
 )
 from debros.identity.keys import Device
 from debros.net.transport import Transport
 from debros.pinning import ledger as states
+from debros.pinning.bringing import bring, bring_due
 from debros.pinning.contents import Contents, Source
-from debros.pinning.copies import concerns, short_of_copies
-from debros.pinning.deciding import Room, decayed
+from debros.pinning.deciding import Room
 from debros.pinning.departing import Departures
 from debros.pinning.ledger import Item, Ledger
 from debros.pinning.metering import metrics_of
-from debros.pinning.rules import DAY_S
-from debros.pinning.ruling import MS, TRUST_S, Ruling, optimal_copies
-from debros.pinning.sweeping import carry_out, decided
+from debros.pinning.ruling import MS, TRUST_S, Ruling
+from debros.pinning.sweeping import carry_out, collect, decided, learn
+from debros.pinning.telling import stats_of, status_of, why_of
 from debros.pinning.told import Metrics, PinStatus, Stats, Swept
 from debros.pinning.tracking import Tracker
+from debros.pinning.uses import Uses
 from debros.replica.store import Store
-from debros.replica.tables import Row
 from debros.sync.serving import make_durable
 
-WORKERS: Final = 3
-TRIES: Final = 5  # after which content counts as failed; it is tried once a day from then on
-FIRST_RETRY_S: Final = 30.0
 THOROUGH: Final = 10  # every so many sweeps blocks are looked for that nothing reaches, even if nothing was let go
 GATHER_S: Final = 0.5  # after a record came, before what it wants is fetched: many come at once
-LEAST_FETCHED: Final = 8 << 20  # bytes that may come of content that says it is small
-_ROWS: Final = 10_000  # reads of rows that are remembered until the next sweep
 
 
 def promise_key(log_id: bytes) -> str:
@@ -78,9 +71,7 @@ class Pins:
         self._sweeping = trio.Lock()
         self._ledger: Ledger | None = None
         self._contents: Contents | None = None
-        self._used: dict[Link, list[int]] = {}  # times, last time: accesses since the last sweep
-        self._read: dict[str, deque[Row]] = {}  # by model, rows that were read since the last sweep
-        self._hits = self._misses = 0
+        self.uses = Uses(self._tracker.content_of, self._now)
         self._woken = trio.Event()
         self._is_wanted = False  # records came that may want content
         self._tracker.on_wanted = self._note_wanted
@@ -150,7 +141,7 @@ class Pins:
             if self._ledger is not None:
                 try:
                     await self._tracker.flush(self._ledger, self._now())
-                    self._write_uses(self._ledger)
+                    self.uses.flush(self._ledger, self.ruling)
                 finally:
                     self._ledger.close()
             if self._contents is not None:
@@ -220,35 +211,23 @@ class Pins:
             ContentError, StorageError: it is damaged, or no file.
         """
         ledger, contents = await self.ready()
-        self.touch(link)
+        self.uses.touch(link)
         item = ledger.find(link)
         if item is not None and item.state in (states.PINNED, states.UNPINNING):
-            self._hits += 1
+            self.uses.hits += 1
         elif start == 0 and length is None and not await contents.is_whole(link):
-            self._misses += 1
-            await self._bring(item or ledger.add(link, states.UNPINNED, self._now(), size=size))
+            self.uses.misses += 1
+            await bring(ledger, contents, item or ledger.add(link, states.UNPINNED, self._now(), size=size))
         return reading.Content(contents, link, start, length)
 
     async def is_held(self, link: Link) -> bool:
         """Whether every block of a piece of content is on this node."""
-        return await self._is_whole(link)
+        _, contents = await self.ready()
+        return await contents.is_whole(link)
 
     def touch(self, link: Link, times: int = 1) -> None:
         """Count an access."""
-        now = self._now()
-        entry = self._used.get(link)
-        if entry is None:
-            self._used[link] = [times, now]
-        else:
-            entry[0] += times
-            entry[1] = now
-
-    def reads_of(self, model: str) -> deque[Row]:
-        """Return where rows of a model are put that were read: each counts as an access of the content it refers to.
-
-        Worked out at the next sweep; so a read pays for nothing but the append.
-        """
-        return self._read.setdefault(model, deque(maxlen=_ROWS))
+        self.uses.touch(link, times)
 
     # -- the surface ---------------------------------------------------------------------------------------------
 
@@ -259,17 +238,17 @@ class Pins:
             ContentError: this is no CID that is known here.
         """
         link = _link(cid)
-        ledger, _ = await self.ready()
+        ledger, contents = await self.ready()
         now = self._now()
         item = ledger.find(link) or ledger.add(link, states.UNPINNED, now)
         state = item.state
         if state == states.UNPINNING:
             state = states.PINNED
         elif state != states.PINNED:
-            state = states.PINNED if await self._is_whole(link) else states.PENDING
+            state = states.PINNED if await contents.is_whole(link) else states.PENDING
         ledger.change(item.n, hand=states.BY_HAND, state=state, tries=0, due=now, note=None)
         if item.size < 0 and state == states.PINNED:
-            await self._measure(item.n, link)
+            ledger.change(item.n, size=await contents.size_of(link))
         self._woken.set()
         return await self.status(cid)
 
@@ -300,54 +279,25 @@ class Pins:
             ContentMissingError: nothing is known of it.
         """
         ledger, _ = await self._told()
-        item = self._known(ledger, cid)
-        facts, rule = self.ruling.facts(ledger, item), self.ruling.rule(ledger, item)
-        asked = sorted(ledger.asked(item.n).items(), key=lambda entry: (-entry[1], entry[0]))
-        waits = item.state in (states.PENDING, states.FAILED)
-        return PinStatus(
-            cid=cid, state=states.STATES[item.state], is_here=item.state in (states.PINNED, states.UNPINNING),
-            size=item.size, model=facts.model, strategy="none" if rule is None else rule.strategy,
-            by_hand=item.hand == states.BY_HAND, accesses=facts.accesses, score=facts.score, age_s=facts.age_s,
-            idle_s=facts.idle_s, copies=facts.copies, wanted_copies=(0, 0) if rule is None else rule.copies,
-            optimal_copies=optimal_copies(rule, len(asked)), recommended_peers=tuple(peer for peer, _ in asked), tries=item.tries,
-            next_try_s=max(0, item.due - self._now()) / MS if waits else None, note=item.note or "",
-        )  # fmt: skip
+        return status_of(ledger, self.ruling, self._known(ledger, cid))
 
     async def why(self, cid: str, /) -> str:
         """Return why content stays, comes or goes, in words."""
         ledger, _ = await self._told()
         item = self._known(ledger, cid)
-        status = await self.status(cid)
         verdicts = await decided(self._env, ledger, self.ruling, self._room, force=False)
-        verdict = verdicts.get(item.n)
-        told = (
-            f"{status.state}: {verdict.why}"
-            if verdict is not None
-            else f"{status.state}: {self.ruling.why_none(ledger, item)}"
-        )
-        if status.model:
-            told += f"; rule {status.strategy} of {status.model}, used {status.accesses} times"
-        if item.state == states.UNPINNING:
-            told += f"; held by {status.copies} others"
-        return told + (f"; {item.note}" if item.note else "")
+        return why_of(ledger, self.ruling, item, verdicts.get(item.n))
 
     async def stats(self) -> Stats:
         """Return pins by state and model."""
         ledger, contents = await self._told()
-        by_state: dict[states.State, int] = {name: ledger.count(n) for n, name in enumerate(states.STATES)}
-        models = dict(ledger.rows("SELECT model, count(*) FROM items WHERE state = ? GROUP BY model", (states.PINNED,)))
-        failed = [str(item.link) for item in ledger.items(states.FAILED)]
-        return Stats(
-            states=by_state, models={ledger.name(n).decode(): count for n, count in models.items() if n},
-            used_bytes=contents.used, max_bytes=self._room.max_bytes, max_pins=self._room.max_pins,
-            wanted_and_held_by_nobody=tuple(failed[:100]), last_sweep=self._last,
-        )  # fmt: skip
+        return stats_of(ledger, self._room, contents.used, self._last)
 
     async def metrics(self) -> Metrics:
         """Return the content of this node in numbers."""
         ledger, contents = await self._told()
         usage = await contents.measure()
-        return metrics_of(ledger, self.ruling, usage, self._room.max_bytes, self._hits, self._misses)
+        return metrics_of(ledger, self.ruling, usage, self._room.max_bytes, self.uses.hits, self.uses.misses)
 
     # -- sweeping ------------------------------------------------------------------------------------------------
 
@@ -376,11 +326,11 @@ class Pins:
         ledger, contents = await self.ready()
         async with self._sweeping:
             now = self._now()
-            await self._learn(ledger, contents, now)
-            self._write_uses(ledger)
+            await learn(ledger, contents, self._tracker, now)
+            self.uses.flush(ledger, self.ruling)
             verdicts = await decided(self._env, ledger, self.ruling, self._room, force=force)
             pinned, evicted, waiting = await carry_out(ledger, self.ruling, verdicts, force=force)
-            freed = await self._collect(ledger, contents) if evicted or thorough else 0
+            freed = await collect(ledger, contents, self.ruling) if evicted or thorough else 0
             self._last = Swept(pinned, evicted, waiting, freed, contents.used)
         if contents.used > self._room.max_bytes:
             raise CeilingError(
@@ -395,32 +345,10 @@ class Pins:
         """Return what `ready` does, with what was learned since the last sweep written down."""
         ledger, contents = await self.ready()
         if self._tracker.has_news:
-            await self._learn(ledger, contents, self._now())
-        if self._used or any(self._read.values()):
-            self._write_uses(ledger)
+            await learn(ledger, contents, self._tracker, self._now())
+        if self.uses.has_news:
+            self.uses.flush(ledger, self.ruling)
         return ledger, contents
-
-    async def _learn(self, ledger: Ledger, contents: Contents, now: int) -> None:
-        new = await self._tracker.flush(ledger, now)
-        for item in new:
-            if await contents.is_whole(item.link):  # the ledger is younger than the content
-                ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
-
-    async def _collect(self, ledger: Ledger, contents: Contents) -> int:
-        kept = [states.PINNED, states.UNPINNING]
-        if (
-            contents.used <= self._room.max_bytes
-        ):  # else what is not whole goes too: a power cut may bring back what went
-            kept += [states.PENDING, states.FAILED]
-        if ledger.meta("found") and self._now() - ledger.meta("since") < DAY_S * MS:
-            return 0  # the ledger was lost, and what was pinned by hand with it: a day to say so again
-        freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])
-        if freed:
-            await contents.store.compact()
-        for item in list(ledger.items(states.UNPINNED)):
-            if item.hand == 0 and not ledger.referred(item.n):
-                ledger.remove(item.n)
-        return freed
 
     async def _make_room(self, needed: int) -> None:
         """Let go of what may go, once something does not fit; a sweep that goes on does it anyway."""
@@ -439,47 +367,13 @@ class Pins:
 
     async def bring_due(self) -> None:
         """Try to bring what is wanted and whose time has come; what nobody has is tried again later."""
-        ledger, _ = await self.ready()
-        while due := ledger.due(self._now(), 50):
-            limit = trio.CapacityLimiter(WORKERS)
-            async with trio.open_nursery() as nursery:
-                for item in due:
-                    nursery.start_soon(self._work, item, limit)
-
-    async def _work(self, item: Item, limit: trio.CapacityLimiter) -> None:
-        ledger, _ = await self.ready()
-        async with limit:
-            try:
-                await self._bring(item)
-            except (DebrosError, OSError) as error:
-                tries = item.tries + 1
-                wait_s = min(DAY_S, FIRST_RETRY_S * 2.0**item.tries) if tries < TRIES else DAY_S
-                state = states.PENDING if tries < TRIES else states.FAILED
-                due = self._now() + int(wait_s * MS)
-                ledger.change(item.n, tries=tries, due=due, state=state, note=str(error)[:200])
-
-    async def _bring(self, item: Item) -> None:
-        """Bring the blocks of a piece of content that are not here. What has come stays, so it goes on where it was."""
         ledger, contents = await self.ready()
-        link = item.link
-        most = LEAST_FETCHED + 2 * item.size if item.size >= 0 else self._room.max_bytes
-        async with contents.session() as session:
-            while missing := await contents.missing_of(link):
-                if contents.source is None:
-                    raise ContentMissingError(tuple(map(str, missing)))
-                await contents.source.bring(missing, session.put)
-                if session.new_bytes > most:
-                    raise ContentError(
-                        f"{link} has more than {session.new_bytes} bytes, and its record says {item.size}"
-                    )
-            await session.put([], durable=True)
-            state = states.UNPINNED if item.hand == states.AGAINST else states.PINNED
-            ledger.change(item.n, state=state, tries=0, note=None, size=await contents.size_of(link))
+        await bring_due(ledger, contents, self.ruling)
 
     async def learn(self) -> None:
         """Write down what entries said of content, and see what of it is here."""
         ledger, contents = await self.ready()
-        await self._learn(ledger, contents, self._now())
+        await learn(ledger, contents, self._tracker, self._now())
 
     async def adopt(self, link: Link) -> None:
         """Keep content that came by hand, for an hour, or as long as a record refers to it."""
@@ -527,22 +421,10 @@ class Pins:
 
     # -- copies ----------------------------------------------------------------------------------------------------
 
-    async def concerns(self) -> tuple[list[Link], list[Link]]:
-        """Return what is here and whose copies count, and what is to go once others promise to hold it."""
-        ledger, _ = await self.ready()
-        return concerns(ledger, self.ruling)
-
-    async def stay(self, link: Link) -> None:
-        """Keep what was to go: others rely on it."""
-        ledger, _ = await self.ready()
-        item = ledger.find(link)
-        if item is not None and item.state == states.UNPINNING:
-            ledger.change(item.n, note="is to go, and stays until a promise to others ends")
-
     async def accept(self, link: Link) -> bool:
         """Say whether this node will keep a copy for a peer: of what its records refer to, where it has room."""
         ledger, contents = await self.ready()
-        await self._learn(ledger, contents, self._now())
+        await learn(ledger, contents, self._tracker, self._now())
         item = ledger.find(link)
         if item is None or item.hand == states.AGAINST or not ledger.referred(item.n):
             return False
@@ -555,37 +437,7 @@ class Pins:
         self._woken.set()
         return True
 
-    async def short_of_copies(
-        self, links: Sequence[Link], peers: Sequence[str], keys: Mapping[str, bytes]
-    ) -> dict[str, list[Link]]:
-        """Return, by connected peer, of what it should be asked to keep a copy: those who used it most come first."""
-        ledger, _ = await self.ready()
-        return short_of_copies(ledger, self.ruling, links, peers, keys)
-
-    async def _is_whole(self, link: Link) -> bool:
-        _, contents = await self.ready()
-        return await contents.is_whole(link)
-
-    async def _measure(self, n: int, link: Link) -> None:
-        ledger, contents = await self.ready()
-        ledger.change(n, size=await contents.size_of(link))
-
     # -- facts -----------------------------------------------------------------------------------------------------
-
-    def _write_uses(self, ledger: Ledger) -> None:
-        for model, rows in self._read.items():
-            while rows:
-                for link, _ in self._tracker.content_of(model, rows.popleft()):
-                    self.touch(link)
-        used, self._used = self._used, {}
-        with ledger.db:
-            for link, (times, at) in used.items():
-                item = ledger.find(link)
-                if item is not None:
-                    rule = self.ruling.rule(ledger, item)
-                    half_life_s = DAY_S if rule is None else rule.half_life_s
-                    score = decayed(item.score, (at - item.used) / MS, half_life_s) + times
-                    ledger.change(item.n, uses=item.uses + times, score=score, used=max(at, item.used))
 
     def _known(self, ledger: Ledger, cid: str) -> Item:
         item = ledger.find(_link(cid))

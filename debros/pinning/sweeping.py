@@ -1,4 +1,4 @@
-"""One sweep over the ledger: every item is judged by its rule, and what follows of it is written down."""
+"""One sweep: what is new is learned, every item is judged by its rule, and blocks that nothing needs are collected."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ import trio
 
 from debros.env import Env
 from debros.pinning import ledger as states
+from debros.pinning.contents import Contents
 from debros.pinning.deciding import Candidate, Room, Verdict, decide
 from debros.pinning.ledger import Ledger
-from debros.pinning.rules import HOUR_S
+from debros.pinning.rules import DAY_S, HOUR_S
 from debros.pinning.ruling import MS, Ruling
+from debros.pinning.tracking import Tracker
 
 GRACE_S: Final = HOUR_S  # that content may be here without a record that refers to it
 _STEP: Final = 1000
+
+
+async def learn(ledger: Ledger, contents: Contents, tracker: Tracker, now: int) -> None:
+    """Write down what entries said of content, and see what of it is here."""
+    for item in await tracker.flush(ledger, now):
+        if await contents.is_whole(item.link):  # the ledger is younger than the content
+            ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
 
 
 async def decided(env: Env, ledger: Ledger, ruling: Ruling, limit: Room, *, force: bool) -> dict[int, Verdict]:
@@ -92,3 +101,19 @@ async def carry_out(
                 ledger.change(item.n, state=states.UNPINNING, note=note)
             waiting += 1
     return pinned, evicted, waiting
+
+
+async def collect(ledger: Ledger, contents: Contents, ruling: Ruling) -> int:
+    """Delete blocks that nothing needs, and give their room back to the disk; return their bytes."""
+    kept = [states.PINNED, states.UNPINNING]
+    if contents.used <= contents.max_bytes:  # else what is not whole goes too: a power cut may bring back what went
+        kept += [states.PENDING, states.FAILED]
+    if ledger.meta("found") and ruling.now() - ledger.meta("since") < DAY_S * MS:
+        return 0  # the ledger was lost, and what was pinned by hand with it: a day to say so again
+    freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])
+    if freed:
+        await contents.store.compact()
+    for item in list(ledger.items(states.UNPINNED)):
+        if item.hand == 0 and not ledger.referred(item.n):
+            ledger.remove(item.n)
+    return freed
