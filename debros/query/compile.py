@@ -8,7 +8,7 @@ order is total.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from debros.errors import QueryError
 from debros.query.catalog import Columns
@@ -19,6 +19,9 @@ from debros.query.routing import logs_of
 
 Sql: TypeAlias = tuple[str, tuple[object, ...]]
 """A statement, or a part of one, and what its marks stand for."""
+
+
+_ONE_CONDITION: Final = {"subject", "columns", "condition"}  # what a query says that says nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +215,10 @@ def _listed(question: Question, whole: bool) -> Sql:
 def count(question: Question, source: Source) -> Sql:
     """Return the SELECT of the number of rows."""
     condition = question.condition
-    if type(condition) is Leaf and _is_plain(question) and not source.is_spread:
-        logs = logs_of(source, question.users, question.columns, condition, question.is_partial)
-        if logs is None:
-            return question.columns.count_where(condition.text), condition.bindings
+    if type(condition) is Leaf and vars(question).keys() == _ONE_CONDITION and not source.is_spread:
+        columns = question.columns
+        if logs_of(source, None, columns, condition, False) is None:
+            return columns.count_where(condition.text), condition.bindings
     found, bound = unordered(question, source)
     group, group_bound = grouping(question)
     limit, limit_bound = cut(question)

@@ -58,28 +58,28 @@ class Judge:
                 return places[column], frozenset(part.bindings)
         return None
 
-    def snapshot(self, at_most: int | None) -> list[Held]:
+    async def snapshot(self, at_most: int | None) -> list[Held]:
         """Return the rows of the result, in order."""
         question = self._whole()._but("at_most", at_most)
-        return self._read(question)
+        return await self._read(question)
 
-    def behind(self, edge: Held, at_most: int) -> list[Held]:
+    async def behind(self, edge: Held, at_most: int) -> list[Held]:
         """Return the rows of the result that sort behind a row."""
         from debros.query.paging import behind
 
         condition = behind(self.sorts, edge.values, self._question.columns.owners)
         whole = self._whole()
         joined = condition if whole.condition is None else whole.condition & condition
-        return self._read(whole._but("condition", joined)._but("at_most", at_most))
+        return await self._read(whole._but("condition", joined)._but("at_most", at_most))
 
-    def held(self, place: Place, row: Row | None) -> Held | None:
+    async def held(self, place: Place, row: Row | None) -> Held | None:
         """Return how a row stands in the result, `None` if it does not belong there."""
         if row is None or row[self._question.columns.table.hidden_at]:
             return None
         if self.logs is not None and place[1] not in self.logs:
             return None
         if not self.is_alone:
-            return self._in_table(place)
+            return await self._in_table(place)
         if self._question.condition is None and self._sorts_by_id():
             return self._made(row, (row[0],))
         text, bound = self._asked or self._write()
@@ -104,17 +104,17 @@ class Judge:
         question: Any = self._question
         return question._but("skipped", 0)._but("loads", ())
 
-    def _read(self, question: Any) -> list[Held]:
-        rows = self._source.read(*sql.rows(question, self._source, also=self.sorts, whole=True))
+    async def _read(self, question: Any) -> list[Held]:
+        rows = await self._source.fetch(*sql.rows(question, self._source, also=self.sorts, whole=True))
         return [self._made(row[: self._width], row[self._width :]) for row in rows]
 
-    def _in_table(self, place: Place) -> Held | None:
+    async def _in_table(self, place: Place) -> Held | None:
         columns = self._question.columns
         here = Leaf(
             f'{columns.sql_name}."id" = ? AND {columns.sql_name}."_log" = ?', (place[2], place[1]), columns.owners
         )
         whole = self._whole()
-        found = self._read(whole._but("condition", whole.condition & here)._but("at_most", 1))
+        found = await self._read(whole._but("condition", whole.condition & here)._but("at_most", 1))
         return found[0] if found else None
 
     def _write(self) -> tuple[str, list[object]]:

@@ -99,7 +99,7 @@ class Live(Generic[R]):
             return
         with choosing(**self._chosen):
             for place, row in self._source.past(since):
-                before, now = self._judge.held(place, row), self._shown.drop(place)
+                before, now = await self._judge.held(place, row), self._shown.drop(place)
                 if before is not None:
                     self._shown.put(before)
                 if before is None and now is None:
@@ -111,7 +111,6 @@ class Live(Generic[R]):
     def close(self) -> None:
         """Watch no longer; leaving the `async with` does it."""
         self._closed = True
-        self._watch.release(list(self._window.places))
         self._source.unwatch(self._watch)
         self._watch.wake()
 
@@ -148,7 +147,10 @@ class Live(Generic[R]):
             return False
         self._until = self._source.cursor()
         try:
-            with choosing(**self._chosen):  # whose records are meant does not change with who takes the changes
+            with (
+                choosing(**self._chosen),
+                self._watch.wide(),
+            ):  # whose records are meant does not change with who takes them
                 if changed is None or any(place[0] in self._others for place in changed):
                     await self._run_again()
                 else:
@@ -161,19 +163,19 @@ class Live(Generic[R]):
     async def _look_at(self, places: Iterable[Place]) -> None:
         steps: list[Step] = []
         for place in places:
-            held = self._judge.held(place, self._source.row_at(place[1], place[2]))
+            held = await self._judge.held(place, self._source.row_at(place[1], place[2]))
             if held is not None or place in self._window:
                 steps.append((place, held))
         if self._has_related:
             made = {held.place: held for held in await self._related([held for _, held in steps if held is not None])}
             steps = [(place, held and made[place]) for place, held in steps]
         if self._window.is_whole:
-            done = self._window.apply(steps, self._judge.behind)
+            done = await self._window.apply(steps, self._judge.behind)
             self._watch.hold([place for place, held in done if held is not None])
             self._watch.release([place for place, held in done if held is None])
         else:
             before = set(self._window.places)
-            done = self._window.apply(steps, self._judge.behind)
+            done = await self._window.apply(steps, self._judge.behind)
             self._hold_since(before)
             lacking = [held for _, held in done if held is not None and held.record is None]
             if self._has_related and lacking:
@@ -184,7 +186,7 @@ class Live(Generic[R]):
         self._steps += done
 
     async def _run_again(self) -> None:
-        rows = self._judge.snapshot(self._window.capacity)
+        rows = await self._judge.snapshot(self._window.capacity)
         if self._has_related:
             rows = await self._related(rows)
         before = set(self._window.places)

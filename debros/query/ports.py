@@ -144,7 +144,7 @@ class Source(Protocol):
         ...
 
     def unwatch(self, watch: Watch) -> None:
-        """End a watch; the rows it holds are released already."""
+        """End a watch."""
         ...
 
     @property

@@ -7,7 +7,7 @@ asked for what follows, and then only behind the edge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import total_ordering
 from typing import Any, NamedTuple, TypeAlias
 
@@ -104,6 +104,9 @@ class Ordered:
 Step: TypeAlias = "tuple[Place, Held | None]"
 """What becomes of a row: how it looks now, or that it is gone."""
 
+More: TypeAlias = "Callable[[Held, int], Awaitable[list[Held]]]"
+"""Reads matching rows behind one, at most so many."""
+
 
 class Window:
     """The first rows of an ordered result, up to a limit."""
@@ -136,7 +139,7 @@ class Window:
         """The rows that are held."""
         return self._rows.by_place.keys()
 
-    def apply(self, steps: Sequence[Step], more: Callable[[Held, int], list[Held]]) -> list[Step]:
+    async def apply(self, steps: Sequence[Step], more: More) -> list[Step]:
         """Take a batch of changes, and return what becomes of visible rows.
 
         `more` is asked for matching rows behind an edge, at most so many, when rows left the window.
@@ -150,7 +153,7 @@ class Window:
             else:
                 self._rows.put(held)
         if self.capacity is not None:
-            self._refill(more)
+            await self._refill(more)
         return difference(before, self._seen())
 
     def _apply_all(self, steps: Sequence[Step]) -> list[Step]:
@@ -166,11 +169,11 @@ class Window:
                 done.append((place, held))
         return done
 
-    def _refill(self, more: Callable[[Held, int], list[Held]]) -> None:
+    async def _refill(self, more: More) -> None:
         capacity = self.capacity or 0
         missing = capacity - len(self._rows)
         if missing > 0 and self._edge is not None:
-            found = more(self._edge, missing)
+            found = await more(self._edge, missing)
             for held in found:
                 self._rows.put(held)
             self._edge = found[-1] if len(found) == missing else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -55,12 +56,17 @@ class Reader:
         self.places = trio.CapacityLimiter(MOST_AT_ONCE)  # those that are at work; others wait
         view.db.set_progress_handler(self._is_late, STEPS)
 
+    @cached_property
+    def now(self) -> Callable[[], float]:
+        """Trio's clock, which `trio.current_time` looks for each time. A store may be opened in a thread, which has none."""
+        return trio.lowlevel.current_clock().current_time
+
     def _is_late(self) -> bool:
-        return self._until is not None and trio.current_time() >= self._until
+        return self._until is not None and self.now() >= self._until
 
     async def read(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
         """Run a query that may take long: `quick`, then `beside`."""
-        found = self.quick(sql, bindings, trio.current_time() + QUICK_S)
+        found = self.quick(sql, bindings, self.now() + QUICK_S)
         return await self.beside(sql, bindings) if found is None else found
 
     async def read_inside(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
@@ -114,9 +120,9 @@ class Reader:
         """
         self.long_ones += 1
         async with self.places:
-            statements, began = ask(), trio.current_time()
+            statements, began = ask(), self.now()
             answers = await self._together(statements, at_once, _sorted_rows if by_id else _rows)
-            is_long = trio.current_time() - began >= QUICK_S
+            is_long = self.now() - began >= QUICK_S
         for sql, _ in statements:
             if is_long:
                 self._known[sql] = True

@@ -10,7 +10,8 @@ A watch may depend on other models (related records), whose every change it is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -34,6 +35,7 @@ class Watch:
         self.logs = logs  # numbers of the logs whose rows count; `None`: all
         self.equal = equal  # only rows with one of these values in this column, and those it holds
         self.depends = depends
+        self.held: set[Place] = set()  # where only some values matter: rows that do whatever their values
         self.changed: dict[Place, None] = {}
         self.is_spoiled = True  # whether what changed cannot be said, as at the beginning
         self._watchers = watchers
@@ -81,6 +83,10 @@ class Watch:
                 await self._waiting.wait()
             finally:
                 self._waiting = None
+
+    def wide(self) -> AbstractContextManager[None]:
+        """Be told of every row of the model, for the block, in which the reader finds out which ones it holds."""
+        return self._watchers.wide(self)
 
     def hold(self, places: Iterable[Place]) -> None:
         """Be told of these rows, whatever values they take."""
@@ -154,7 +160,8 @@ class Watchers:
         return watch
 
     def end(self, watch: Watch) -> None:
-        """Watch no longer; the rows it holds are released already."""
+        """Watch no longer."""
+        self.release(watch, list(watch.held))
         del self._watches[watch]
         watched = self._models[watch.model]
         watched.everything.pop(watch, None)
@@ -172,19 +179,34 @@ class Watchers:
         if self._unsettled:
             self._wake_one()
 
+    @contextmanager
+    def wide(self, watch: Watch) -> Iterator[None]:
+        """Tell a watch of every row of its model, for the block."""
+        if watch.equal is None:
+            yield
+            return
+        everything = self._models[watch.model].everything
+        everything[watch] = None
+        try:
+            yield
+        finally:
+            everything.pop(watch, None)  # it may have ended meanwhile
+
     def hold(self, watch: Watch, places: Iterable[Place]) -> None:
-        """Tell a watch of these rows, whatever values they take."""
-        if watch.equal is not None:
+        """Tell a watch of these rows, whatever values they take; one that ended holds none."""
+        if watch.equal is not None and watch in self._watches:
             holders = self._models[watch.model].holders
             for place in places:
                 holders.setdefault(place, {})[watch] = None
+                watch.held.add(place)
 
     def release(self, watch: Watch, places: Iterable[Place]) -> None:
         """The opposite of `hold`."""
-        if watch.equal is not None:
+        if watch.equal is not None and watch in self._watches:
             holders = self._models[watch.model].holders
             for place in places:
                 _discard(holders, place, watch)
+                watch.held.discard(place)
 
     # -- what the store tells ------------------------------------------------------------------------------------
 

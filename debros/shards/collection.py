@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from trio import current_time, move_on_after
+from trio import move_on_after
 
 from debros.blocks import cid
 from debros.current import context
@@ -206,7 +206,8 @@ class Collection:
         store = self._store
         store.check_open()
         transaction = None if context().transaction is None else self._inside()
-        began = current_time()
+        now = store.reader.now
+        began = now()
         if store.is_indexing is not None:
             await store.until_writable()
         if transaction is not None:
@@ -228,7 +229,7 @@ class Collection:
                 raise
         if by_id and (transaction is not None or found is not None):  # else the thread has done it
             in_order(rows)
-        self.node.slow_queries.note(self.schema.name, sql, current_time() - began, len(rows))
+        self.node.slow_queries.note(self.schema.name, sql, now() - began, len(rows))
         return rows
 
     async def _long(
@@ -345,7 +346,7 @@ class Collection:
         return bool(self.schema.effect_keys())
 
     def unwatch(self, watch: Watch) -> None:
-        """End a watch; the rows it holds are released already."""
+        """End a watch."""
         self.node.watchers.end(watch)
 
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:
