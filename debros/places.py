@@ -25,6 +25,7 @@ from debros.replica.arms import Volume
 
 FILE: Final = "stores.json"
 MARKER: Final = "store.json"
+UNFINISHED: Final = "store.new"  # a marker that was being written
 FORMAT: Final = 1
 ID_SIZE: Final = 16
 
@@ -74,6 +75,14 @@ def missing(path: str, id: str) -> str:
     if not isinstance(told, dict) or told.get("id") != id:
         return "another store lies there"
     return ""
+
+
+def _refuse_taken(path: str, id: str) -> None:
+    """Raise `ConfigError` if a directory is not empty, and not that of the store with this id."""
+    if not os.path.exists(path):
+        return
+    if not os.path.isdir(path) or (set(os.listdir(path)) - {UNFINISHED} and missing(path, id)):
+        raise ConfigError(f"{path} is there already and not empty: a store of a shard begins in a new directory")
 
 
 class Places:
@@ -164,8 +173,7 @@ class Places:
             ConfigError: something is there, or there are too many stores.
             StorageError: the disk refused.
         """
-        if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
-            raise ConfigError(f"{path} is there already and not empty: a store of a shard begins in a new directory")
+        _refuse_taken(path, "")
         if len(self._places) >= MOST:
             raise ConfigError(f"a home has at most {MOST} stores of shards")
         id = self.env.random_bytes(ID_SIZE).hex()
@@ -177,7 +185,13 @@ class Places:
         return place
 
     def mark(self, place: Place) -> None:
-        """Make a store's directory, with its marker."""
+        """Make a store's directory, with its marker; it may be there from an earlier attempt.
+
+        Raises:
+            ConfigError: something else is there.
+            StorageError: the disk refused.
+        """
+        _refuse_taken(place.path, place.id)
         try:
             os.makedirs(place.path, mode=0o700, exist_ok=True)
         except OSError as error:

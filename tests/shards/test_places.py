@@ -534,3 +534,28 @@ async def test_a_long_query_that_waits_for_a_thread_sees_a_shard_that_moves_mean
             await db.shards[Hashed].move(db.shards[Hashed].for_key("ana"), to=tmp_path / "first")
             moved.set()
         assert found == [40]
+
+
+async def test_a_move_goes_on_only_where_no_other_store_lies_by_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise StorageError("the disk refused")
+
+    async with debros.open(tmp_path / "home", models=MODELS) as db:
+        await Hashed.create_many(some_notes())
+        with monkeypatch.context() as patched:
+            patched.setattr(db.places, "mark", refuse)
+            with pytest.raises(StorageError, match="refused"):
+                await db.shards[Hashed].move(0, to=tmp_path / "target")
+        await db.shards[Hashed].move(1, to=tmp_path / "target")
+        with pytest.raises(ConfigError, match="not empty"):
+            await db.shards[Hashed].move(0, to=tmp_path / "target")
+        await Hashed.create_many({"id": f"w{n}", "author": f"author-{n}"} for n in range(8))
+        (tmp_path / "next").mkdir()
+        (tmp_path / "next" / places.UNFINISHED).write_bytes(b"torn")
+        await db.shards[Hashed].move(0, to=tmp_path / "next")
+        before = await everything()
+    async with debros.open(tmp_path / "home", models=MODELS):
+        assert await everything() == before
+        assert len(before) == 48
