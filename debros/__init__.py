@@ -199,6 +199,12 @@ def __getattr__(name: str) -> object:
     """Load a public name when it is first used (PEP 562)."""
     from importlib import import_module
 
+    if (
+        name == "__all__"
+    ):  # of `from debros import *`, which must not take `open`, `sum`, `min` and `max` from a program
+        import builtins
+
+        return sorted(public for public in {*globals(), *_LAZY} if _is_ours(public) and not hasattr(builtins, public))
     if name in _MODULES:
         return import_module(f"debros.{name}")
     home = _LAZY.get(name)
@@ -207,6 +213,11 @@ def __getattr__(name: str) -> object:
     found: object = getattr(import_module(home), name)
     globals()[name] = found
     return found
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is one of ours, and not an import of this file."""
+    return name in _LAZY or name.endswith("Error")
 
 
 def __dir__() -> list[str]:

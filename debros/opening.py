@@ -6,11 +6,11 @@ import logging
 import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, cast
 
 import trio
 
@@ -51,10 +51,49 @@ if TYPE_CHECKING:
     from debros.models.record import Model
     from debros.net.transport import Transport
 
+P = ParamSpec("P")
+_ENTERED: Final = "a node is open inside a block, which closes it: `async with debros.open(home) as db:`"
 _LOGGER: Final = logging.getLogger("debros.records")
 
 
-@asynccontextmanager
+class _Opening(AbstractAsyncContextManager[Debros]):
+    """What `open` gives: a block to be entered. Other ways to use it say so."""
+
+    def __init__(self, block: AbstractAsyncContextManager[Debros]) -> None:
+        self._block = block
+
+    async def __aenter__(self) -> Debros:
+        return await self._block.__aenter__()
+
+    async def __aexit__(self, *left: Any) -> bool | None:
+        return await self._block.__aexit__(*left)
+
+    if not TYPE_CHECKING:  # checkers know what it is
+
+        def __await__(self):
+            raise ArgumentError(_ENTERED)
+
+        def __enter__(self):
+            raise ArgumentError(f"{_ENTERED}; without a loop: `with debros.blocking(home) as db:`")
+
+        def __exit__(self, *left):
+            raise ArgumentError(_ENTERED)
+
+        def __getattr__(self, name):
+            raise AttributeError(f"no {name!r} here: {_ENTERED}")
+
+
+def _entered(function: Callable[P, AsyncIterator[Debros]]) -> Callable[P, AbstractAsyncContextManager[Debros]]:
+    block = asynccontextmanager(function)
+
+    @wraps(function)
+    def open(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[Debros]:
+        return _Opening(block(*args, **kwargs))
+
+    return open
+
+
+@_entered
 async def open(
     home: str | os.PathLike[str], *, app: str | None = None, models: Iterable[type] | None = None,
     identity: Identity | None = None, listen: str | Sequence[str] | None = None, peers: Iterable[str] = (),
@@ -98,7 +137,7 @@ async def open(
                 f"this node has peers, and app={DEFAULT_APP!r}, as every program that names none: it would share its logs with "
                 'strangers. `debros.open(..., app="blog-7f3a")`, or `debros init` writes a name that nobody else has',
                 UserWarning,
-                stacklevel=3,  # where the node is opened, behind contextlib
+                stacklevel=4,  # where the node is opened, behind contextlib and its block
             )
         yield node
 

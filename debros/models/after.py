@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import trio
+
+from debros.errors import ModelError
 from debros.models import hooks
 from debros.models.hooks import Hook, HookEvent
 
@@ -22,10 +25,26 @@ Hooks = Mapping[HookEvent, tuple[Hook, ...]]
 
 
 async def run_before(record: Any, operation: Written, known: Hooks) -> None:
-    """Run the hooks before a write; their error stops it."""
-    if operation != "delete":
+    """Run the hooks before a write; their error stops it.
+
+    Raises:
+        ModelError: one of them saves the record that is being saved.
+    """
+    own, here = record.__dict__, trio.lowlevel.current_task()
+    if operation == "delete":
+        await hooks.run(known.get("before_delete", ()), record)
+        return
+    if own.get("_before") is here:
+        raise ModelError(
+            f"a before-hook of {type(record).__name__} saves the record that is being saved; let it only assign: what it assigns is "
+            "written"
+        )
+    own["_before"] = here
+    try:
         await hooks.run(known.get("before_save", ()), record)
-    await hooks.run(known.get(f"before_{operation}", ()), record)  # type: ignore[call-overload]  # a HookEvent by its parts
+        await hooks.run(known.get(f"before_{operation}", ()), record)  # type: ignore[call-overload]  # by its parts
+    finally:
+        own.pop("_before", None)
 
 
 async def run_after(

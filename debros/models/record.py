@@ -16,6 +16,7 @@ from debros.errors import (
     FieldError,
     ModelError,
     NotFoundError,
+    QueryError,
     UniqueError,
     UnknownFieldError,
     ValidationError,
@@ -149,12 +150,17 @@ class Model(metaclass=ModelMeta):
     @classmethod
     def where(cls, field: str, op: Op, value: object, /) -> Query[Self]: ...
     @classmethod
-    def where(cls, *args: Any) -> Query[Self]:
+    def where(cls, *args: Any, **named: Any) -> Query[Self]:
         """Return a query for the records that meet the conditions.
 
         Raises:
             QueryError: a condition is wrong.
         """
+        if named:
+            name = next(iter(named))
+            raise QueryError(
+                f"where takes conditions: `{cls.__name__}.where({cls.__name__}.{name} == ...)`, or by name `where({name!r}, ...)`"
+            )
         return cls.query().where(*args)
 
     @classmethod

@@ -17,6 +17,7 @@ from debros import (
     One,
     QueryError,
     RelationError,
+    before_save,
     belongs_to,
     computed,
     field,
@@ -183,3 +184,49 @@ async def test_a_class_that_was_defined_again_is_told_apart_from_the_open_one() 
     async with a_node(first):
         with pytest.raises(ModelError, match="run again, after the node was opened"):
             await second.create()
+
+
+def test_conditions_are_not_given_by_keyword() -> None:
+    with pytest.raises(QueryError, match=r"User\.where\(User\.name == \.\.\.\)"):
+        User.where(name="ana")  # type: ignore[call-overload]  # what is tried
+
+
+async def test_a_hook_that_saves_what_is_being_saved_is_told_so_and_others_may_save() -> None:
+    @model(name="HastyLoop")
+    class Loop(Model):
+        n: Field[int] = field(default=0)
+
+        @before_save
+        async def again(self) -> None:
+            if self.n == 0:
+                await self.save()
+            elif self.n == 1:
+                await Loop.create(n=2)
+
+    async with a_node(Loop):
+        with pytest.raises(ModelError, match="let it only assign"):
+            await Loop.create()
+        made = await Loop.create(n=1)
+        assert await Loop.count() == 2
+        made.n = 0
+        with pytest.raises(ModelError, match="let it only assign"):
+            await made.save()
+        made.n = 3
+        await made.save()
+        assert (await Loop.get(made.id)).n == 3
+
+
+async def test_a_node_is_opened_by_async_with() -> None:
+    with pytest.raises(ArgumentError, match=r"`async with debros\.open"):
+        await debros.open(":memory:")  # type: ignore[misc]  # what is tried
+    with pytest.raises(ArgumentError, match=r"debros\.blocking"), debros.open(":memory:"):  # type: ignore[attr-defined]
+        pass
+    with pytest.raises(AttributeError, match=r"no 'status' here.*async with debros\.open"):
+        debros.open(":memory:").status()  # type: ignore[attr-defined]
+
+
+def test_a_star_gives_every_name_but_those_of_python() -> None:
+    found: dict[str, Any] = {}
+    exec("from debros import *", found)
+    assert {"Model", "Field", "model", "has_many", "File", "NotFoundError", "count"} <= found.keys()
+    assert not {"open", "sum", "min", "max", "asyncio", "annotations", "TYPE_CHECKING", "errors"} & found.keys()
