@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from debros.errors import ProtocolError, TransportError
 from debros.replica.replica import Replica
 from debros.sync import serving
-from debros.sync.budget import FLOOD_POINTS, PROTOCOL_POINTS
+from debros.sync.budget import BURST_S, FLOOD_POINTS, MOST_WAITING, PROTOCOL_POINTS
 from debros.sync.links import Account
 from debros.sync.membership import is_member, mark, proven_user
 from debros.sync.receipts import sign_receipt
@@ -25,6 +25,7 @@ from debros.sync.wire import (
     Hello,
     Offer,
     Ranges,
+    Request,
     State,
     Welcome,
     encode_differences,
@@ -34,6 +35,8 @@ from debros.sync.wire import (
     parse_request,
 )
 
+AHEAD_S: Final = BURST_S / 10  # of its requests that a peer may ask before their time and be answered at once
+
 if TYPE_CHECKING:
     from debros.sync.sync import Sync
 
@@ -42,15 +45,16 @@ async def serve(sync: Sync, peer: str, body: bytes) -> AsyncGenerator[bytes, Non
     """Answer one request of a peer.
 
     Raises:
-        TransportError: the peer is banned, or asks too much too fast.
+        TransportError: the peer is banned, or asks too much at once.
         ProtocolError: it is no request.
     """
     account, now_s = sync.account(peer), sync.now_s()
     if account.conduct.is_banned(now_s):
         raise TransportError(peer, "banned")
-    if not account.conduct.requests.take(1, now_s):
+    is_crowd = account.turn.statistics().tasks_waiting >= MOST_WAITING
+    if is_crowd or not account.conduct.requests.take(1, now_s):
         sync.fault(peer, FLOOD_POINTS)
-        raise TransportError(peer, "asks too much too fast")
+        raise TransportError(peer, "asks too much at once")
     try:
         request = parse_request(body)
     except ProtocolError:
@@ -58,29 +62,36 @@ async def serve(sync: Sync, peer: str, body: bytes) -> AsyncGenerator[bytes, Non
         raise
     sync.store.check_open()
     await serving.make_durable(sync.store)
+    if isinstance(request, Fetch) and (replica := served(sync, peer, request.log)) is not None:
+        async with aclosing(serving.entries(sync.store, replica, request.digests)) as frames:
+            async for frame in frames:
+                account.conduct.served.take(len(frame), sync.now_s())
+                await trio.sleep(account.conduct.served.debt_s())
+                yield frame
+        return
+    async with account.turn:
+        begun_s = sync.now_s()
+        yield await _answer(sync, peer, account, request)
+        if account.conduct.requests.spent_s() > AHEAD_S:
+            await sync.stand_back(begun_s)
+
+
+async def _answer(sync: Sync, peer: str, account: Account, request: Request) -> bytes:
+    """Answer what takes one frame."""
     if isinstance(request, Hello):
-        yield encode_welcome(_welcome(sync, peer, request))
-        return
+        return encode_welcome(_welcome(sync, peer, request))
     replica = served(sync, peer, request.log)
-    if replica is None:
-        yield NOT_SHARED
-        return
     match request:
-        case Offer():
-            yield encode_state(await _answer_offer(sync, peer, account, replica, request))
-        case Ranges(_, ranges):
+        case Offer() if replica is not None:
+            return encode_state(await _answer_offer(sync, peer, account, replica, request))
+        case Ranges(_, ranges) if replica is not None:
             await sync.prints.catch_up()
-            yield encode_differences(serving.differences(sync.prints, replica, ranges))
-        case Fetch(_, digests):
-            async with aclosing(serving.entries(sync.store, replica, digests)) as frames:
-                async for frame in frames:
-                    account.conduct.served.take(len(frame), sync.now_s())
-                    await trio.sleep(account.conduct.served.debt_s())
-                    yield frame
-        case Attest(log, digest):
+            return encode_differences(serving.differences(sync.prints, replica, ranges))
+        case Attest(log, digest) if replica is not None:
             held = replica.entry(digest) is not None
             now_ms = sync.store.env.now_us() // 1000
-            yield encode_receipt(sign_receipt(sync.device(), log, digest, now_ms) if held else None)
+            return encode_receipt(sign_receipt(sync.device(), log, digest, now_ms) if held else None)
+    return NOT_SHARED
 
 
 def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:

@@ -16,9 +16,12 @@ LONGEST_BAN_S: Final = 86_400.0
 
 PROTOCOL_POINTS: Final = 34.0  # a frame that is none of ours
 REFUSED_POINTS: Final = 20.0  # an entry that no honest node can have admitted
-FLOOD_POINTS: Final = 1.0  # a request beyond the budget
+FLOOD_POINTS: Final = 10.0  # a request beyond the budget, within which honest nodes keep by themselves
 
 REQUESTS_PER_S: Final = 200.0  # and ten seconds' worth at once
+MOST_WAITING: Final = 8  # requests of one peer that wait for their turn
+ASKED_PER_S: Final = 150.0  # that this node asks of a peer: less than it would bear
+MOST_ASKED: Final = 4  # requests that this node has with a peer at once
 BYTES_PER_S: Final = float(16 << 20)  # of entries that we send to the peer
 PUSHED_PER_S: Final = float(2 << 20)  # bytes of entries that it sends unasked; more is a hint, and fetched at our pace
 BURST_S: Final = 10.0
@@ -44,6 +47,10 @@ class Tokens:
         self.left -= amount
         return True
 
+    def spent_s(self) -> float:
+        """Return how many seconds' worth of tokens were taken faster than they came."""
+        return BURST_S - self.left / self.per_s
+
     def debt_s(self) -> float:
         """Return in how many seconds there are tokens again."""
         return max(0.0, -self.left / self.per_s)
@@ -54,6 +61,7 @@ class Conduct:
 
     def __init__(self, now_s: float) -> None:
         self.requests = Tokens(REQUESTS_PER_S, now_s)
+        self.asked = Tokens(ASKED_PER_S, now_s)
         self.served = Tokens(BYTES_PER_S, now_s)
         self.pushed = Tokens(PUSHED_PER_S, now_s)
         self.banned_until_s = 0.0

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from debros.replica.entries import EntryRow
-from debros.sync.budget import Conduct
+from debros.sync.budget import MOST_ASKED, Conduct
 from debros.sync.held import Pool
 from debros.sync.wire import MAX_OFFERED
 
@@ -34,6 +34,8 @@ class Account:
 
     conduct: Conduct
     pool: Pool = field(default_factory=Pool)
+    turn: trio.Lock = field(default_factory=trio.Lock)  # of its requests: one is answered after the other
+    asking: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(MOST_ASKED))  # held by each of ours
 
 
 class Link:

@@ -53,6 +53,7 @@ class Pull:
         todo = self._beginning()
         found: list[bytes] = []
         while todo:
+            await self.asker.may_ask()
             asked, todo = todo[:MAX_RANGES], todo[MAX_RANGES:]
             ours = [self.prints.range(self.replica.n, prefix) for prefix in asked]
             frame = await self.asker.one(Ranges(self.replica.log_id, ours))
@@ -77,6 +78,7 @@ class Pull:
         """
         wanted = [record[8:] for record in missing]
         while wanted:
+            await self.asker.may_ask()
             asked = wanted[:MAX_FETCHED]
             came: set[bytes] = set()
             async with self.asker.frames(Fetch(self.replica.log_id, asked)) as frames:

@@ -163,6 +163,22 @@ class Sync:
             account = self.accounts[peer] = Account(Conduct(self.now_s()))
         return account
 
+    def asker(self, peer: str) -> Asker:
+        """Return a peer to be asked, no faster than it would bear."""
+        account = self.account(peer)
+        asked = account.conduct.asked
+
+        async def pace() -> None:
+            while not asked.take(1, self.now_s()):  # noqa: ASYNC110 - time is what brings tokens
+                await trio.sleep(1 / asked.per_s)
+
+        return Asker(self.transport, peer, pace, account.asking)
+
+    async def stand_back(self, begun_s: float) -> None:
+        """Leave a writer here as much time as something that brings or asks had since it began."""
+        if begun_s - self._written_s < WRITING_S:
+            await trio.sleep(min(LONGEST_YIELD_S, self.now_s() - begun_s))
+
     def fault(self, peer: str, points: float) -> None:
         """Let a peer pay; a ban ends its connection."""
         if self.account(peer).conduct.fault(points, self.now_s()) and (link := self.links.get(peer)) is not None:
@@ -207,7 +223,7 @@ class Sync:
             await self.transport.disconnect(link.peer)
 
     async def _keep_together(self, link: Link) -> None:
-        asker = Asker(self.transport, link.peer)
+        asker = self.asker(link.peer)
         repair_s = self.now_s() + self._period_s()
         while True:
             if link.greeted != self.version():
@@ -252,10 +268,12 @@ class Sync:
         replicas = self.kept_replicas()
         for start in range(0, len(replicas), MAX_LOGS):
             some = replicas[start : start + MAX_LOGS]
+            await asker.may_ask()
             nonce = self.store.env.random_bytes(NONCE)
             marks = [mark(nonce, replica.log_id) for replica in some]
             welcome = parse_welcome(await asker.one(Hello(nonce, marks, None)), len(marks))
             if welcome.refused:  # they are for members: say who we are, and only then
+                await asker.may_ask()
                 proof = prove(self.device(), self.transport.peer_id, link.peer, welcome.nonce)
                 welcome = parse_welcome(await asker.one(Hello(nonce, marks, proof)), len(marks))
             for index in welcome.shared:
@@ -294,6 +312,7 @@ class Sync:
 
     async def _offer(self, asker: Asker, replica: Replica, lot: Lot) -> State:
         store = self.store
+        await asker.may_ask()
         await serving.make_durable(store)
         fresh, lot.fresh = lot.fresh, []
         if served(self, asker.peer, replica.log_id) is None:  # a stranger learns that there is something, not what
@@ -366,8 +385,7 @@ class Sync:
             self.fault(peer, REFUSED_POINTS * outcome.refused)
         if outcome.admitted:
             await self._retry(replica, all=False)
-        if begun_s - self._written_s < WRITING_S:
-            await trio.sleep(min(LONGEST_YIELD_S, self.now_s() - begun_s))
+        await self.stand_back(begun_s)
         return outcome
 
     async def _retry(self, replica: Replica, *, all: bool) -> None:

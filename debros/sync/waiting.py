@@ -8,7 +8,6 @@ import trio
 
 from debros.errors import DeadlineError, PermissionDeniedError, ProtocolError, TransportError
 from debros.replica.replica import Replica
-from debros.sync.asking import Asker
 from debros.sync.budget import PROTOCOL_POINTS
 from debros.sync.receipts import Receipt, parse_receipt
 from debros.sync.wire import Attest, NotSharedError
@@ -99,7 +98,9 @@ async def settled(sync: Sync, replica: Replica, digest: bytes, replicas: int, ti
 
 async def _receipt(sync: Sync, peer: str, log_id: bytes, digest: bytes) -> Receipt | None:
     try:
-        raw = parse_receipt_frame(await Asker(sync.transport, peer).one(Attest(log_id, digest)))
+        asker = sync.asker(peer)
+        await asker.may_ask()
+        raw = parse_receipt_frame(await asker.one(Attest(log_id, digest)))
         return None if raw is None else parse_receipt(raw, log_id, digest)
     except NotSharedError:
         return None

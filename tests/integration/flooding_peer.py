@@ -1,15 +1,26 @@
-"""A member that floods: `flooding_peer.py HOME ADDRESS` meets the node there, says so, and when told to asks without end."""
+"""A member that floods: `flooding_peer.py HOME ADDRESS` meets the node there, says so, and when told to asks without end.
+
+It waits for no answer before it asks again, so that asking costs it next to nothing.
+"""
 
 from __future__ import annotations
 
 import sys
 
 import trio
+from libp2p.abc import INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
 
 import debros
-from debros.sync.asking import Asker
-from debros.sync.wire import NONCE, Hello
+from debros.net.libp2p.adapter import Libp2pTransport
+from debros.net.libp2p.framing import DATA, framed
+from debros.sync.wire import NONCE, PROTOCOL, Hello, encode_request
 from tests.integration.peer_program import Thing
+
+STREAMS = 16
+AT_ONCE = 200  # requests in one write
+REQUEST = framed(DATA, encode_request(Hello(bytes(NONCE), [], None)))
 
 
 async def main(home: str, address: str) -> None:
@@ -19,19 +30,27 @@ async def main(home: str, address: str) -> None:
         print("met", flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         transport = db.met.transport
-        assert transport is not None
-        asker = Asker(transport, address.rpartition("/")[2])
-
-        async def flood() -> None:
-            while True:
-                try:
-                    await asker.one(Hello(bytes(NONCE), [], None))
-                except debros.DebrosError:
-                    await trio.sleep(0.01)
-
+        assert isinstance(transport, Libp2pTransport)
         async with trio.open_nursery() as nursery:
-            for _ in range(16):
-                nursery.start_soon(flood)
+            for _ in range(STREAMS):
+                nursery.start_soon(flood, transport, ID.from_base58(address.rpartition("/")[2]))
+
+
+async def flood(transport: Libp2pTransport, victim: ID) -> None:
+    while True:
+        try:
+            stream = await transport._host.new_stream(victim, [TProtocol(PROTOCOL)])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen, stream)
+                while True:
+                    await stream.write(REQUEST * AT_ONCE)
+        except Exception:  # it was cut off, and tries again
+            await trio.sleep(0.1)
+
+
+async def listen(stream: INetStream) -> None:
+    while True:
+        await stream.read(1 << 16)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import debros
 from debros import Debros
 from debros.net.libp2p import libp2p_transport
 from debros.net.libp2p.adapter import Libp2pTransport
-from debros.sync import budget
 from tests.integration.peer_program import Thing
 from tests.support.programs import ROOT
 
@@ -237,9 +236,8 @@ async def test_three_processes_converge_though_two_are_killed_while_all_write_an
 
 
 async def test_a_member_that_floods_is_cut_off_while_writers_keep_their_pace_and_memory_stays_flat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(budget, "REQUESTS_PER_S", 60.0)  # what a busy machine can be asked is a flood, too
     async with opened(tmp_path / "a", listen="/ip4/127.0.0.1/tcp/0") as db:
         command = [
             sys.executable,
@@ -261,8 +259,8 @@ async def test_a_member_that_floods_is_cut_off_while_writers_keep_their_pace_and
                 flooding.stdin.flush()
                 flooded = await _pace(WRITES)
                 with trio.fail_after(PATIENCE_S):
-                    while not db.met.sync.account(flooder).conduct.bans:  # type: ignore[union-attr]
-                        flooded = max(flooded, await _pace(WRITES))
+                    while not db.met.sync.account(flooder).conduct.bans:  # type: ignore[union-attr] # noqa: ASYNC110
+                        await trio.sleep(0.05)
                 with trio.fail_after(PATIENCE_S):
                     while flooder in db.met.transport.connected:  # type: ignore[union-attr] # noqa: ASYNC110
                         await trio.sleep(0.05)

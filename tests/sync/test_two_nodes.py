@@ -10,6 +10,7 @@ import trio
 import debros
 from debros import DeadlineError, Field, Model, field, model
 from debros.net.memory import MemoryNetwork
+from debros.sync.sync import LAG
 from tests.support.peers import in_virtual_time, peer
 
 
@@ -162,3 +163,22 @@ async def test_the_status_says_where_every_log_stands() -> None:
         assert (known.id, known.address, known.connected) == ("left", "/memory/left", True)
     assert notices[0] == "peer_joined"
     assert "synced" in notices
+
+
+@in_virtual_time
+async def test_a_node_that_lags_far_behind_says_so_once_and_says_when_it_has_caught_up() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    notices: list[tuple[str, dict[str, Any]]] = []
+    async with peer(network, "left", models=both) as left:
+        with left.current():
+            for n in range(LAG):
+                await thing.create(title=f"{n}")
+        async with peer(network, "right", models=both, peers=["left"]) as right:
+            right.on_notice.append(lambda kind, data: notices.append((kind, data)))
+            await right.synced(timeout_s=60)
+        kinds = [kind for kind, _ in notices]
+        assert kinds.count("lag") == 1
+        [lag] = [data for kind, data in notices if kind == "lag"]
+        assert (lag["peer"], lag["missing"]) == ("left", LAG)
+        assert "synced" in kinds[kinds.index("lag") :]
