@@ -8,6 +8,7 @@ collection with its caller. All rules are inside pydantic's validators: so every
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
@@ -21,6 +22,7 @@ from typing_extensions import TypedDict
 
 from debros.errors import FieldError, ValidationError, did_you_mean
 from debros.values import TypeInfo
+from debros.values.composites import MAX_DEPTH
 from debros.values.decimals import MAX_DIGITS, is_canonical
 
 _INT64: Final = (-(2**63), 2**63 - 1)
@@ -225,9 +227,36 @@ def _storable(info: TypeInfo) -> Callable[[Any], Any]:
                     return from_column(to_column(wire))
             except (ValueError, OverflowError, RecursionError):
                 pass  # it is refused below
-        raise PydanticCustomError("not_storable", "Input should be a storable {kind}", {"kind": codec.name})
+        flaw = _flaw_of_any(value, "", 0) if "Any" in codec.name else ""
+        raise PydanticCustomError(
+            "not_storable",
+            "Input should be a storable {kind}{flaw}",
+            {"kind": codec.name, "flaw": flaw and f": {flaw}"},
+        )
 
     return check
+
+
+def _flaw_of_any(value: Any, place: str, depth: int) -> str:
+    """Return where in a value declared `Any` stands what has no form in the log; empty where that is not told so easily."""
+    if depth > MAX_DEPTH:
+        return f"nested more than {MAX_DEPTH} deep"
+    if isinstance(value, dict):
+        odd = [key for key in value if type(key) is not str]
+        if odd:
+            return f"{place or 'this'} has the key {odd[0]!r}, and keys are text"
+        inner = [(f"{place}[{key!r}]", item) for key, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{place}[{at}]", item) for at, item in enumerate(value)]
+    elif isinstance(value, float) and not math.isfinite(value):
+        return f"{place or 'this'} is {value}, and numbers are finite"
+    elif type(value) is int and not _INT64[0] <= value <= _INT64[1]:
+        return f"{place or 'this'} is {value}, and integers have 64 bits"
+    elif value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return ""
+    else:
+        return f"{place or 'this'} is a {type(value).__name__}; `Any` holds None, bool, int, float, str, bytes, list and dict"
+    return next((flaw for at, item in inner if (flaw := _flaw_of_any(item, at, depth + 1))), "")
 
 
 def _asking(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:

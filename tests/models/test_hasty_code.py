@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from debros import (
     One,
     QueryError,
     RelationError,
+    ValidationError,
     before_save,
     belongs_to,
     computed,
@@ -230,3 +232,33 @@ def test_a_star_gives_every_name_but_those_of_python() -> None:
     exec("from debros import *", found)
     assert {"Model", "Field", "model", "has_many", "File", "NotFoundError", "count"} <= found.keys()
     assert not {"open", "sum", "min", "max", "asyncio", "annotations", "TYPE_CHECKING", "errors"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"a": [1, datetime(2026, 1, 1)]}, r"\['a'\]\[1\] is a datetime; `Any` holds"),
+        ({"a": {1: 2}}, r"\['a'\] has the key 1"),
+        ({"a": float("nan")}, r"\['a'\] is nan"),
+        ({"a": 2**63}, r"\['a'\] is 9223372036854775808"),
+        ({"a": (1, 2)}, r"\['a'\] is a tuple"),
+    ],
+)
+def test_what_cannot_be_stored_in_any_is_told_by_its_place(value: Any, place: str) -> None:
+    @model(name="HastyAny")
+    class Loose(Model):
+        of: Field[dict[str, Any]] = field(default_factory=dict)
+
+    with pytest.raises(ValidationError, match=place):
+        Loose(of=value)
+
+
+def test_a_value_that_holds_itself_is_told_too() -> None:
+    @model(name="HastyRing")
+    class Ring(Model):
+        of: Field[dict[str, Any]] = field(default_factory=dict)
+
+    ring: dict[str, Any] = {}
+    ring["ring"] = [ring]
+    with pytest.raises(ValidationError, match="nested more than 16 deep"):
+        Ring(of=ring)
