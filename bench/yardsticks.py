@@ -91,6 +91,7 @@ class RawTable:
 
     def __init__(self, path: Path) -> None:
         self.db = apsw.Connection(str(path), statementcachesize=256)
+        self.db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         for pragma in ("page_size = 4096", "journal_mode = WAL", "synchronous = NORMAL", "mmap_size = 1073741824"):
             self.db.execute(f"PRAGMA {pragma}").fetchall()
         for statement in _CREATE:

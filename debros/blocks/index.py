@@ -139,6 +139,7 @@ class Index:
 
 def _connect(name: str) -> apsw.Connection:
     db = apsw.Connection(name)
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else each new binding compiles a statement anew
     try:
         db.execute(f"PRAGMA journal_mode = {'MEMORY' if name == ':memory:' else 'WAL'}").fetchall()
         db.execute("PRAGMA synchronous = NORMAL").fetchall()

@@ -78,6 +78,7 @@ class Ledger:
         self._db: apsw.Connection | None = None
         try:
             self._db = db = apsw.Connection(path, statementcachesize=128)
+            db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else each new binding compiles a statement anew
             db.execute(f"PRAGMA journal_mode = {'MEMORY' if path == ':memory:' else 'WAL'}").fetchall()
             db.execute("PRAGMA synchronous = FULL").fetchall()
             if not db.pragma("user_version") and not db.execute("SELECT count(*) FROM sqlite_schema").get:

@@ -53,6 +53,15 @@ _SYSTEM: Final = (
 )
 
 
+def _keep_plans(db: apsw.Connection) -> None:
+    """Have a statement keep its plan, whatever is bound to it.
+
+    An SQLite built with STAT4 compiles a statement anew whenever other values are bound to what it compares with indexed
+    columns: that is most of what a short query costs, and for nothing, as there are no statistics to look them up in.
+    """
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+
+
 def volume_key(name: str, volume: int) -> str:
     """Return the key under which the view keeps something about a volume; of the home's own, the bare name."""
     return f"{name} {volume}" if volume else name
@@ -125,6 +134,7 @@ class View:
 
     def _connect(self) -> apsw.Connection:
         db = apsw.Connection(self.name, statementcachesize=256)
+        _keep_plans(db)
         self._prepare(db)
         db.set_wal_hook(self._note_wal)
         on_disk = self.name != MEMORY
@@ -147,6 +157,7 @@ class View:
         """
         try:
             db = apsw.Connection(self.name)
+            _keep_plans(db)
             self._prepare(db)
             if self.name == MEMORY:
                 self.hide_provisional()

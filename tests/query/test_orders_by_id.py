@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 import trio
 from hypothesis import given, settings
@@ -91,3 +92,16 @@ async def test_a_query_known_to_take_long_goes_beside_the_loop_at_once(
         assert reader.long_ones == before + 3, "and turned out to be quick"
         assert len(await query.all()) == len(expected)
         assert reader.long_ones == before + 3, "so it is tried on the loop again"
+
+
+async def test_a_statement_keeps_its_plan_whatever_is_bound(tmp_path: Path) -> None:
+    async with debros.open(tmp_path / "home", app="orders", models=[Word]) as db:
+        view = db.store.view
+        other = view.another()
+        try:
+            for connection in (view.db, other):
+                assert connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) == 1, (
+                    "else each binding compiles it anew"
+                )
+        finally:
+            other.close()
