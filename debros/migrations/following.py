@@ -20,6 +20,7 @@ class Following:
         self._tell: Tell = tell
         self._woken = trio.Event()
         self._done = trio.Event()
+        self._failure: StorageError | None = None  # of the last attempt
         self.turn = trio.Lock()  # one at a time makes rows: a migration of our own, or this
 
     def behind(self) -> list[Model]:
@@ -34,10 +35,11 @@ class Following:
             await self._woken.wait()
             self._woken = trio.Event()
             async with self.turn:
+                self._failure = None
                 try:
                     await self._follow()
                 except StorageError as error:  # rows stay the old ones; the flush before the next write asks again
-                    self._store.flush_failure = error
+                    self._failure = self._store.flush_failure = error
                     self._store.lifts.changed = True
             self._done.set()
             self._done = trio.Event()
@@ -46,12 +48,18 @@ class Following:
         self._woken.set()
 
     async def caught_up(self) -> None:
-        """Wait until no rows are behind what the logs say."""
+        """Wait until no rows are behind what the logs say.
+
+        Raises:
+            StorageError: the disk refused; asked again, it is tried again.
+        """
         self._store.check_open()
         self._store.view.hide_provisional()
         self._store.flush()
         while self._store.lifts.on_behind is not None and self.behind():
             await self._done.wait()
+            if self._failure is not None:
+                raise StorageError(str(self._failure)) from self._failure
             self._store.check_open()
         await trio.lowlevel.checkpoint()
 

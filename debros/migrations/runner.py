@@ -195,6 +195,9 @@ class Migrations:
 
         Those of our own do when `apply` returns. One that a peer applied is followed at once where a model has few records,
         and beside the program where it has many: until then all of them show as before.
+
+        Raises:
+            StorageError: the disk refused; asked again, it is tried again.
         """
         await self.following.caught_up()
 

@@ -305,6 +305,25 @@ async def test_a_disk_that_refuses_meanwhile_leaves_the_old_rows_and_it_is_tried
         assert there.store.flush_failure is None
 
 
+async def test_who_waits_for_rows_is_told_that_the_disk_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise StorageError("no room")
+
+    async with pair(tmp_path) as (here, there):
+        with here.current():
+            await here.migrations.apply()
+        with monkeypatch.context() as patched:
+            patched.setattr(turning, "project_again", refuse)
+            await send(here, there)
+            with pytest.raises(StorageError, match="no room"), trio.fail_after(5):
+                await there.migrations.caught_up()
+        with trio.fail_after(5):
+            await there.migrations.caught_up()
+        assert await sizes() == NEW
+
+
 async def test_a_process_that_dies_at_any_batch_finds_old_rows_or_new_ones(tmp_path: Path) -> None:
     copies: list[Path] = []
     async with pair(tmp_path) as (here, there):
