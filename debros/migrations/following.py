@@ -65,8 +65,7 @@ class Following:
 
     async def _follow(self) -> None:
         store = self._store
-        while store.is_indexing is not None:  # one writer at a time in the view's file
-            await store.is_indexing.wait()
+        await store.until_free()
         if not self.behind():
             return
         async with turned(store, self._aims, self._tell):

@@ -340,6 +340,11 @@ class Store:
         while self.is_indexing is not None and (pending or context().transaction is not None):
             await self.is_indexing.wait()
 
+    async def until_free(self) -> None:
+        """Wait until nobody else writes into the view's file."""
+        while self.is_indexing is not None:
+            await self.is_indexing.wait()
+
     def flush_if_full(self) -> None:
         """Move what is pending into the view when there is enough of it."""
         if self.is_full() and self.is_indexing is None:

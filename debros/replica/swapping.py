@@ -39,8 +39,7 @@ async def swap(store: Store, model: Model) -> None:
         StorageError: the disk refused; the old rows stand.
     """
     view, lifts = store.view, store.lifts
-    while store.is_indexing is not None:
-        await store.is_indexing.wait()
+    await store.until_free()
     told = json.dumps(lifts.shown_with(model))
     db = view.another(writing=True)
     store.is_indexing = trio.Event()  # nobody else writes into the file

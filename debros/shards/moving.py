@@ -116,12 +116,12 @@ class _Move:
         while await self._copy_some(log):
             await trio.lowlevel.checkpoint()
         async with store.writer.exclusive():
-            while store.is_indexing is not None:  # the view's file has one writer at a time
-                await store.is_indexing.wait()
+            await store.until_free()
             store.flush()
             while await self._copy_some(log):
                 pass
             await self._node.env.offload(log.sync)
+            await store.until_free()
             store.check_open()
             store.flush()
             self._switch(place, log)

@@ -26,6 +26,7 @@ from debros.errors import (
     TransactionError,
 )
 from debros.home import replace_file
+from debros.replica import indexing
 from debros.replica.reading import Reader
 from debros.shards.moving import Moving
 from tests.support.sharded import START, Hashed, Plain, some_notes
@@ -559,3 +560,36 @@ async def test_a_move_goes_on_only_where_no_other_store_lies_by_now(
     async with debros.open(tmp_path / "home", models=MODELS):
         assert await everything() == before
         assert len(before) == 48
+
+
+async def test_a_shard_moves_though_an_index_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tagged(index: bool) -> Any:
+        @model(name="Tagged", sharding=hash_shards("author", 2))
+        class Tagged(Model):
+            author: Field[str]
+            tags: Field[set[str]] = field(default_factory=set, index=index)
+
+        return Tagged
+
+    def refuse(*_: Any) -> None:
+        raise StorageError("no room")
+
+    async def found(of: Any) -> list[int]:
+        await trio.testing.wait_all_tasks_blocked()
+        return [await of.where(of.tags.contains(f"t{n}")).count() for n in range(3)]
+
+    home, former, present = tmp_path / "home", tagged(index=False), tagged(index=True)
+    async with debros.open(home, models=[former]):
+        await former.create_many({"author": f"author-{n}", "tags": {f"t{n % 3}"}} for n in range(20))
+    with monkeypatch.context() as patched:
+        patched.setattr(indexing, "_build", refuse)
+        async with debros.open(home, models=[present]) as db:
+            assert await found(present) == [7, 7, 6]
+            assert db.store.building
+            await db.shards[present].move(0, to=tmp_path / "first")
+            assert await found(present) == [7, 7, 6]
+    async with debros.open(home, models=[present]) as db:
+        assert await found(present) == [7, 7, 6]
+        await db.shards[present].move(1, to=tmp_path / "second")
+        assert await found(present) == [7, 7, 6]
+        assert not db.store.building
