@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from debros.errors import ModelError, did_you_mean
 from debros.models.body import Declared
@@ -29,6 +29,8 @@ from debros.values import TypeInfo, describe
 if TYPE_CHECKING:
     from debros.models.options import Index, Options
     from debros.models.sharding import Sharding, Strategy
+
+MOST_FIELDS: Final = 900  # a table of SQLite has 2,000 columns, and a field up to two
 
 
 def build(
@@ -68,6 +70,11 @@ def build(
         computed_spec(cls, cast("Computed[Any]", declared[name].declaration), info, specs)
         for name, info in computed_types.items()
     ]
+    if len(specs) + len(computed) > MOST_FIELDS:
+        raise ModelError(
+            f"{cls.__name__} has {len(specs) + len(computed):,} fields, and {MOST_FIELDS} are allowed; nested values hold more: a "
+            "dataclass, or `dict[str, T]`"
+        )
     _check_differ(cls, [(spec.name, spec.name) for spec in computed])
     known = {spec.name: spec for spec in specs}
     relations = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -262,3 +263,20 @@ def test_a_value_that_holds_itself_is_told_too() -> None:
     ring["ring"] = [ring]
     with pytest.raises(ValidationError, match="nested more than 16 deep"):
         Ring(of=ring)
+
+
+def of_many_fields(fields: int) -> Any:
+    names = [f"f{n}" for n in range(fields)]
+    body = {name: field(default=Decimal(0)) for name in names}
+    return model(name="HastyWide")(
+        type("Wide", (Model,), {"__annotations__": dict.fromkeys(names, Field[Decimal]), **body})
+    )
+
+
+async def test_as_many_fields_as_are_allowed_work_and_more_are_refused_where_they_are_declared() -> None:
+    wide = of_many_fields(900)
+    async with a_node(wide):
+        await wide.create(f899=Decimal(3))
+        assert [one.f899 for one in await wide.where(wide.f899 > 2).all()] == [3]
+    with pytest.raises(ModelError, match="901 fields, and 900 are allowed"):
+        of_many_fields(901)
