@@ -6,7 +6,7 @@ Trio copies the context into child tasks, so a block's choice holds for the task
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -54,7 +54,8 @@ def adopting(chosen: Context) -> Iterator[None]:
     try:
         yield
     finally:
-        _context.reset(token)
+        with suppress(ValueError):  # left in another context, as by another cell of a notebook: there it means nothing
+            _context.reset(token)
 
 
 def current_node() -> Debros:

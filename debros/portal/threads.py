@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import outcome
 
@@ -127,9 +127,30 @@ class Blocking:
         return waiting.send(task, call)
 
 
+class _Block(AbstractContextManager[Blocking]):
+    """What `blocking` gives: a block to be entered. Other ways to use it say so."""
+
+    def __init__(self, block: AbstractContextManager[Blocking]) -> None:
+        self._block = block
+
+    def __enter__(self) -> Blocking:
+        return self._block.__enter__()
+
+    def __exit__(self, *left: Any) -> bool | None:
+        return self._block.__exit__(*left)
+
+    if not TYPE_CHECKING:  # checkers know what it is
+
+        def __getattr__(self, name):
+            raise AttributeError(
+                f"no {name!r} here: a node is open inside a block, which closes it: `with debros.blocking(home) as db:`; in a "
+                "notebook `stack = contextlib.ExitStack()`, `db = stack.enter_context(debros.blocking(home))`, at last `stack.close()`"
+            )
+
+
 def _blocking(opening: Opening[P]) -> Callable[P, AbstractContextManager[Blocking]]:
     @contextmanager
-    def blocking(*args: P.args, **options: P.kwargs) -> Iterator[Blocking]:
+    def block(*args: P.args, **options: P.kwargs) -> Iterator[Blocking]:
         """Open a node for synchronous callers: scripts, notebooks, WSGI. Arguments and errors are those of `debros.open`."""
         portal = Portal(partial(opening, *args, **options))
         opened = threading.Event()
@@ -149,6 +170,10 @@ def _blocking(opening: Opening[P]) -> Callable[P, AbstractContextManager[Blockin
         finally:
             portal.stop()
             portal.join()
+
+    @wraps(block)
+    def blocking(*args: P.args, **options: P.kwargs) -> AbstractContextManager[Blocking]:
+        return _Block(block(*args, **options))
 
     return blocking
 

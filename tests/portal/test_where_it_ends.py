@@ -7,6 +7,10 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import copy_context
+from typing import Any
 
 import pytest
 import trio
@@ -99,3 +103,24 @@ def test_a_forked_process_is_told_that_the_node_is_not_in_it() -> None:
         os.waitpid(child, 0)
         assert "forked" in said
         assert db.run(Note.count()) == 1
+
+
+def test_a_notebook_holds_a_node_open_from_cell_to_cell_each_with_a_context_of_its_own() -> None:
+    with pytest.raises(AttributeError, match=r"no 'run' here.*with debros\.blocking.*stack\.close\(\)"):
+        debros.blocking(":memory:", models=[Note]).run(Note.count())  # type: ignore[attr-defined]  # what is tried
+    stack = ExitStack()
+
+    def cell(function: Callable[[], Any]) -> Any:
+        return copy_context().run(function)
+
+    db = cell(lambda: stack.enter_context(debros.blocking(":memory:", models=[Note])))
+    made = cell(lambda: db.run(Note.create(title="a")))
+    assert [note.title for note in cell(lambda: db.run(Note.all()))] == ["a"]
+    made.title = "b"
+    cell(lambda: db.run(made.save()))
+    assert [note.title for note in cell(lambda: list(db.iterate(Note.query().stream())))] == ["b"]
+    cell(stack.close)
+    late = passes()
+    with pytest.raises(ClosedError):
+        db.run(late)
+    late.close()
