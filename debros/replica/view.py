@@ -207,7 +207,9 @@ class View:
         if any(rows.table.name.lower() == folded for rows in self.tables.values()):
             raise ModelError(f"two opened models are called {table.schema.name!r} but for upper and lower case")
         name = quoted(table.name)
-        next_doc: int = 1 + (self.db.execute(f'SELECT max("_doc") FROM {name}').get or 0)
+        noted = quoted(f"t_{table.schema.name}")  # of a volume that is away too, whose rows are not seen
+        numbers = f'SELECT max("_doc") FROM {name} UNION ALL SELECT max(doc) FROM {noted}'
+        next_doc: int = 1 + max(last or 0 for (last,) in self.db.execute(numbers))
         greatest = self.db.execute(f'SELECT max("id") FROM {name}').get or ""
         logs = self.db.execute("SELECT max(n) FROM logs").get or 0
         rows = Rows(table, next_doc, Greatest(logs, greatest))

@@ -593,3 +593,22 @@ async def test_a_shard_moves_though_an_index_is_missing(tmp_path: Path, monkeypa
         await db.shards[present].move(1, to=tmp_path / "second")
         assert await found(present) == [7, 7, 6]
         assert not db.store.building
+
+
+async def test_new_records_share_nothing_with_those_of_a_store_that_is_away(tmp_path: Path) -> None:
+    home, placement = tmp_path / "home", at(tmp_path, 1)
+    async with debros.open(home, models=MODELS, placement=placement) as db:
+        here, there = (next(f"a{n}" for n in range(99) if db.shards[Hashed].for_key(f"a{n}") == s) for s in (0, 1))
+        for n in range(3):
+            await (await Hashed.create(id=f"there-{n}", author=there)).update(likes=n + 1)
+    (tmp_path / "shard-1").rename(tmp_path / "unplugged")
+    async with debros.open(home, models=MODELS) as db:
+        for n in range(3):
+            await (await Hashed.create(id=f"here-{n}", author=here)).update(likes=5)
+        for n in range(3):
+            assert len(await (await Hashed.get(f"here-{n}")).history()) == 2
+    (tmp_path / "unplugged").rename(tmp_path / "shard-1")
+    async with debros.open(home, models=MODELS):
+        assert sorted(row[2] for row in await everything()) == [1, 2, 3, 5, 5, 5]
+        for id in ("here-0", "there-2"):
+            assert len(await (await Hashed.get(id)).history()) == 2
