@@ -187,6 +187,10 @@ class Ledger:
         )
         return [Item(*row) for row in self.db.execute(query, (now, limit))]
 
+    def retry(self, now: int) -> None:
+        """Let all that failed be tried now: something has changed."""
+        self.db.execute("UPDATE items SET due = ? WHERE state = ? AND due > ?", (now, FAILED, now))
+
     def next_due(self) -> int | None:
         """Return when there is something to do next."""
         query = f"SELECT min(due) FROM items WHERE state IN ({PENDING}, {FAILED})"  # noqa: S608 - constants

@@ -74,6 +74,7 @@ class Pins:
         self.uses = Uses(self._tracker.content_of, self._now)
         self._woken = trio.Event()
         self._is_wanted = False  # records came that may want content
+        self._has_changed = False  # a peer came, or room was made: what failed may come now
         self._tracker.on_wanted = self._note_wanted
         self._last: Swept | None = None
         self._is_closed = False
@@ -107,7 +108,7 @@ class Pins:
         self.source, self.tend = exchange, exchange.tend
         if self.departures is not None:
             self.departures.ask = exchange.ask_for_log
-        transport.on_peer.append(lambda peer, came: self._woken.set())
+        transport.on_peer.append(lambda _, came: self._note_peer(came=came))
 
     async def ready(self) -> tuple[Ledger, Contents]:
         """Open what is not open yet, and return it."""
@@ -167,6 +168,10 @@ class Pins:
                     await trio.sleep(GATHER_S)
                     self._is_wanted = False
                     await self.learn()
+                if self._has_changed:
+                    self._has_changed = False
+                    ledger, _ = await self.ready()
+                    ledger.retry(self._now())
                 await self.bring_due()
                 wait_s = await self._until_due()
             except StorageError as error:  # told by `stats`; the next round tries again
@@ -174,6 +179,10 @@ class Pins:
                 self._last = Swept(0, 0, 0, 0, used, str(error))
             with trio.move_on_after(max(0.0, min(due - trio.current_time(), wait_s))):
                 await self._woken.wait()
+
+    def _note_peer(self, *, came: bool) -> None:
+        self._has_changed = self._has_changed or came
+        self._woken.set()
 
     def _note_wanted(self) -> None:
         self._is_wanted = True
@@ -331,6 +340,7 @@ class Pins:
             verdicts = await decided(self._env, ledger, self.ruling, self._room, force=force)
             pinned, evicted, waiting = await carry_out(ledger, self.ruling, verdicts, force=force)
             freed = await collect(ledger, contents, self.ruling) if evicted or thorough else 0
+            self._has_changed = self._has_changed or freed > 0
             self._last = Swept(pinned, evicted, waiting, freed, contents.used)
         if contents.used > self._room.max_bytes:
             raise CeilingError(

@@ -78,3 +78,25 @@ async def test_many_records_that_come_one_after_another_are_looked_at_together()
         await trio.sleep(SOON_S)
         assert await held(right, [file]) == [True]
         assert 1 <= looked <= 8
+
+
+@in_virtual_time
+async def test_content_that_failed_is_tried_again_when_a_peer_comes() -> None:
+    network = MemoryNetwork()
+    async with (
+        peer(network, "left", models=[Picture], settings=SELDOM) as left,
+        peer(network, "right", models=[Picture], peers=["left"], settings=SELDOM) as right,
+    ):
+        network.partition(["left"], ["right"])
+        with left.current():
+            file = await File.add(b"far away")
+        await right.pins.pin(file.cid)
+        await trio.sleep(1800)
+        status = await right.pins.status(file.cid)
+        assert status.state == "failed"
+        assert (status.next_try_s or 0) > 3600
+        network.heal()
+        begun = trio.current_time()
+        while not await right.pins.is_pinned(file.cid):
+            assert trio.current_time() - begun < 120
+            await trio.sleep(5)

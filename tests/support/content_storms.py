@@ -147,16 +147,22 @@ class Storm:
             self.told.absent += sum([not await life.db.pins.is_held(file.link) for file in kept.values()])
         await trio.sleep(1.5 * HOUR_S)
         lost = self.world[self.random.choice(list(self.world.lives))]
-        await self.world.crash(lost.name)
         rest = [life for life in self.world.everybody if life is not lost]
+        left = [file for file in self.deeds.values() if any([await self._has(life, file) for life in rest])]
+        self.told.short += len(self.deeds) - len(left)
+        await self.world.crash(lost.name)
         await trio.sleep(2.5 * HOUR_S)
-        for file in self.deeds.values():
+        for file in left:
             for life in rest:
-                if await life.db.pins.is_held(file.link):
+                if await self._has(life, file):
                     continue
                 used = (await life.db.pins.stats()).used_bytes
                 assert used + SIZE > ROOM * SIZE, f"{life.name} has room, and no {file.cid} once {lost.name} is gone"
                 self.told.short += 1
+
+    async def _has(self, life: Life, file: File) -> bool:
+        """Whether a node holds a piece."""
+        return await life.db.pins.is_held(file.link)
 
 
 async def _storm(seed: int, steps: int) -> Weathered:
