@@ -210,6 +210,7 @@ class Collection:
         began = now()
         if store.is_indexing is not None:
             await store.until_writable()
+        is_sorted = False
         if transaction is not None:
             transaction.show()
             rows = await store.reader.read_inside(sql, bindings)
@@ -222,12 +223,13 @@ class Collection:
                     found = self._summed(apart, began + QUICK_SUMMARY_S)
                 else:
                     found = store.reader.quick(sql, bindings, began + QUICK_S)
+                is_sorted = found is None  # by the thread
                 rows = await self._long(sql, bindings, apart, by_id) if found is None else found
             except StorageError as error:
                 if self.shards is not None:
                     self.shards.refuse_gone(error)
                 raise
-        if by_id and (transaction is not None or found is not None):  # else the thread has done it
+        if by_id and not is_sorted:
             in_order(rows)
         self.node.slow_queries.note(self.schema.name, sql, now() - began, len(rows))
         return rows
