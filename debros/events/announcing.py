@@ -7,11 +7,12 @@ every message it comes at most once: a peer that must not miss a write subscribe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from debros.blocks import dagcbor
-from debros.errors import ClosedError
+from debros.errors import ClosedError, StorageError
 from debros.events.cursor import Place
 from debros.events.message import MAX_DATA
 from debros.events.subscription import Feed, Subscription
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from debros.node import Debros
     from debros.shards.collection import Collection
 
+_LOGGER: Final = logging.getLogger("debros.events")
 _SPARE = 1024  # bytes of a message around its changes
 
 
@@ -29,7 +31,7 @@ class Announcing:
     """The announcements of one model."""
 
     def __init__(self, node: Debros, home: Collection, feed: Feed, say: Callable[[str, Any], Awaitable[None]]) -> None:
-        self._say = say
+        self._say, self._name = say, home.schema.name
         cls = node.class_of(home.schema)
         query: Query[Any] = Query(cls.__subject__)
         query = query.all_users() if home.schema.scope == "user" else query
@@ -46,6 +48,8 @@ class Announcing:
                     await self._say(f"model.{event.model}.{event.kind}", self._data(event))
         except ClosedError:
             return
+        except StorageError as error:  # a message comes at most once anyway; the node goes on, and writers are told
+            _LOGGER.warning("%s is not announced any more: %s", self._name, error)
 
     def _data(self, event: Any) -> dict[str, Any]:
         values = {} if event.row is None else event.row.to_dict(mode="json")

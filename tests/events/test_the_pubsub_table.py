@@ -6,9 +6,10 @@ from typing import Any, get_args
 
 import pytest
 import trio
+import trio.testing
 
 import debros
-from debros import Field, Model, One, belongs_to, field, model, publish
+from debros import Field, Model, One, StorageError, belongs_to, field, model, publish
 from debros.events import exchange, message
 from debros.events.happenings import Kind
 from debros.events.topics import NOTICES
@@ -58,6 +59,20 @@ async def test_row_automatic_events() -> None:
         assert [one.topic.rpartition(".")[2] for one in found] == ["create", "update", "delete", "restore"]
         assert found[1].data.keys() == {"model", "id", "user", "changes", "at", "cid"}
         assert [event.kind for event in await all_events(node, Note)] == ["create", "update", "delete", "restore"]
+
+
+async def test_a_disk_that_fails_ends_what_models_announce_and_not_the_node(caplog: pytest.LogCaptureFixture) -> None:
+    async with a_node(Note) as node:
+        await trio.testing.wait_all_tasks_blocked()
+        note = await Note.create(title="a")
+        node.store.broken = "the disk is gone"
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await Note.get(note.id)).title == "a"
+        with pytest.raises(StorageError, match="gone"):
+            await note.update(title="b")
+    assert [record.getMessage() for record in caplog.records if record.name == "debros.events"] == [
+        "TableNote is not announced any more: the disk is gone"
+    ]
 
 
 @in_virtual_time
