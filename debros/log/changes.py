@@ -28,19 +28,22 @@ def good_changes(ops: list[Any]) -> Iterator[GoodChange]:
     The first change of a document whose model, version and id are good is the one that counts, and if its form is
     bad, none does.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()  # ids of the model that the last change was of
+    ids_of: dict[str, set[str]] = {}
+    last: str | None = None
     for position, item in enumerate(ops):
         if type(item) is not list or len(item) != 4:
             continue
         model, version, id, change = item
-        if type(model) is not str or not is_name(model) or type(version) is not int or version < 0:
+        if type(model) is not str or type(version) is not int or version < 0 or type(id) is not str:
             continue
-        if type(id) is not str or not is_id(id):
+        if model != last:
+            if not is_name(model):
+                continue
+            last, seen = model, ids_of.setdefault(model, set())
+        if id in seen or not is_id(id):
             continue
-        document = (model, id)
-        if document in seen:
-            continue
-        seen.add(document)
+        seen.add(id)
         if is_change(change):
             yield position, model, version, id, change
 

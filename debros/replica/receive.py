@@ -82,14 +82,17 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
         batch.look()
         with collector_paused():
             failure = _judge_all(batch, deliveries, checked, store.env.now_us() // 1000)
-        if batch.accepted:
+        count = len(batch.accepted)
+        if count:
             blocks = _blocks(replica, batch)
             positions = await store.append(blocks, store.parts_for(replica, len(blocks)))
             with collector_paused():
-                _show(store, replica, batch, positions[-2 * len(batch.accepted) :])
+                _show(store, replica, batch, positions[-2 * count :])
+                batch.accepted.clear()  # what was decoded goes before the collector could look at it
+                checked.clear()
     if failure is not None:
         raise failure
-    return len(batch.accepted)
+    return count
 
 
 def _check_apart(deliveries: Sequence[Delivery], batch: _Batch) -> dict[Delivery, Checked]:
