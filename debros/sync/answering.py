@@ -146,11 +146,12 @@ async def _answer_offer(sync: Sync, peer: str, account: Account, replica: Replic
     if link is not None and (lot := link.lots.get(replica.log_id)) is not None:
         lot.spoken_s = sync.now_s()
         if equal:
-            sync.serial += 1
-            link.due.pop(replica.log_id, None)
             lot.fresh = []
             lot.heads = frozenset(replica.heads)
-            sync.settle(link, replica, lot, sync.serial)
+            if lot.settled >= sync.awaited:  # else the offer may be older than what somebody waits for
+                sync.serial += 1
+                link.due.pop(replica.log_id, None)
+                sync.settle(link, replica, lot, sync.serial)
         elif not known:
             link.compare(replica.log_id)
         sync.note_change()

@@ -80,6 +80,7 @@ class Sync:
         self.dials: list[Dial] = []
         self.changed = trio.Event()
         self.serial = 0
+        self.awaited = 0  # the number from which on comparisons count for who came last to wait for all of them
         self._written_s = -WRITING_S  # when somebody last wrote here
         self._follows = 0  # how often what is followed changed
         self.rates: dict[int, Rate] = {}

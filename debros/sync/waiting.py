@@ -26,7 +26,7 @@ PATIENCE_S: Final = 0.5  # after which `synced` and `settled` ask again
 async def synced(sync: Sync, timeout_s: float | None) -> None:
     """Wait for a comparison of every shared log with every connected peer; see `Debros.synced`."""
     sync.serial += 1
-    since = sync.serial
+    since = sync.awaited = sync.serial
     for link in sync.links.values():
         link.compare_all()
     with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):

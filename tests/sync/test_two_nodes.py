@@ -9,7 +9,7 @@ import trio
 
 import debros
 from debros import DeadlineError, Field, Model, field, model
-from debros.net.memory import MemoryNetwork
+from debros.net.memory import Faults, MemoryNetwork
 from debros.sync.sync import LAG
 from tests.support.peers import in_virtual_time, peer
 
@@ -182,3 +182,20 @@ async def test_a_node_that_lags_far_behind_says_so_once_and_says_when_it_has_cau
         [lag] = [data for kind, data in notices if kind == "lag"]
         assert (lag["peer"], lag["missing"]) == ("left", LAG)
         assert "synced" in kinds[kinds.index("lag") :]
+
+
+@in_virtual_time
+async def test_an_offer_that_was_on_its_way_before_somebody_waits_does_not_count_for_him() -> None:
+    network, both = MemoryNetwork(faults=Faults(delay_s=(1.0, 1.0))), models()
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await right.synced(timeout_s=60)
+        await left.synced(timeout_s=60)
+        await trio.sleep(5)
+        for link in left.met.sync.links.values():  # type: ignore[union-attr]
+            link.compare_all()
+        await trio.sleep(0.5)
+        with left.current():
+            made = await both[0].create(title="after the offer was sent")
+        await right.synced(timeout_s=60)
+        with right.current():
+            assert (await both[0].get(made.id)).title == made.title
