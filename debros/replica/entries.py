@@ -156,11 +156,17 @@ class Entries:
         return found
 
     def by_number(self, e: int) -> EntryRow:
-        """Return the entry with this number."""
+        """Return the entry with this number.
+
+        Raises:
+            StorageError: the view has none, though it was given: it is damaged.
+        """
         digest = self._digests.get(e)
         row = (self._pending.get(digest) or self._recent.get(digest)) if digest is not None else None
         if row is None:
-            row = next(self._rows("e = ?", (e,)))
+            row = next(self._rows("e = ?", (e,)), None)
+            if row is None:
+                raise self._view.damage(LookupError(f"no entry has the number {e}"))
             self._remember(row)
         return row
 

@@ -258,9 +258,16 @@ class World:
         raise Broken("convergence", f"nodes show different things after {timeout_s} s: {prints}; entries {sizes}")
 
     def entries(self, life: Life) -> list[bytes]:
-        """Return the digests of all entries of a node, in the order in which it admitted them."""
+        """Return the digests of all entries of a node, in the order in which it admitted them.
+
+        Raises:
+            Broken: it gave a number to none, or to one that it has already.
+        """
         store = life.db.store
-        return [store.entries.by_number(e).digest for e in range(1, store.entries.next_e)]
+        try:
+            return [store.entries.by_number(e).digest for e in range(1, store.entries.next_e)]
+        except StorageError as error:
+            raise Broken("numbers of entries", f"of {life.name}: {error}") from error
 
     def check(self) -> None:
         """Check every law on every node.

@@ -11,6 +11,7 @@ import trio
 
 import debros
 from debros import Field, Index, Model, One, belongs_to, field, model
+from debros.errors import StorageError
 from debros.replica import opening
 
 
@@ -50,6 +51,17 @@ async def fill(home: Path) -> str:
                 await book.delete()
         await shelves[1].delete()
         return await db.fingerprint()
+
+
+async def test_a_view_whose_index_lost_an_entry_is_damaged_and_made_anew(tmp_path: Path) -> None:
+    before = await fill(tmp_path)
+    async with debros.open(tmp_path, models=MODELS) as db:
+        db.store.view.db.execute("DELETE FROM entries")
+        with pytest.raises(StorageError, match="no entry has the number 1"):
+            db.store.entries.by_number(1)
+    async with debros.open(tmp_path, models=MODELS) as db:
+        assert db.status().rebuilt
+        assert await db.fingerprint() == before
 
 
 def statements(home: Path) -> dict[str, str]:
