@@ -77,6 +77,9 @@ class _Wire:
         self.prints = prints
         self.trips = self.sent_bytes = 0
 
+    async def may_ask(self) -> None:
+        """Return at once: it can bear whatever it is asked."""
+
     async def one(self, request: Request) -> bytes:
         asked = encode_request(request)
         ranges: Any = parse_request(asked)
