@@ -199,9 +199,7 @@ def __getattr__(name: str) -> object:
     """Load a public name when it is first used (PEP 562)."""
     from importlib import import_module
 
-    if (
-        name == "__all__"
-    ):  # of `from debros import *`, which must not take `open`, `sum`, `min` and `max` from a program
+    if name == "__all__":  # `from debros import *` must not take `open`, `sum`, `min` and `max` from a program
         import builtins
 
         return sorted(public for public in {*globals(), *_LAZY} if _is_ours(public) and not hasattr(builtins, public))

@@ -125,11 +125,9 @@ def _view(node: Debros) -> Component:
 
 def _records(node: Debros, pending: list[str]) -> Component:
     found = [] if pending else misread(node.store)  # what waits for a migration is told as that
-    return (
-        Component("records", "degraded", "; ".join(one.text for one in found))
-        if found
-        else Component("records", "good")
-    )
+    if found:
+        return Component("records", "degraded", "; ".join(one.text for one in found))
+    return Component("records", "good")
 
 
 def _disk(node: Debros) -> Component:

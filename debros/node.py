@@ -542,7 +542,11 @@ class Debros:
         return list(self.store.building)
 
     def status(self) -> Status:
-        """Return what the node is and how it is."""
+        """Return what the node is and how it is.
+
+        Raises:
+            StorageError: the log cannot be read.
+        """
         return status_of(self, self._opened)
 
     async def health(self) -> Health:
@@ -551,7 +555,11 @@ class Debros:
         return look(self, [] if self.store.closed else self.migrations.pending_names())
 
     def metrics(self) -> Metrics:
-        """Return what the node has counted since it opened; `.prometheus()` is its text for a scraper."""
+        """Return what the node has counted since it opened; `.prometheus()` is its text for a scraper.
+
+        Raises:
+            StorageError: the log cannot be read.
+        """
         return metrics_of(self)
 
     def configure(self, **settings: Any) -> Config:

@@ -32,7 +32,6 @@ OFFSET_BITS: Final = 32
 
 _ROOT: Final = bytes.fromhex("3a a265 726f6f7473 81 d82a582500 01711220")  # "roots": [link to ...
 _VERSION: Final = bytes.fromhex("67 76657273696f6e 01")  # "version": 1
-_PREFIX: Final = cid.PREFIX
 _CODEC: Final = {prefix: codec for codec, prefix in cid.PREFIX.items()}
 _ANY_PREFIX: Final = re.compile(rb"\x01[\x55\x70\x71]\x12\x20")
 _CHUNK: Final = 1 << 18
@@ -90,15 +89,13 @@ def section_head(codec: int, digest: bytes, size: int) -> bytes:
     Raises:
         ValueError: the codec is none of ours, or the digest has not 32 bytes.
     """
-    length, prefix = size + cid.SIZE, _PREFIX.get(codec)
-    if prefix is None or len(digest) != 32:
-        raise ValueError(f"codec {codec} with a digest of {len(digest)} bytes is no block of a log")
+    length, name = size + cid.SIZE, cid.to_bytes(digest, codec)
     if length < 0x80:
-        return b"%c%b%b" % (length, prefix, digest)
+        return b"%c%b" % (length, name)
     if length < 0x4000:
-        return b"%c%c%b%b" % (length & 127 | 128, length >> 7, prefix, digest)
+        return b"%c%c%b" % (length & 127 | 128, length >> 7, name)
     groups = [length >> shift & 127 for shift in range(0, length.bit_length(), 7)]
-    return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + prefix + digest
+    return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + name
 
 
 def segment_start(part: int, store: bytes) -> bytes:

@@ -14,6 +14,7 @@ import apsw
 
 from debros.blocks import car
 from debros.blocks.cid import Link
+from debros.blocks.plans import keep_plans
 from debros.errors import StorageError
 
 FORMAT: Final = 1
@@ -139,7 +140,7 @@ class Index:
 
 def _connect(name: str) -> apsw.Connection:
     db = apsw.Connection(name)
-    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else each new binding compiles a statement anew
+    keep_plans(db)
     try:
         db.execute(f"PRAGMA journal_mode = {'MEMORY' if name == ':memory:' else 'WAL'}").fetchall()
         db.execute("PRAGMA synchronous = NORMAL").fetchall()

@@ -41,8 +41,6 @@ def encode_body(
 
     `salt` is 16 random bytes; `acts` are values as `debros.log.acts` makes them.
     """
-    if tx is None and not acts and changes:  # the usual one
-        return b"".join((b"\xa2\x63ops", dagcbor.head(4, len(changes)), *changes, _SALT, salt))
     parts = [b""]  # the map's head, once its size is known
     size = 1
     if tx is not None:

@@ -34,9 +34,8 @@ CONVERSIONS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("float", "Decimal"): ("lambda value: Decimal(str(value))", "float"),
     ("Decimal", "float"): ("float", "lambda value: Decimal(str(value))"),
 }
-_SAME: Final = (
-    "lambda value: value"  # where nobody knows better; where it gives no value of the new type, `migrate` says so
-)
+# where nobody knows better; where it gives no value of the new type, `migrate` says so
+_SAME: Final = "lambda value: value"
 
 
 class Question(NamedTuple):

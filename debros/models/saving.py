@@ -266,12 +266,7 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
                 turn.end(record.__dict__)
     written = [changes_of(shape, record.__dict__, None) for record in records] if known else []
     for n, (record, row) in enumerate(zip(records, rows, strict=True)):
-        own = record.__dict__
-        if transaction is None and own.pop("_fresh", False):  # as in `take`
-            own["_row"] = row
-            own["_home"] = home
-        else:
-            take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
+        take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
     await run_after_all(records, "create", known, written, transaction)
     return records
 

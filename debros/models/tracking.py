@@ -106,16 +106,16 @@ def update_draft(
             draft.inc = {**(draft.inc or {}), spec.wire: _counted(spec, value, row[at])}
         elif spec.merge == "keep":
             draft.keep = {**(draft.keep or {}), spec.wire: value}
-            draft.base = own["_home"].whole(row)  # it says which values this one replaces
         else:
             added, removed = _difference(value, _loaded_wire(spec, row[at]))
             if added:
                 draft.add = {**(draft.add or {}), spec.wire: added}
             if removed:
                 draft.rem = {**(draft.rem or {}), spec.wire: removed}
-                draft.base = own["_home"].whole(row)  # it says which additions are meant
     if put:
         draft.put = put
+    if draft.keep or draft.rem:
+        draft.base = own["_home"].whole(row)  # it says which values are replaced, which additions are meant
     return draft
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import apsw
 
 from debros.blocks.cid import Link
+from debros.blocks.plans import keep_plans
 from debros.errors import ClosedError, StorageError
 
 State: TypeAlias = Literal["pending", "pinned", "failed", "unpinning", "unpinned"]
@@ -78,7 +79,7 @@ class Ledger:
         self._db: apsw.Connection | None = None
         try:
             self._db = db = apsw.Connection(path, statementcachesize=128)
-            db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else each new binding compiles a statement anew
+            keep_plans(db)
             db.execute(f"PRAGMA journal_mode = {'MEMORY' if path == ':memory:' else 'WAL'}").fetchall()
             db.execute("PRAGMA synchronous = FULL").fetchall()
             if not db.pragma("user_version") and not db.execute("SELECT count(*) FROM sqlite_schema").get:

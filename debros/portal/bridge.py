@@ -15,7 +15,7 @@ from debros import current
 from debros.errors import ClosedError
 from debros.node import Debros
 from debros.opening import open as open_node
-from debros.portal.loop import Call, Portal, Task, check_awaitable, check_block, check_iterable
+from debros.portal.loop import Call, Portal, Task, check_awaitable, check_block, check_iterable, is_swallowed
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -88,12 +88,7 @@ class Bridge:
         call = Call(lambda found, chosen: None)
         call.error = error
         found, _ = await self._sent(call)
-        try:
-            return bool(found.unwrap())
-        except BaseException as raised:
-            if raised is error:
-                return False
-            raise
+        return is_swallowed(error, found.unwrap)
 
     async def _sent(self, call: Call) -> tuple[outcome.Outcome[Any], current.Context]:
         loop = asyncio.get_running_loop()

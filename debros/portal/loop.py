@@ -239,6 +239,16 @@ class Portal:
             self.nursery.cancel_scope.cancel()
 
 
+def is_swallowed(error: BaseException | None, leave: Callable[[], object]) -> bool:
+    """Leave a block, and return whether it took the error it was left with for dealt with; what else it raises is raised."""
+    try:
+        return bool(leave())
+    except BaseException as raised:
+        if raised is error:
+            return False
+        raise
+
+
 def check_awaitable(given: object) -> None:
     if not isinstance(given, Awaitable):
         cure = "; call it: db.run(Post.count())" if callable(given) else ", such as db.run(Post.count())"

@@ -14,7 +14,7 @@ from debros import current
 from debros.errors import ClosedError
 from debros.node import Debros
 from debros.opening import open as open_node
-from debros.portal.loop import OVER, Call, Portal, Task, check_awaitable, check_block, check_iterable
+from debros.portal.loop import OVER, Call, Portal, Task, check_awaitable, check_block, check_iterable, is_swallowed
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -113,12 +113,7 @@ class Blocking:
         waiting = _Waiting()
         call = Call(waiting.told)
         call.error = error
-        try:
-            return bool(self._sent(call, waiting))
-        except BaseException as raised:
-            if raised is error:
-                return False
-            raise
+        return is_swallowed(error, partial(self._sent, call, waiting))
 
     def _sent(self, call: Call, waiting: _Waiting) -> Any:
         task: Task | None = getattr(self._local, "task", None)

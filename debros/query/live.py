@@ -147,10 +147,8 @@ class Live(Generic[R]):
             return False
         self._until = self._source.cursor()
         try:
-            with (
-                choosing(**self._chosen),
-                self._watch.wide(),
-            ):  # whose records are meant does not change with who takes them
+            # whose records are meant does not change with who takes the changes
+            with choosing(**self._chosen), self._watch.wide():
                 if changed is None or any(place[0] in self._others for place in changed):
                     await self._run_again()
                 else:

@@ -59,14 +59,13 @@ class Commit:
     def stage(self, group: Group) -> bool:
         """Check all drafts, then add their entries to the group."""
         store = self._store
-        taken = group.documents
         documents: set[tuple[str, int, str]] = set()
         claims: set[tuple[str, object]] = set()
         plans: dict[int, Plan] = {}
         for item in self._items:
             replica, model, draft = item
             place = (model.table.schema.name, replica.n, draft.id)
-            if place in taken:
+            if place in group.documents:
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
                 if group.staged:
@@ -89,13 +88,11 @@ class Commit:
             plan.encoded.append(encoded(change) if change.wires is None else encoded(change, model.encode_new))
         if store.placed and not group.may_take(plans):
             return False
-        entries: list[Plan] = []
-        for plan in plans.values():
-            entries += parts_of(plan, parts=self._parts)
+        entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
         whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
         for part in entries:
             build(store, group, self._device, part, tx=whole)
-        taken |= documents
+        group.documents |= documents
         group.claims |= claims
         return True
 
@@ -104,14 +101,10 @@ class Commit:
         replica, model, draft = item
         table, id = model.table, draft.id
         schema = table.schema
-        if "~" in id and not may_write(id, self._device.user, replica.manifest):
+        if not may_write(id, self._device.user, replica.manifest):
             raise refuse_foreign(schema.name, id)
-        if draft.fresh and id > model.rows.greatest[replica.n]:
-            before = None
-            if draft.change is not None:
-                return Change(schema.name, schema.version, id, draft.change, True, None, draft.wires)
-        else:
-            before = self._store.view.row(model.rows, replica.n, id)
+        is_new = draft.fresh and id > model.rows.greatest[replica.n]
+        before = None if is_new else self._store.view.row(model.rows, replica.n, id)
         value = change_of(draft, before, table, model.states)
         if value is None:
             return None

@@ -203,22 +203,20 @@ class Replica:
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
-        models, manifest, log = self._store.models, self.manifest, self.n
+        models, manifest = self._store.models, self.manifest
         belongs: dict[str, bool] = {}  # by model
         for change in changes:
-            id = change.id
             model = models.get(change.model)
             if model is not None and change.row is not None and not entry.void:
                 self.show_new(model, change.row, checked=True)
-            elif "~" in id and not may_write(id, entry.user, manifest):
+            elif not may_write(change.id, entry.user, manifest):
                 self._skip(1)
             elif change.model == MIGRATIONS:
                 self._store.lifts.note(self, change, entry)
             elif model is None:
                 self._store.note_unknown(change.model)
             elif belongs.get(change.model) or belongs.setdefault(change.model, model.belongs_in(manifest)):
-                if entry.void or id <= model.rows.greatest[log] or not self._fold_new(model, change, entry):
-                    self.fold(model, change, entry)
+                self.fold(model, change, entry)
             else:
                 self._skip(1)  # another log's model: who may write here says nothing about who may write there
 
@@ -226,26 +224,15 @@ class Replica:
         self.skipped += changes
         self._store.skipped += changes
 
-    def _fold_new(self, model: Model, change: Change, entry: EntryRow) -> bool:
-        """Show the row of a document that nobody has seen yet, if the change makes it alone, as most do."""
-        rows = model.rows
-        by = self._store.keys.number(entry.user)
-        row = model.projection.created(
-            change.id, change.value, rows.next_doc, self.n, entry.clock, entry.e, by, change.version
-        )
-        if row is None:
-            return False
-        rows.next_doc += 1
-        self.show_new(model, row, checked=False)
-        return True
-
     def fold(self, model: Model, change: Change, entry: EntryRow) -> Row:
         """Merge one change into its document and show the row that comes of it."""
-        rows, view = model.rows, self._store.view
-        greatest = rows.greatest[self.n]
-        before = view.row(rows, self.n, change.id) if change.id <= greatest else None
+        rows, claims = model.rows, model.claims
+        if change.id > rows.greatest[self.n]:  # nobody has seen it yet
+            row = self.merged(model, None, change, entry)
+            self.show_new(model, row, checked=False)
+            return row
+        before = self._store.view.row(rows, self.n, change.id)
         row = self.merged(model, before, change, entry)
-        claims = model.claims
         self.show(model, row, before, claimed=bool(claims.indexes) and claims.stays(row, before, change.value))
         return row
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import apsw
 
+from debros.blocks.plans import keep_plans
 from debros.errors import ClosedError, ModelError, StorageError
 from debros.replica import arms
 from debros.replica.arms import Arm
@@ -51,15 +52,6 @@ _SYSTEM: Final = (
     " PRIMARY KEY (link, target, log, id)) WITHOUT ROWID",
     "CREATE INDEX effects_child ON effects (model, log, id)",
 )
-
-
-def _keep_plans(db: apsw.Connection) -> None:
-    """Have a statement keep its plan, whatever is bound to it.
-
-    An SQLite built with STAT4 compiles a statement anew whenever other values are bound to what it compares with indexed
-    columns: that is most of what a short query costs, and for nothing, as there are no statistics to look them up in.
-    """
-    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def volume_key(name: str, volume: int) -> str:
@@ -134,7 +126,7 @@ class View:
 
     def _connect(self) -> apsw.Connection:
         db = apsw.Connection(self.name, statementcachesize=256)
-        _keep_plans(db)
+        keep_plans(db)
         self._prepare(db)
         db.set_wal_hook(self._note_wal)
         on_disk = self.name != MEMORY
@@ -157,7 +149,7 @@ class View:
         """
         try:
             db = apsw.Connection(self.name)
-            _keep_plans(db)
+            keep_plans(db)
             self._prepare(db)
             if self.name == MEMORY:
                 self.hide_provisional()

@@ -57,9 +57,8 @@ class Collection:
         self.table = model.table
         self._model = model
         self._store = node.store
-        self.reads = node.pins.uses.reads_of(
-            self.schema.name
-        )  # rows that were read, for models whose content has a rule
+        # rows that were read, for models whose content has a rule
+        self.reads = node.pins.uses.reads_of(self.schema.name)
         spec = self.schema.sharding
         self.shards = None if spec is None else Shards(node, model, spec)
         one = self.schema.scope == "global" and spec is None

@@ -50,7 +50,7 @@ async def test_a_relation_is_neither_true_nor_equal_to_a_record_or_none() -> Non
             lambda: bo.boss == ana,
             lambda: ana == bo.boss,
             lambda: bo.boss == None,  # noqa: E711  # what is tried
-            lambda: bo.boss != None,  # noqa: E711
+            lambda: bo.boss != None,  # noqa: E711  # as above
             lambda: bo.boss in (ana,),
             lambda: ana.team == [bo],
         ]
