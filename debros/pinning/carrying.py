@@ -189,18 +189,25 @@ async def load(store: Store, pins: Pins, source: Path, *, app: str, progress: Pr
     intake = _Intake(store, app)
     _, contents = await pins.ready()
     batch: list[Block] = []
+    last: Block | None = None  # of content, or the encrypted body of the entry whose header is next
     size = blocks = 0
     async with Reader(source, progress=progress) as reader, contents.session() as session:
         async for block in reader:
+            if block[0] == cid.DAG_CBOR and await intake.take(block, last):
+                last = None
             if block[0] == cid.DAG_CBOR:
-                await intake.take(block)
                 continue
-            batch.append(block)
-            blocks += 1
-            size += len(block[2])
+            if last is not None:
+                batch.append(last)
+                blocks += 1
+                size += len(last[2])
+            last = block
             if size >= _BYTES:
                 await session.put(batch, durable=False)
                 batch, size = [], 0
+        if last is not None:
+            batch.append(last)
+            blocks += 1
         await session.put(batch, durable=True)
         await intake.finish()
         for root in reader.roots:
@@ -226,20 +233,27 @@ class _Intake:
         self.new = self.known = self.refused = 0
         self.reasons: list[str] = []
 
-    async def take(self, block: Block) -> None:
+    async def take(self, block: Block, before: Block | None) -> bool:
+        """Take a block in, and return whether the one before, of another codec, is the body that goes with it."""
         _, digest, raw = block
         try:
             value = dagcbor.decode(raw)
         except ValueError as error:
             raise ContentError(f"a block of the file is not strict DAG-CBOR: {error}") from error
-        if type(value) is dict and "sig" in value and type(value.get("m")) is Link and type(value.get("b")) is Link:
-            await self._header(value["m"].digest, value["b"].digest, raw)
-        elif type(value) is dict and "salt" not in value and value.keys() >= {"app", "scope", "admins"}:
+        form: dict[str, Any] = value if type(value) is dict and "salt" not in value else {}  # every body is salted
+        if "sig" in form and type(form.get("m")) is Link and type(form.get("b")) is Link:
+            is_encrypted = before is not None and before[1] == form["b"].digest
+            if before is not None and is_encrypted:
+                self._bodies[before[1]] = before[2]
+            await self._header(form["m"].digest, form["b"].digest, raw)
+            return is_encrypted
+        if form.keys() >= {"app", "scope", "admins"}:
             self._manifest(raw)
-        else:
-            self._bodies[digest] = raw
-            if len(self._bodies) > _WAITING:
-                raise ContentError(f"more than {_WAITING} bodies of entries without the headers that name them")
+            return False
+        self._bodies[digest] = raw
+        if len(self._bodies) > _WAITING:
+            raise ContentError(f"more than {_WAITING} bodies of entries without the headers that name them")
+        return False
 
     def _manifest(self, raw: bytes) -> None:
         try:

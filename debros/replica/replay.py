@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from debros.blocks import cid
 from debros.blocks.car import Section, split
 from debros.blocks.volumes import first_of, volume_of
 from debros.errors import CorruptionError, EntryHeldError, EntryRefusedError, NewerFormatError
@@ -231,19 +232,29 @@ class Replay:
                 self._progress(self._done)
 
     def _entries(self, start: int) -> Iterator[Found]:
-        """Read whole entries: a header, and right before it the body that it names."""
-        store = self._store
+        """Read whole entries: a header, and right before it the body that it names.
+
+        A header is written as DAG-CBOR, and so is every body but an encrypted one, which may be anything: a header too, that
+        nobody signed. No digest covers the codec, so it may also have rotted; then what follows tells which of both it is.
+        """
         before: Section | None = None
-        for section in store.log.scan(start):
-            # the codec of a section is not looked at: no digest covers it, and what a block is its bytes say
-            if section.block[1:5] == HEADER_START and before is not None:
-                found = _entry(before, section)
-                if found is not None:
-                    yield found
-                    before = None
-                    continue
-            self._manifest(section)
+        doubt: Found | None = None  # a header that was written as an encrypted body, or whose codec has rotted
+        for section in self._store.log.scan(start):
+            found = None if before is None or section.block[1:5] != HEADER_START else _entry(before, section)
+            if doubt is not None and found is None:
+                yield doubt
+            doubt = None
+            if found is None:
+                self._manifest(section)
+            elif section.codec == cid.DAG_CBOR:
+                yield found
+                before = None
+                continue
+            else:
+                doubt = found._replace(doubtful=True)
             before = section
+        if doubt is not None:
+            yield doubt
 
     def _manifest(self, section: Section) -> None:
         if section.block[1:8] == MANIFEST_START:

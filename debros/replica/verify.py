@@ -45,6 +45,14 @@ class Finding(NamedTuple):
     detail: str
 
 
+class _Pair(NamedTuple):
+    """A header, and what stands before it."""
+
+    header: Header
+    body: Section
+    section: Section  # of the header
+
+
 class _Log:
     """One log, as far as it was found: what the gate asks."""
 
@@ -63,11 +71,16 @@ class _Check:
     def __init__(self) -> None:
         self._logs: dict[bytes, _Log] = {}
         self._before: Section | None = None
+        self._doubt: _Pair | None = None  # a header that may be an encrypted body: the section behind it tells
         self.entries = 0
 
     def take(self, section: Section) -> Iterator[Finding]:
         """Check one section; a body is checked with the header that follows it."""
         before, self._before = self._before, section
+        pair = None if before is None or section.block[1:5] != HEADER_START else _pair(before, section)
+        if pair is None or self._doubt is None or pair.header.body != self._doubt.section.digest:
+            yield from self.end()
+        self._doubt = None
         if section.block[1:8] == MANIFEST_START:
             try:
                 manifest = parse(section.block)
@@ -75,16 +88,23 @@ class _Check:
                 return  # a body may begin like a manifest
             yield from _codec(section, cid.DAG_CBOR)
             self._logs.setdefault(manifest.log_id, _Log(manifest))
-        elif section.block[1:5] == HEADER_START and before is not None:
-            try:
-                header = parse_header(section.block)
-            except (EntryRefusedError, EntryHeldError):
-                return  # and like a header; then the header behind it finds its body
-            self.entries += 1
-            yield from _codec(section, cid.DAG_CBOR)
-            if before.digest == header.body:
-                yield from _codec(before, header.body_codec)
-            yield from self._entry(header, before, section.position)
+        elif pair is not None and section.codec == cid.DAG_CBOR:
+            yield from self._judge(pair)
+        else:
+            self._doubt = pair
+
+    def end(self) -> Iterator[Finding]:
+        """Check what waited for the next section, and there is none that names it."""
+        if self._doubt is not None:
+            yield from self._judge(self._doubt)
+
+    def _judge(self, pair: _Pair) -> Iterator[Finding]:
+        header, body, section = pair
+        self.entries += 1
+        yield from _codec(section, cid.DAG_CBOR)
+        if body.digest == header.body:
+            yield from _codec(body, header.body_codec)
+        yield from self._entry(header, body, section.position)
 
     def _entry(self, header: Header, body: Section, position: int) -> Iterator[Finding]:
         log = self._logs.get(header.log)
@@ -108,6 +128,13 @@ class _Check:
             yield Finding(position, type(error).code, f"entry {cid.to_text(header.digest)}: {error}")
             return
         log.known[header.digest] = Known(header.author, header.seq, header.clock, user)
+
+
+def _pair(body: Section, section: Section) -> _Pair | None:
+    try:
+        return _Pair(parse_header(section.block), body, section)
+    except (EntryRefusedError, EntryHeldError):
+        return None  # a body may begin like a header; then the header behind it finds its body
 
 
 def _codec(section: Section, meant: int) -> Iterator[Finding]:
@@ -176,6 +203,7 @@ def verify_log(files: Files, directory: str, witness: Witness | None = None) -> 
                     told = done + (found.position & 0xFFFFFFFF)
                     yield Progress(told, total, check.entries)
         done += sizes[number]
+    yield from check.end()
     if lost is not None:
         yield Finding(
             lost.position,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import trio
 
 from debros.blocks import cid
+from debros.blocks.car import Section
 from debros.blocks.logfile import LogFile
 from debros.errors import ModelError, StorageError
 from debros.places import Place
@@ -166,9 +167,11 @@ class _Move:
 
 def _already_in(log: LogFile) -> list[tuple[bytes, Blocks]]:
     """Return the entries that a move before has copied: digests, and where they lie."""
-    found, before = [], None
+    found: list[tuple[bytes, Blocks]] = []
+    before: Section | None = None
     for section in log.scan():
-        if section.block[1:5] == HEADER_START and before is not None:
-            found.append((section.digest, Blocks(section.position, before)))
-        before = section.position
+        # only what was written as DAG-CBOR is taken for a header: an encrypted body may have been made to look like one
+        if section.codec == cid.DAG_CBOR and section.block[1:5] == HEADER_START and before is not None:
+            found.append((section.digest, Blocks(section.position, before.position)))
+        before = section
     return found
