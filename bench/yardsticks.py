@@ -13,7 +13,7 @@ from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypai
 
 from bench.document import COLUMNS
 from bench.measure import Action, sync
-from debros.blocks.plans import keep_plans
+from debros.blocks.plans import ALONE, keep_plans
 from debros.identity.signing import SIGNATURE_SIZE, SigningKey
 from debros.log.entry import sign_header
 from debros.values.scalars import instant_from_wire, instant_to_wire
@@ -91,7 +91,7 @@ class RawTable:
     """The documents in one table of SQLite through apsw, with the settings of the view."""
 
     def __init__(self, path: Path) -> None:
-        self.db = apsw.Connection(str(path), statementcachesize=256)
+        self.db = apsw.Connection(str(path), flags=ALONE, statementcachesize=256)
         keep_plans(self.db)
         for pragma in ("page_size = 4096", "journal_mode = WAL", "synchronous = NORMAL", "mmap_size = 1073741824"):
             self.db.execute(f"PRAGMA {pragma}").fetchall()

@@ -418,7 +418,7 @@ class Debros:
     def sync_status(self) -> list[LogStatus]:
         """Return where every log that this node keeps stands beside its peers'; empty without peers."""
         self.store.check_open()
-        return self.met.status()
+        return self.store.view.thread.call(self.met.status)
 
     async def synced(self, *, timeout_s: float | None = None) -> None:
         """Wait until this node and its peers have nothing to tell each other.
@@ -547,7 +547,7 @@ class Debros:
         Raises:
             StorageError: the log cannot be read.
         """
-        return status_of(self, self._opened)
+        return self.store.view.thread.call(status_of, self, self._opened)
 
     async def health(self) -> Health:
         """Return whether the node is well: each part with its state, its last error, and the cure."""
@@ -560,7 +560,7 @@ class Debros:
         Raises:
             StorageError: the log cannot be read.
         """
-        return metrics_of(self)
+        return self.store.view.thread.call(metrics_of, self)
 
     def configure(self, **settings: Any) -> Config:
         """Change settings while the node is open, and return all of them; they hold until it is closed.

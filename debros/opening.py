@@ -209,6 +209,7 @@ async def open_node(
             _open_without, leaving, env, disk, place, chosen, schemas, devices.keys, manifests, renew, plans,
             places.volumes(),
         )  # fmt: skip
+        opened.store.view.thread.take()
         try:
             _check_home(home, map, opened.store.by_number.samples())
             if opened.orphaned and who.root is not None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import apsw
+
+ALONE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+"""Flags of a connection that no two threads use at a time: SQLite then takes no mutex for every value it is asked for."""
 
 
 def keep_plans(db: apsw.Connection) -> None:

@@ -41,7 +41,11 @@ class MetaOf:
     @overload
     def __get__(self, obj: object, owner: type) -> Meta: ...
     def __get__(self, obj: object | None, owner: type) -> Any:
-        return _columns(owner) if obj is None else _meta(cast("Model", obj))
+        if obj is None:
+            return _columns(owner)
+        record = cast("Model", obj)
+        home = record._home
+        return _meta(record) if home is None else home.call(_meta, record)
 
 
 def _columns(owner: Any) -> MetaColumns:

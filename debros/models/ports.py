@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple
 
 from debros.env import Env
 from debros.query.ports import Source
@@ -16,6 +16,8 @@ from debros.shards.collection import Facts as Facts
 from debros.shards.history import Step as Step
 from debros.sync.receipts import Receipt as Receipt
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Operation = Literal["create", "update", "delete", "restore"]
 
 
@@ -74,6 +76,10 @@ class Collection(Source, Protocol):
     @property
     def node(self) -> Node:
         """The node they are on."""
+        ...
+
+    def call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call a function in the thread that the node lives in, from whichever this is."""
         ...
 
     def row(self, id: str) -> Row | None:

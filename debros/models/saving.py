@@ -375,4 +375,4 @@ def _is_needed(spec: FieldSpec) -> bool:
 def owner_of(record: Any) -> object:
     """Return whose record of a user-scoped model this is; an unsaved one is nobody's yet."""
     row, home = record._row, record._home
-    return None if row is None or home is None else home.owner(row)
+    return None if row is None or home is None else home.call(home.owner, row)

@@ -488,11 +488,13 @@ class Store:
                 await self._appending.wait()
                 await trio.lowlevel.checkpoint()  # its saver makes it visible first
             await self.env.offload(self.close)
+            self.view.thread.take()
 
     def close(self) -> None:
         """Flush and close. What was acknowledged is in the log in any case."""
         if self.closed:
             return
+        self.view.thread.take_to_close()
         try:
             self.log.sync()
             if not self.broken:

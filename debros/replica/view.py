@@ -20,11 +20,12 @@ from typing import Any, Final
 
 import apsw
 
-from debros.blocks.plans import keep_plans
+from debros.blocks.plans import ALONE, keep_plans
 from debros.errors import ClosedError, ModelError, StorageError
 from debros.replica import arms
 from debros.replica.arms import Arm
 from debros.replica.tables import Row, Table, quoted
+from debros.replica.thread import Thread
 from debros.schema import key_text
 
 MEMORY: Final = ":memory:"
@@ -112,8 +113,9 @@ class View:
         self._prepare = prepare
         self.row_cache = row_cache
         self.is_damaged = False  # its file is gone, so that the next opening makes a new one
+        self.thread = Thread()
         try:
-            self.db = self._connect()
+            self._db = self._connect()
         except apsw.Error as error:
             raise self.failure(error) from error
         self.tables: dict[str, Rows] = {}
@@ -125,7 +127,7 @@ class View:
         self._unmarked: set[Arm] = set()  # arms that the running transaction touches
 
     def _connect(self) -> apsw.Connection:
-        db = apsw.Connection(self.name, statementcachesize=256)
+        db = apsw.Connection(self.name, flags=ALONE, statementcachesize=256)
         keep_plans(db)
         self._prepare(db)
         db.set_wal_hook(self._note_wal)
@@ -142,13 +144,23 @@ class View:
         db.set_busy_timeout(BUSY_MS)
         return db
 
+    @property
+    def db(self) -> apsw.Connection:
+        """The connection; for the thread that the view belongs to.
+
+        Raises:
+            NoNodeError, ClosedError: this is another one.
+        """
+        self.thread.check()
+        return self._db
+
     def another(self, *, writing: bool = False) -> apsw.Connection:
         """Return a connection that only reads, unless it is for `writing`, and sees what is committed.
 
         Of a view in memory it works on a copy.
         """
         try:
-            db = apsw.Connection(self.name)
+            db = apsw.Connection(self.name, flags=ALONE)
             keep_plans(db)
             self._prepare(db)
             if self.name == MEMORY:

@@ -5,10 +5,10 @@ Inside a transaction reads see its rows and writes go into it; outside nobody se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
 
 from trio import move_on_after
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from debros.query.ports import Apart
     from debros.replica.transaction import Transaction
     from debros.sync.receipts import Receipt
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,14 @@ class Collection:
     def damage(self, error: Exception) -> StorageError:
         """Return the error for a value in the view that cannot be; the next opening makes the view anew."""
         return self._store.view.damage(error)
+
+    def call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call a function in the thread that the node lives in, from whichever this is: records are looked at in any.
+
+        Raises:
+            ClosedError: the node is closed.
+        """
+        return self._store.view.thread.call(function, *args)
 
     # -- rows ------------------------------------------------------------------------------------------------
 
