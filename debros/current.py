@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from debros.env import this_thread
 from debros.errors import NoNodeError
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ class Context:
     identity: Identity | None = None  # of `acting_as`; the node's own otherwise
     transaction: Transaction | None = None
 
+
+ELSEWHERE: Final = (
+    "the node lives in a loop of its own: `await db.run(Post.get(id))` in asyncio, `db.run(Post.get(id))` without a loop; "
+    "`db.using(...)` for what is entered, `db.iterate(...)` for what is iterated over; in a thread of trio's "
+    "`trio.from_thread.run(Post.get, id)`"
+)
 
 _context: ContextVar[Context] = ContextVar("debros", default=Context())  # noqa: B039 - frozen
 open_nodes: list[Debros] = []
@@ -71,3 +78,21 @@ def current_node() -> Debros:
     if not open_nodes:
         raise NoNodeError("no node is open: `async with debros.open(home, models=[...]) as db:`")
     raise NoNodeError(f"{len(open_nodes)} nodes are open: choose one by `with db.current():`")
+
+
+def node_here() -> Debros:
+    """Return the current node, to read from it or to write.
+
+    Raises:
+        NoNodeError: as `current_node`, or the node lives in another thread.
+    """
+    node = current_node()
+    if node.thread != this_thread():
+        raise NoNodeError(ELSEWHERE)
+    return node
+
+
+def check_here(thread: int) -> None:
+    """Raise `NoNodeError` where the thread that a node lives in is another one than this."""
+    if thread != this_thread():
+        raise NoNodeError(ELSEWHERE)

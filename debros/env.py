@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
@@ -100,5 +101,8 @@ def collector_paused() -> Iterator[None]:
         if was_on:
             gc.enable()
 
+
+this_thread: Final = threading.get_ident
+"""Return the number of the thread that runs this."""
 
 SYSTEM = SystemEnv()

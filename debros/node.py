@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from debros import audit, current
 from debros.config import changed
-from debros.env import Env
+from debros.env import Env, this_thread
 from debros.errors import (
     ArgumentError,
     ConfigError,
@@ -107,6 +107,7 @@ class Debros:
         self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
         self.env = env
+        self.thread = this_thread()  # that it lives in
         self.config = config
         self.identity = identity
         self.store = opened.store
@@ -266,6 +267,7 @@ class Debros:
             TransactionError: inside a transaction, which has one identity.
             IdentityError: it is none; a DID names a user, and cannot sign.
         """
+        current.check_here(self.thread)
         check_identity(identity)
         chosen = current.context()
         if chosen.transaction is not None and identity.user != (chosen.identity or self.identity).user:
@@ -289,6 +291,7 @@ class Debros:
         """
         if not isinstance(timeout_s, (int, float)) or not timeout_s >= 0:
             raise TransactionError(f"timeout_s={timeout_s!r} is how many seconds to wait: a number, 0 or more")
+        current.check_here(self.thread)
         outer = current.context().transaction
         if outer is not None and outer.belongs_to(self.store):
             with outer.savepoint():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 
-from debros.current import context
+from debros.current import check_here, context
 from debros.errors import QueryError, TopicError, TransactionError
 from debros.events import cursor as cursors
 from debros.events.announcing import Announcing
@@ -95,6 +95,7 @@ class Events:
 
     @asynccontextmanager
     async def _subscribed(self, what: Any, how: Mapping[str, Any]) -> AsyncIterator[Any]:
+        check_here(self._node.thread)
         await trio.lowlevel.checkpoint()
         if isinstance(what, str):
             messages = self._listen(what, **how)

@@ -42,6 +42,11 @@ class Node(Protocol):
         ...
 
     @property
+    def thread(self) -> int:
+        """The thread it lives in."""
+        ...
+
+    @property
     def as_of(self) -> int | None:
         """The clock whose state it shows; `None`: the present."""
         ...

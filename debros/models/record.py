@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast, overload
 
-from debros.current import current_node
+from debros.current import node_here
 from debros.errors import (
     ArgumentError,
     FieldError,
@@ -211,7 +211,7 @@ class Model(metaclass=ModelMeta):
             NotFoundError: there is none, or it is deleted.
             ValidationError: this is no text.
         """
-        home = current_node().collection(cls.__schema__)
+        home = node_here().collection(cls.__schema__)
         try:
             row = home.row(id)
         except TypeError:  # it cannot be looked up
@@ -232,7 +232,7 @@ class Model(metaclass=ModelMeta):
         Raises:
             ValidationError: this is no text.
         """
-        home = current_node().collection(cls.__schema__)
+        home = node_here().collection(cls.__schema__)
         try:
             row = home.row(id)
         except TypeError:  # it cannot be looked up
@@ -264,7 +264,7 @@ class Model(metaclass=ModelMeta):
         except TypeError:  # one cannot be looked up
             refuse_no_text(cls.__name__, *wanted)
             raise
-        home = current_node().collection(cls.__schema__)
+        home = node_here().collection(cls.__schema__)
         hidden_at = home.table.hidden_at
         rows = [row for row in home.rows(different) if row is not None and not row[hidden_at]]
         found: dict[str, Self] = {record.id: record for record in cls.__shape__.hydrate(rows, home)}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from debros import current
-from debros.current import current_node
+from debros.current import node_here
 from debros.errors import (
     ArgumentError,
     FieldError,
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 def collection_of(record: Any) -> Collection:
     """Return the records that this one belongs to: of the node it came from, else of the current one."""
     home: Collection | None = record._home
-    return home if home is not None else current_node().collection(type(record).__schema__)
+    if home is None:
+        return node_here().collection(type(record).__schema__)
+    current.check_here(home.node.thread)
+    return home
 
 
 def check_right(record: Any, home: Collection) -> None:
@@ -237,7 +240,7 @@ async def create_many(cls: Any, given: Iterable[Any]) -> list[Any]:
     if not records:
         return records
     shape: Shape = cls.__shape__
-    home: Collection = current_node().collection(cls.__schema__)
+    home: Collection = node_here().collection(cls.__schema__)
     known = cls.__hooks__
     _check_new(cls, records)
     snapshots = [Snapshot(shape, record.__dict__, deep=True) for record in records] if known else []
@@ -340,7 +343,7 @@ def assign(record: Any, values: Mapping[str, Any]) -> None:
 async def increment(cls: Any, id: str, by: Mapping[str, int]) -> None:
     """Add to counters; see `Model.increment`."""
     shape: Shape = cls.__shape__
-    home: Collection = current_node().collection(cls.__schema__)
+    home: Collection = node_here().collection(cls.__schema__)
     errors = []
     refuse_no_text(cls.__name__, id)
     if home.row(id) is None and (flaw := flaw_of(id, home.owner_suffix() if shape.has_suffix else "")) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from debros.current import current_node
+from debros.current import node_here
 from debros.errors import QueryError
 from debros.query.catalog import columns
 from debros.query.columns import Column
@@ -53,7 +53,7 @@ class ModelSubject:
             NoNodeError: no node is open, or several are and none is current.
             ModelError: the node was opened without this model.
         """
-        return current_node().collection(self.schema)
+        return node_here().collection(self.schema)
 
     def hydrate(self, rows: Sequence[Row], source: Source) -> list[Any]:
         """Make one new record of each row."""
@@ -136,10 +136,10 @@ class PastSubject(ModelSubject):
         self.clock = clock
 
     async def ready(self) -> None:
-        await current_node().past(self.clock)
+        await node_here().past(self.clock)
 
     def source(self) -> Collection:
-        return current_node().past_at(self.clock).collection(self.schema)
+        return node_here().past_at(self.clock).collection(self.schema)
 
     def related(self, relation: str) -> ModelSubject:
         return super().related(relation).at(self.clock)

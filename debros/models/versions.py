@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from debros.current import check_here
 from debros.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Version(Generic[R]):
 def _home(record: Model) -> Collection:
     if record._row is None or record._home is None:
         raise NotFoundError(type(record).__name__, (record.id,))
+    check_here(record._home.node.thread)
     return record._home
 
 

@@ -44,10 +44,7 @@ class _Elsewhere:
     def belongs_to(self, store: Store) -> bool:
         """Raise `NoNodeError`: the node lives in another thread."""
         if store is self._store:
-            raise NoNodeError(
-                "the node lives in a loop of its own: `await db.run(Post.get(id))` in asyncio, `db.run(Post.get(id))` without "
-                "a loop; `db.using(...)` for what is entered, `db.iterate(...)` for what is iterated over"
-            )
+            raise NoNodeError(current.ELSEWHERE)
         return False
 
 

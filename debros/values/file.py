@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from debros.blocks import cid as cids
 from debros.blocks import dagcbor
 from debros.blocks.cid import Link
-from debros.current import current_node
+from debros.current import node_here
 from debros.errors import ArgumentError, ContentError
 from debros.schema import Codec
 
@@ -63,7 +63,7 @@ class File:
         for text in (name, content_type):
             if not _is_text(text):
                 raise ContentError(f"a name or content type is text of at most {MAX_TEXT} bytes, not {text!r:.80}")
-        link, size = await current_node().content.add(data)
+        link, size = await node_here().content.add(data)
         return cls(str(link), name, size, content_type)
 
     async def read(self) -> bytes:
@@ -73,7 +73,7 @@ class File:
             ContentMissingError: it is not here, and no connected peer has it.
             ContentError: it is a directory, damaged, or not of the size that this value says.
         """
-        content = await current_node().content.open(self.link, size=self.size)
+        content = await node_here().content.open(self.link, size=self.size)
         data = await content
         if len(data) != self.size:
             raise ContentError(f"{self.cid} has {len(data)} bytes, and the record says {self.size}")
@@ -107,7 +107,7 @@ class _Chunks:
     async def __anext__(self) -> bytes:
         if self._inside is None:
             file = self._file
-            content = await current_node().content.open(file.link, self._start, self._length, size=file.size)
+            content = await node_here().content.open(file.link, self._start, self._length, size=file.size)
             self._inside = aiter(content)
         return await anext(self._inside)
 

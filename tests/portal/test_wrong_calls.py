@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
+import trio
 
 import debros
 import debros.asyncio
-from debros import ArgumentError, Field, Model, model
+from debros import ArgumentError, Field, File, Identity, Model, model
 
 
 @model(name="ElsewhereNote")
@@ -46,6 +48,47 @@ def test_asyncio_callers_who_forget_run_are_told_so_and_nothing_happens() -> Non
             assert await db.run(Note.count()) == 0
 
     asyncio.run(main())
+
+
+def test_a_task_that_does_not_come_from_the_block_as_a_web_frameworks_request_is_told_too() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db:
+            note = await db.run(Note.create(title="a"))
+            calls = [
+                *FORGOTTEN,
+                lambda: Note.get(note.id),
+                lambda: note.update(title="b"),
+                lambda: note.delete(),
+                lambda: note.refresh(),
+                lambda: note.history(),
+                lambda: File.add(b"a"),
+                lambda: _entered(db.node.transaction()),
+                lambda: _entered(db.node.acting_as(Identity.generate())),
+                lambda: _entered(db.node.events.subscribe(Note)),
+            ]
+
+            async def request() -> None:
+                for forgotten in calls:
+                    with pytest.raises(debros.NoNodeError, match=r"await db\.run"):
+                        await forgotten()
+
+            await asyncio.create_task(request(), context=Context())
+            assert [one.title for one in await db.run(Note.all())] == ["a"]
+
+    asyncio.run(main())
+
+
+async def test_another_loop_of_trios_in_a_thread_is_told_so_and_the_way_back_works() -> None:
+    async with debros.open(":memory:", models=[Note]):
+        note = await Note.create(title="a")
+
+        def elsewhere() -> None:
+            for forgotten in [*FORGOTTEN, lambda: note.update(title="b")]:
+                with pytest.raises(debros.NoNodeError, match=r"trio\.from_thread\.run"):
+                    trio.run(forgotten)
+            assert trio.from_thread.run(Note.count) == 1
+
+        await trio.to_thread.run_sync(elsewhere)
 
 
 def test_inside_using_a_forgotten_run_is_told_too() -> None:
