@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -19,13 +20,21 @@ from debros.replica.store import Store
 _EVERYTHING: Final = None  # a cut with these ends is lifted
 
 
+class Signed(NamedTuple):
+    """Acts, and the key that signs them."""
+
+    signer: Device
+    acts: list[Any]
+
+
 class Act:
     """A request for one entry that holds acts and no changes."""
 
     weight = 1
 
-    def __init__(self, store: Store, replica: Replica, signer: Device, acts: list[Any]) -> None:
-        self._store, self._replica, self._signer, self._acts = store, replica, signer, acts
+    def __init__(self, store: Store, replica: Replica, choose: Callable[[], Signed]) -> None:
+        """`choose` says what is to be signed once the log is held, and raises what refuses it."""
+        self._store, self._replica, self._choose = store, replica, choose
         self.done = False
         self.error: BaseException | None = None
 
@@ -33,8 +42,9 @@ class Act:
         """Build the entry, alone in its group: what it changes is not known before it is admitted."""
         if group.staged:
             return False
-        self._replica.check_right(self._signer)
-        build(self._store, group, self._signer, Plan(self._replica, [], []), acts=self._acts)
+        signer, acts = self._choose()
+        self._replica.check_right(signer)
+        build(self._store, group, signer, Plan(self._replica, [], []), acts=acts)
         group.is_closed = True
         return True
 
@@ -54,9 +64,13 @@ async def grant(store: Store, replicas: Sequence[Replica], device: Device, root:
                 "only the root key of an admin grants; name admins in `debros.open(..., admins=[did])`"
             )
         certificate = issue(root, user, replica.log_id, "write")
-        acts = [certificate_act(certificate), cut_act(user, _EVERYTHING)]
+        signed = Signed(device, [certificate_act(certificate), cut_act(user, _EVERYTHING)])
         with trio.CancelScope(shield=n > 0):
-            await store.commit(Act(store, replica, device, acts))
+            await store.commit(Act(store, replica, partial(_given, signed)))
+
+
+def _given(signed: Signed) -> Signed:
+    return signed
 
 
 async def revoke(
@@ -83,7 +97,9 @@ async def revoke(
     for replica in replicas:
         try:
             with trio.CancelScope(shield=done):  # in all of these logs, or in none
-                await _revoke_in(store, replica, device, root, key, keep=keep)
+                # what is known is looked up once the log is held: whoever is writing meanwhile is told that it counts
+                cut = partial(_cut, store, replica, device, root, key, keep=keep)
+                await store.commit(Act(store, replica, cut))
                 done = True
         except PermissionDeniedError as error:
             refused = error
@@ -91,9 +107,7 @@ async def revoke(
         raise refused
 
 
-async def _revoke_in(
-    store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool
-) -> None:
+def _cut(store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool) -> Signed:
     store.flush()
     entries = {
         entry.digest: entry
@@ -113,4 +127,4 @@ async def _revoke_in(
     for entry in entries.values():
         ends[entry.author] = max(ends.get(entry.author, (-1, b"")), (entry.seq, entry.digest))
     last = [digest for _, digest in sorted(ends.values(), reverse=True)] if keep else []
-    await store.commit(Act(store, replica, device, [cut_act(key, last[:MAX_CUT_LINKS])]))
+    return Signed(device, [cut_act(key, last[:MAX_CUT_LINKS])])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from debros.blocks import dagcbor
-from debros.errors import ConflictError, NotFoundError, UniqueError
-from debros.log.forms import MAX_DOTS
+from debros.errors import ConflictError, NotFoundError, TooLargeError, UniqueError
+from debros.log.forms import INT_MAX, INT_MIN, MAX_DOTS
 from debros.replica.cells import Document, Elements
 from debros.replica.draft import Draft
 from debros.replica.state import States
@@ -28,7 +28,8 @@ def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> di
     Raises:
         UniqueError: a create of an id that lives.
         NotFoundError: an update, increment or restore of a document that is deleted or unknown.
-        ConflictError: `if_unchanged`, and the document has a newer entry than the one loaded.
+        ConflictError: `if_unchanged`, and the document is another one than was loaded.
+        TooLargeError: a create of a deleted id one of whose counters is beyond 64 bits.
     """
     name = table.schema.name
     gone = row is None or bool(row[table.hidden_at] & DELETED)
@@ -52,7 +53,7 @@ def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> di
         return {"inc": draft.inc, "live": True} if table.schema.store == "counter" else {"inc": draft.inc}
     if gone or row is None:
         raise NotFoundError(name, (draft.id,))
-    if draft.if_unchanged and draft.base is not None and draft.base[table.e_at] != row[table.e_at]:
+    if draft.if_unchanged and draft.base is not None and _has_changed(draft.base, row, table, states):
         raise ConflictError(name, draft.id, _differing(draft.base, row, table))
     change = _update(draft, draft.base or row, states)
     if table.schema.store == "keyvalue" and change:
@@ -75,6 +76,12 @@ def _again(draft: Draft, cells: Document) -> dict[str, Any]:
     change = dict(_fresh(draft))
     wanted = change.get("inc", {})
     sums = {field: wanted.get(field, 0) - cells.sums.get(field, 0) for field in {*wanted, *cells.sums}}
+    for field, amount in sums.items():
+        if not INT_MIN <= amount <= INT_MAX:  # a change by more is none to anybody who reads it
+            raise TooLargeError(
+                f"the counter {field!r} of the deleted record {draft.id!r} stands at {cells.sums[field]}, beyond 64 bits, from"
+                " where no one entry takes it; choose another id"
+            )
     change["inc"] = {field: amount for field, amount in sorted(sums.items()) if amount}
     ends = {field: _ends(cell, list(cell.living)) for field, cell in cells.elements.items() if cell.living}
     change["rem"] = ends
@@ -109,6 +116,24 @@ def _ends(cell: Elements, encoded: list[bytes]) -> list[list[Any]]:
 def _kept_dots(cells: Document, field: str) -> list[bytes]:
     kept = cells.kept.get(field)
     return sorted(kept.living)[:MAX_DOTS] if kept else []
+
+
+def _has_changed(base: Row, row: Row, table: Table, states: States) -> bool:
+    """Whether anything was written to a document since a row of it was loaded, be it by an entry with an older clock."""
+    if base[table.e_at] != row[table.e_at]:
+        return True
+    before, now = base[table.state_at], row[table.state_at]
+    if before == now:
+        return False
+    if before is None or now is None:  # one change made the one; does the other show, by an effect, the same one?
+        return states.load(row if before is None else base).count != 1
+    return _cells(states.load(base)) != _cells(states.load(row))
+
+
+def _cells(document: Document) -> tuple[Any, ...]:
+    elements = {field: cell.living for field, cell in document.elements.items() if cell.living}
+    kept = {field: cell.living for field, cell in document.kept.items()}
+    return document.registers, document.sums, elements, kept, document.live
 
 
 def _differing(base: Row, row: Row, table: Table) -> tuple[str, ...]:

@@ -28,8 +28,12 @@ class Note(Model):
     n: Field[int] = field(default=0)
 
 
-MALLORY = Identity.from_seed(b"\7" * 32).root
-assert MALLORY is not None
+def root_of(identity: Identity) -> Device:
+    assert identity.root is not None
+    return identity.root
+
+
+MALLORY = root_of(Identity.from_seed(b"\7" * 32))
 EPOCH = bytes(16)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trio
+import trio.testing
 
 import debros
 from debros import Field, Identity, Model, model
@@ -64,3 +66,27 @@ async def test_two_devices_of_a_user_in_one_home_write_under_their_own_keys() ->
                 await Notice.create(text="by a lost phone")
         async with db.acting_as(laptop):
             await Notice.create(text="by the laptop")
+
+
+async def test_what_is_being_written_when_its_user_is_revoked_counts_on() -> None:
+    admin, bo = Identity.generate(), Identity.generate()
+    async with a_node(Notice, identity=admin, admins=[admin.did]) as db:
+        await db.grant(bo.did)
+        begun, asked = trio.Event(), trio.Event()
+
+        async def write() -> None:
+            async with db.acting_as(bo), db.transaction():
+                await Notice.create(text="by bo")
+                begun.set()
+                await asked.wait()
+                await trio.testing.wait_all_tasks_blocked()  # the revocation waits for the log
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await begun.wait()
+            nursery.start_soon(db.revoke, bo.did)
+            asked.set()
+        assert await Notice.count() == 1, "it was acknowledged before the revocation was written"
+        async with db.acting_as(bo):
+            with pytest.raises(debros.PermissionDeniedError, match="revoked"):
+                await Notice.create(text="again")
