@@ -84,10 +84,10 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
             failure = _judge_all(batch, deliveries, checked, store.env.now_us() // 1000)
         count = len(batch.accepted)
         if count:
-            blocks = _blocks(replica, batch)
+            first, blocks = _blocks(replica, batch)
             positions = await store.append(blocks, store.parts_for(replica, len(blocks)))
             with collector_paused():
-                _show(store, replica, batch, positions[-2 * count :])
+                _show(store, replica, batch, positions[first : first + 2 * count])
                 batch.accepted.clear()  # what was decoded goes before the collector could look at it
                 checked.clear()
     if failure is not None:
@@ -121,13 +121,25 @@ def _judge_all(
     return None
 
 
-def _blocks(replica: Replica, batch: _Batch) -> list[tuple[int, bytes, bytes]]:
-    blocks = [] if replica.heads else [(cid.DAG_CBOR, replica.log_id, replica.manifest.block)]
+def _blocks(replica: Replica, batch: _Batch) -> tuple[int, list[tuple[int, bytes, bytes]]]:
+    """Return what is to be written, and where in it the entries begin.
+
+    The log's manifest stands before its first entry, and once more behind a part of a transaction: else one of this home's
+    own that came back from elsewhere would look like an unfinished one, whenever the log is replayed.
+    """
+    manifest = cid.DAG_CBOR, replica.log_id, replica.manifest.block
+    blocks = [] if replica.heads else [manifest]
+    first = len(blocks)
     for delivery, admission in batch.accepted:
         header = admission.header
         blocks.append((header.body_codec, header.body, delivery.body or b""))
         blocks.append((cid.DAG_CBOR, header.digest, delivery.header))
-    return blocks
+    return first, [*blocks, manifest] if _has_parts(batch) else blocks
+
+
+def _has_parts(batch: _Batch) -> bool:
+    """Whether entries of a batch are parts of transactions."""
+    return any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted)
 
 
 def _show(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> None:
@@ -137,8 +149,6 @@ def _show(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -
     except BaseException as error:
         raise store.break_off(error) from error
     store.announce(admitted)
-    if any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted):
-        store.flush()  # a part of an own transaction that came back from a peer is no unfinished one
     store.flush_if_full()
 
 

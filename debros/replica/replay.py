@@ -6,7 +6,7 @@ hashed. Entries read behind damage may have lain inside a value, so they pass th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from debros.blocks import cid
@@ -104,8 +104,11 @@ class Replay:
         A group is written once the one before it is synced. So if more stands behind it in its segment, it was
         acknowledged, and what it lacks has rotted. At the end of the log it is unfinished: nobody has seen it. It
         is cut, or, where damage that is never cut lies in it too, hidden; likewise at the end of a segment that was
-        left, unless an entry behind it builds on it.
+        left, unless an entry behind it builds on it. What came from elsewhere is none, as what stands behind it says.
         """
+        if self._came(waiting):
+            self._admit_all(waiting)
+            return
         if next_at is not None and all(split(found.header_at)[0] == split(next_at)[0] for found in waiting.values()):
             self._admit_all(waiting)
             return
@@ -114,6 +117,17 @@ class Replay:
         else:
             self._hidden |= waiting
         waiting.clear()
+
+    def _came(self, parts: Mapping[bytes, Found]) -> bool:
+        """Whether parts of a transaction were received: then the manifest of their log stands behind the last one.
+
+        A writer here puts it only before the first entry of its log.
+        """
+        for found in parts.values():
+            after = next(self._store.log.scan(behind(found.header_at, len(found.header.raw))), None)
+            if after is not None and after.digest == found.header.log:
+                return True
+        return False
 
     def _cut(self, unfinished: dict[bytes, Found]) -> None:
         """Cut what stands at the end of a volume; hide it where damage lies in it too."""
@@ -134,7 +148,7 @@ class Replay:
             if tx is not None:
                 tails.setdefault(tx, {}).update(parts)
         for tx, parts in tails.items():
-            if len(parts) == tx[1] or self._store.away or self._has_more(tx, parts):
+            if len(parts) == tx[1] or self._store.away or self._came(parts) or self._has_more(tx, parts):
                 continue
             for volume in {volume_of(found.body_at) for found in parts.values()}:
                 self._cut({digest: part for digest, part in parts.items() if volume_of(part.body_at) == volume})
