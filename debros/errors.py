@@ -212,7 +212,9 @@ class NotFoundError(DebrosError, LookupError):
     def __str__(self) -> str:
         if not self.ids:
             return f"no {self.model} matches; `first()` and `one_or_none()` give None instead"
-        ids = ", ".join(map(repr, self.ids))
+        ids = ", ".join(map(repr, self.ids[:10]))
+        if len(self.ids) > 10:
+            ids += f" and {len(self.ids) - 10} more"
         if self.left_out:
             return (
                 f"{self.model} {ids} is left out: it was written under another declaration, and a required field has no value "

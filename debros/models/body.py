@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, get_origin
+from dataclasses import dataclass, is_dataclass
+from typing import Any, ClassVar, Final, get_origin
 
 from debros.errors import ModelError
 from debros.models.annotations import Place, Target, field_type, head_and_argument, list_item, return_of, target_of
@@ -13,6 +13,7 @@ from debros.models.names import check_attribute
 from debros.models.relations import Many, One, RelationDeclaration
 
 _NOTHING = object()
+_OPTIONS_ELSEWHERE: Final = frozenset({"Meta", "Config", "Settings", "model_config", "__tablename__", "__table_args__"})
 
 
 @dataclass(slots=True, eq=False)
@@ -42,12 +43,28 @@ def own_declarations(namespace: Mapping[str, Any], place: Place) -> dict[str, De
         _check_name(place, name)
         found[name] = _annotated(head, argument, value, place, name)
     for name, value in namespace.items():
+        _refuse_what_does_nothing(place, name, value)
         if isinstance(value, property) and isinstance(value.fget, Declaration):
             raise ModelError(f"{place.owner}.{name}: a computed field is a plain method: leave `@property` out")
         if isinstance(value, Declaration) and name not in found:
             _check_name(place, name)
             found[name] = _decorated(value, place, name)
     return found
+
+
+def _refuse_what_does_nothing(place: Place, name: str, value: object) -> None:
+    """Refuse what other libraries look at in a class body: passed over, it would be taken to hold."""
+    if type(value).__module__.startswith("pydantic.") and not isinstance(value, type):
+        raise ModelError(
+            f"{place.owner}.{name}: a model is none of pydantic's, whose decorators and settings do nothing here: "
+            "`field(validate=...)` and `field(convert=...)` check and change one value, `@before_save` sees the record"
+        )
+    if name in _OPTIONS_ELSEWHERE and not (
+        isinstance(value, type) and (value.__bases__ != (object,) or is_dataclass(value))
+    ):
+        raise ModelError(
+            f"{place.owner}.{name} does nothing here: options of a model are those of its decorator, `@model(name=..., indexes=[...])`"
+        )
 
 
 def _is_declaration(raw: Any) -> bool:

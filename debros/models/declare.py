@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Never, ParamSpec, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, dataclass_transform
 
-from debros.errors import ModelError, did_you_mean
+from debros.errors import ModelError
 from debros.models import hooks, registry
 from debros.models.annotations import place_of, place_of_mixin
 from debros.models.body import Declared, own_declarations
 from debros.models.fields import Declaration, field
+from debros.models.habits import instead_of_model
 from debros.models.options import Index, Options, Publish
 from debros.models.relations import belongs_to, has_many, has_one, many_to_many
 from debros.models.sharding import Sharding, Strategy
@@ -92,32 +93,7 @@ class ModelMeta(type):
         def __getattr__(cls, name):
             if name.startswith("_"):
                 raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
-            raise AttributeError(f"{cls.__name__} has no {name!r}{_cure(cls, name)}")
-
-
-_INSTEAD: Final = {  # names that other libraries have
-    "add": "`await {}.create(...)`",
-    "bulk_create": "`await {}.create_many([...])`",
-    "delete_all": "`await {}.query().delete()`",
-    "filter": "`{0}.where({0}.field == value)`",
-    "filter_by": "`{0}.where({0}.field == value)`",
-    "find": "`await {0}.get(id)`, or `{0}.where({0}.field == value)`",
-    "from_json": "`{}.from_dict(json.loads(text))`",
-    "insert": "`await {}.create(...)`",
-    "objects": "`{}.query()`",
-    "select": "`{0}.query().select({0}.field)`",
-}
-
-
-def _cure(cls: type, name: str) -> str:
-    """Return what to write instead of an attribute that a model class does not have."""
-    from debros.query.query import Query  # declarations do not need the query room
-
-    if name in _INSTEAD:
-        return f"; write {_INSTEAD[name].format(cls.__name__)}"
-    if hasattr(Query, name):
-        return f"; a query does: `{cls.__name__}.query().{name}(...)`"
-    return did_you_mean(name, [known for known in dir(cls) if not known.startswith("_")])
+            raise AttributeError(f"{cls.__name__} has no {name!r}{instead_of_model(cls, name)}")
 
 
 def _creator(cls: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:

@@ -9,9 +9,9 @@ looked at. To type checkers it is a data descriptor, so `post.likes` is an `int`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Never, TypeAlias, TypeVar, cast, overload
 
-from debros.errors import ModelError
+from debros.errors import ArgumentError, ModelError, did_you_mean
 from debros.schema import Merge
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class Field(Declaration, Generic[T]):
         "bounds", "convert", "default", "default_factory", "expose", "index", "merge", "unique", "validate", "wire",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *given: Never, **options: Never) -> None:
+        if given or options:
+            raise ModelError("`Field` says what a field holds, `field` how: `title: Field[str] = field(default='')`")
         super().__init__()
         self.wire: str | None = None
         self.default: Any = MISSING
@@ -107,6 +109,43 @@ def _column(owner: type, name: str) -> Any:
     if subject is None:
         raise ModelError(f"{owner.__name__} has no `@model`, so {name!r} cannot be queried")
     return subject.column(name)
+
+
+_BOUNDS: Final = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
+_OPTIONS: Final = (
+    "default",
+    "default_factory",
+    "index",
+    "unique",
+    "merge",
+    "expose",
+    "name",
+    "validate",
+    "convert",
+    *_BOUNDS,
+)
+_NULL: Final = "`Field[str | None] = field(default=None)` may be null, and without a default a value is required"
+_INSTEAD: Final = {  # options that other libraries have
+    "alias": "name=",
+    "auto_now": "a `@before_save` hook, or `record.meta.updated_at`, which every record has",
+    "auto_now_add": "default_factory=debros.now",
+    "blank": "min_length=1 refuses the empty text",
+    "choices": "`Field[Literal['a', 'b']]`, or an Enum",
+    "column_name": "name=",
+    "db_column": "name=",
+    "db_index": "index=True",
+    "exclude": "expose=False",
+    "factory": "default_factory=",
+    "foreign_key": "`author_id: Field[str]`, and `author: One[Author] = belongs_to('author_id')`",
+    "max": "le=, or max_length=",
+    "min": "ge=, or min_length=",
+    "null": _NULL,
+    "nullable": _NULL,
+    "primary_key": "every record has an `id`; unique='derived' makes a value of it the id",
+    "regex": "pattern=",
+    "required": _NULL,
+    "validator": "validate=",
+}
 
 
 @overload
@@ -205,8 +244,11 @@ def field(
     made.expose, made.wire = expose, name
     made.validate, made.convert = validate, convert
     made.bounds = {name: value for name, value in bounds.items() if value is not None}
-    if unknown := made.bounds.keys() - {"ge", "gt", "le", "lt", "min_length", "max_length", "pattern"}:
-        raise TypeError(f"field() got an unexpected keyword argument {min(unknown)!r}")
+    for unknown in bounds.keys() - _BOUNDS:
+        near = did_you_mean(unknown, _OPTIONS) or f"; there are {', '.join(_OPTIONS)}"
+        raise ArgumentError(
+            f"field has no option {unknown!r}{f'; {_INSTEAD[unknown]}' if unknown in _INSTEAD else near}"
+        )
     return made
 
 

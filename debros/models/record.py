@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn, Self, cast, overload
 
 from debros.current import node_here
 from debros.errors import (
@@ -24,6 +24,7 @@ from debros.errors import (
 from debros.models import forms, saving, versions
 from debros.models.declare import ModelMeta
 from debros.models.fields import Field, field
+from debros.models.habits import check_record, instead_of
 from debros.models.hydration import EXTRA
 from debros.models.ids import refuse_no_text
 from debros.models.meta import MetaOf
@@ -54,8 +55,13 @@ class Model(metaclass=ModelMeta):
 
     if not TYPE_CHECKING:  # checkers derive the constructor and the assignments from the fields
 
-        def __init__(self, **values):
+        def __init__(self, *given, **values):
             shape = type(self).__shape__
+            if given:
+                name = type(self).__name__
+                raise ArgumentError(
+                    f"values are given by name: `{name}(field=value)`, those of a dict by `{name}.from_dict(values)`"
+                )
             if shape is None:
                 raise ModelError(
                     f"{type(self).__name__} is abstract: put `@model(...)` above the class to make records"
@@ -100,7 +106,9 @@ class Model(metaclass=ModelMeta):
             extra = self.__dict__.get(EXTRA)
             if extra is not None and name in extra:
                 return extra[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(f"a {type(self).__name__} has no {name!r}{instead_of(type(self), name)}")
 
     id: Field[str] = field(default="")
     meta = MetaOf()
@@ -159,7 +167,7 @@ class Model(metaclass=ModelMeta):
         if named:
             name = next(iter(named))
             raise QueryError(
-                f"where takes conditions: `{cls.__name__}.where({cls.__name__}.{name} == ...)`, or by name `where({name!r}, ...)`"
+                f"conditions are written out: `{cls.__name__}.where({cls.__name__}.{name} == ...)`, or by name `where({name!r}, ...)`"
             )
         return cls.query().where(*args)
 
@@ -192,10 +200,13 @@ class Model(metaclass=ModelMeta):
         return await cls.query().count()
 
     @classmethod
-    async def find_one(cls, *conditions: Expr) -> Self | None:
-        """Return the first record, by id, that meets the conditions; `None` if there is none."""
-        query = cls.query()
-        return await (query.where(*conditions) if conditions else query).first()
+    async def find_one(cls, *conditions: Expr, **named: Never) -> Self | None:
+        """Return the first record, by id, that meets the conditions; `None` if there is none.
+
+        Raises:
+            QueryError: a condition is wrong.
+        """
+        return await (cls.where(*conditions, **named) if conditions or named else cls.query()).first()
 
     # ------------------------------------------------------------------------------------------------ by id
 
@@ -318,14 +329,17 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             MultipleFoundError: several records have these values.
-            ArgumentError: `defaults` is given by name.
+            ArgumentError: `defaults` is given by name, or nothing to look for.
         """
         if "defaults" in by and "defaults" not in cls.__schema__.by_name:
             raise ArgumentError(
                 "get_or_create takes the defaults first, by place: `get_or_create({'n': 3}, name='ana')`"
             )
-        columns = [cls.__subject__.column(name) == value for name, value in by.items()]
-        query = cls.query().where(*columns) if columns else cls.query()
+        if not by:
+            raise ArgumentError(
+                f"get_or_create looks for fields that are given by name: `{cls.__name__}.get_or_create({{defaults}}, name='ana')`"
+            )
+        query = cls.query().where(*[cls.__subject__.column(name) == value for name, value in by.items()])
         if (found := await query.one_or_none()) is not None:
             return found, False
         try:
@@ -389,6 +403,7 @@ class Model(metaclass=ModelMeta):
             ValidationError: listing everything that is wrong.
             Exception: whatever `save` raises; then the values stay assigned and unsaved.
         """
+        check_record(self, "update")
         saving.assign(self, values)
         return await self.save()
 
@@ -406,6 +421,7 @@ class Model(metaclass=ModelMeta):
         """
         from debros.models.deleting import delete
 
+        check_record(self, "delete")
         await delete(self, cascade, skip_hooks)
 
     async def restore(self) -> Self:

@@ -68,12 +68,16 @@ def _merge(where: str, declaration: Field[Any], info: TypeInfo, options: Options
         return "set" if kind == "set" and not info.nullable else "lww"
     if merge == "counter":
         if kind != "int" or info.nullable:
-            raise ModelError(f"{where}: merge='counter' is for `Field[int]`, not {info.codec.name}")
+            raise ModelError(f"{where}: merge='counter' is for `Field[int]`, not {_named(info)}")
         if declaration.index == "global" or declaration.unique:
             raise ModelError(f"{where}: a counter cannot be unique or indexed globally")
     if merge == "set" and (kind != "set" or info.nullable):
-        raise ModelError(f"{where}: merge='set' is for `Field[set[...]]` without None, not {info.codec.name}")
+        raise ModelError(f"{where}: merge='set' is for `Field[set[...]]` without None, not {_named(info)}")
     return merge
+
+
+def _named(info: TypeInfo) -> str:
+    return f"{info.codec.name} | None" if info.nullable else info.codec.name
 
 
 def _default(

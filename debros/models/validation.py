@@ -123,7 +123,16 @@ class Validator:
             message = f"no such field{did_you_mean(path, self._types)}"
         if kind == "missing":
             return FieldError(path, None, kind, "a value is required")
+        if kind == "dataclass_exact_type" and problem["ctx"]["class_name"] == "File":
+            message += "; `await File.add(...)` gives one"
+        elif isinstance(problem["input"], str) and kind in _HAVE_JSON_FORMS:
+            message += "; its JSON form goes through `from_dict`"
         return FieldError(path, problem["input"], kind, message)
+
+
+_HAVE_JSON_FORMS: Final = frozenset(
+    {"datetime_type", "date_type", "time_type", "time_delta_type", "bytes_type", "is_instance_of"}
+)
 
 
 def _annotation(info: TypeInfo) -> Any:

@@ -27,6 +27,12 @@ CONSTRAINTS: Final = ("ge", "gt", "le", "lt", "min_length", "max_length", "patte
 _COLLECTIONS: Final[dict[Any, Kind]] = {list: "list", set: "set"}
 
 
+_STORED: Final = (
+    "those of str, bool, int, float, Decimal, datetime, date, time, timedelta, UUID, bytes, Enum, Literal, File, of lists, sets, tuples "
+    "and dict[str, ...] of them, of dataclasses and of pydantic models can"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class TypeInfo:
     """What a field's annotation means."""
@@ -107,7 +113,11 @@ def _codec(annotation: Any, depth: int) -> tuple[Codec, bool]:
         return composites.mapping(item, item_nullable, f"dict[str, {_named(item, item_nullable)}]"), nullable
     if isinstance(annotation, type):
         return _class(annotation, depth), nullable
-    raise ModelError(f"values of type {annotation} cannot be stored; see the table of types in the documentation")
+    if origin in (Union, types.UnionType):
+        raise ModelError(
+            f"values of type {annotation} cannot be stored: a field has one type, or that and None; `Any` holds more"
+        )
+    raise ModelError(f"values of type {annotation} cannot be stored; {_STORED}")
 
 
 def _class(cls: type, depth: int) -> Codec:
@@ -118,7 +128,12 @@ def _class(cls: type, depth: int) -> Codec:
         return scalars.choice(cls.__qualname__, members, lambda value: isinstance(value, cls))
     if issubclass(cls, BaseModel) or dataclasses.is_dataclass(cls):
         return composites.record(cls, _codec, depth)
-    raise ModelError(f"values of type {cls.__qualname__} cannot be stored; see the table of types in the documentation")
+    if hasattr(cls, "__schema__"):  # a model's
+        raise ModelError(
+            f"records, as of {cls.__qualname__}, are not values of others: store the id, `author_id: Field[str]`, and relate them, "
+            "`author: One[Author] = belongs_to('author_id')`"
+        )
+    raise ModelError(f"values of type {cls.__qualname__} cannot be stored; {_STORED}")
 
 
 def _tuple(args: tuple[Any, ...], depth: int) -> Codec:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pydantic
 import pytest
 
 import debros
@@ -115,6 +117,141 @@ def test_names_that_a_model_does_not_have_name_the_one_that_does_it(name: str, c
     with pytest.raises(AttributeError, match=cure):
         getattr(User, name)
     assert not hasattr(User, "__dataclass_fields__")
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [("model_dump", r"write `to_dict\(\)`"), ("nmae", "did you mean 'name'"), ("refresh_from_db", "record.refresh")],
+)
+def test_names_that_a_record_does_not_have_name_the_one_that_does_it(name: str, cure: str) -> None:
+    with pytest.raises(AttributeError, match=cure):
+        getattr(User(name="ana"), name)
+
+
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ("null", r"`Field\[str \| None\]"),
+        ("choices", "Literal"),
+        ("primary_key", "unique='derived'"),
+        ("auto_now_add", r"default_factory=debros\.now"),
+        ("min", "ge="),
+        ("max_lenght", "did you mean 'max_length'"),
+        ("zzz", "there are default, default_factory"),
+    ],
+)
+def test_options_that_a_field_does_not_have_name_the_one_that_does_it(option: str, cure: str) -> None:
+    with pytest.raises(ArgumentError, match=cure):
+        field(**{option: True})  # type: ignore[call-overload]  # what is tried
+
+
+def test_field_with_a_capital_takes_no_options() -> None:
+    with pytest.raises(ModelError, match=r"`title: Field\[str\] = field\("):
+        Field(default="")  # type: ignore[arg-type]  # what is tried
+
+
+def test_what_other_libraries_look_at_in_a_class_body_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"validated: a model is none of pydantic's.*field\(validate="):
+
+        class Validated(Model):
+            name: Field[str]
+
+            @pydantic.field_validator("name")
+            def validated(cls, value: str) -> str:
+                return value
+
+    with pytest.raises(ModelError, match=r"Meta does nothing here.*@model\("):
+
+        class WithMeta(Model):
+            name: Field[str]
+
+            class Meta:
+                ordering = ("name",)
+
+    with pytest.raises(ModelError, match=r"model_config does nothing here"):
+
+        class Configured(Model):
+            model_config = pydantic.ConfigDict(strict=False)
+            name: Field[str]
+
+
+def test_a_nested_value_may_be_called_as_the_options_of_others_are() -> None:
+    @model(name="HastyConfigured")
+    class Configured(Model):
+        @dataclass
+        class Config:
+            n: int
+
+        config: Field[Config]
+
+    assert Configured(config=Configured.Config(3)).config.n == 3
+
+
+def test_a_record_is_no_value_of_another_and_neither_are_two_types() -> None:
+    with pytest.raises(ModelError, match=r"= belongs_to\('author_id'\)"):
+
+        @model(name="HastyNested")
+        class Nested(Model):
+            users: Field[list[User]]
+
+    with pytest.raises(ModelError, match="one type, or that and None"):
+
+        @model(name="HastyBoth")
+        class Both(Model):
+            n: Field[int | str]
+
+    with pytest.raises(ModelError, match=r"not int \| None"):
+
+        @model(name="HastyCounter")
+        class Counter(Model):
+            n: Field[int | None] = field(merge="counter")
+
+
+def test_values_go_by_name() -> None:
+    with pytest.raises(ArgumentError, match=r"`User\.from_dict\(values\)`"):
+        User({"name": "ana"})  # type: ignore[misc]  # what is tried
+
+
+def test_text_for_a_value_that_has_a_form_in_text_and_bytes_for_a_file_name_the_way() -> None:
+    @model(name="HastyValues")
+    class Values(Model):
+        at: Field[datetime]
+        price: Field[Decimal]
+        photos: Field[list[debros.File]]
+
+    with pytest.raises(ValidationError) as caught:
+        Values(at="2025-04-01", price="3.50", photos=[b"x"])  # type: ignore[arg-type, list-item]  # what is tried
+    messages = {one.field: one.message for one in caught.value.errors}
+    assert "`from_dict`" in messages["at"]
+    assert "`from_dict`" in messages["price"]
+    assert "`await File.add(...)`" in messages["photos.0"]
+
+
+async def test_methods_of_records_are_not_those_of_their_class() -> None:
+    async with a_node(User):
+        ana = await User.create(name="ana")
+        with pytest.raises(ArgumentError, match=r"await record\.delete\(\.\.\.\)"):
+            await User.delete(ana.id)  # type: ignore[arg-type]  # what is tried
+        with pytest.raises(ArgumentError, match=r"await Post\.where"):
+            await User.update(ana.id, name="bo")  # type: ignore[arg-type]  # as above
+        assert (await User.get(ana.id)).name == "ana"
+
+
+async def test_find_one_takes_conditions_and_get_or_create_something_to_look_for() -> None:
+    async with a_node(User):
+        await User.create(name="ana")
+        with pytest.raises(QueryError, match=r"User\.where\(User\.name == \.\.\.\)"):
+            await User.find_one(name="bo")  # type: ignore[arg-type]  # what is tried
+        with pytest.raises(ArgumentError, match="by name"):
+            await User.get_or_create({"name": "bo"})
+        assert await User.count() == 1
+
+
+async def test_of_many_ids_that_are_missing_some_are_named() -> None:
+    async with a_node(User):
+        with pytest.raises(debros.NotFoundError, match="'9' and 990 more: deleted") as caught:
+            await User.get_many([str(n) for n in range(1000)])
+        assert len(caught.value.ids) == 1000
 
 
 async def test_defaults_of_get_or_create_go_by_place() -> None:
