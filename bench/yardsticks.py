@@ -91,6 +91,7 @@ class RawTable:
     """The documents in one table of SQLite through apsw, with the settings of the view."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.db = apsw.Connection(str(path), flags=ALONE, statementcachesize=256)
         keep_plans(self.db)
         for pragma in ("page_size = 4096", "journal_mode = WAL", "synchronous = NORMAL", "mmap_size = 1073741824"):
