@@ -7,11 +7,12 @@ Its SQLite connection has no mutex, which would cost a quarter of every read; so
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import get_ident
 from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from debros.current import ELSEWHERE
+from debros.env import this_thread
 from debros.errors import ClosedError, NoNodeError
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class Thread:
 
     def take(self) -> None:
         """Belong to the running thread from now on: a store is opened, and closed, in others than it is used in."""
-        self._ident = get_ident()
+        self.number = this_thread()
         self._loop = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def take_to_close(self) -> None:
@@ -44,11 +45,11 @@ class Thread:
             ClosedError: the store is being closed.
             NoNodeError: it lives in another thread.
         """
-        if get_ident() == self._ident:
+        if this_thread() == self.number:
             return
         if self._is_closing:
             raise ClosedError(_CLOSED)
-        raise NoNodeError("the node lives in another thread: `db.run(...)` asks it from there, see `debros.blocking`")
+        raise NoNodeError(ELSEWHERE)
 
     def call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call a function in the thread of the store, and wait for what it gives.
@@ -56,7 +57,7 @@ class Thread:
         Raises:
             ClosedError: the node, or its loop, is closed.
         """
-        if get_ident() == self._ident or self._loop is None:
+        if this_thread() == self.number or self._loop is None:
             return function(*args)
         try:
             return trio.from_thread.run_sync(function, *args, trio_token=self._loop)

@@ -58,7 +58,7 @@ def test_what_the_log_knows_of_a_record_is_told_to_any_thread(tmp_path: Path) ->
 
 def test_the_view_is_for_the_nodes_thread_alone(tmp_path: Path) -> None:
     with debros.blocking(tmp_path, models=MODELS) as db:
-        with pytest.raises(NoNodeError, match="lives in another thread"):
+        with pytest.raises(NoNodeError, match="lives in a loop of its own"):
             db.node.store.view.read("SELECT 1", ())
         node = db.node
     with pytest.raises(ClosedError):
