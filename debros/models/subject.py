@@ -57,7 +57,9 @@ class ModelSubject:
 
     def hydrate(self, rows: Sequence[Row], source: Source) -> list[Any]:
         """Make one new record of each row."""
-        return cast("list[Any]", self._cls.__shape__.hydrate(rows, source))
+        shape = self._cls.__shape__
+        found: list[Any] = [shape.hydrate_one(rows[0], source)] if len(rows) == 1 else shape.hydrate(rows, source)
+        return found
 
     def related(self, relation: str) -> ModelSubject:
         """Return the subject of a relation's target.

@@ -52,32 +52,41 @@ class Answers(Named[R]):
             else:
                 statement = sql.rows(self, source)
                 rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
-        elif (kept := self._kept(source)) is not None:
-            rows = kept
         else:
             entry = await self._entry(source, sql.rows(self, source))
             rows = entry.rows
             if self._asks_the_same(self.caching):
-                self._last = (source, entry)
-        if self.picked is None and not self.loads and not self.counts:
-            return self.subject.hydrate(rows, source)
-        return await self._made(rows, source)
+                self._last = (source, entry, self._is_bare)
+        return self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
+
+    @property
+    def _is_bare(self) -> bool:
+        """Whether records are all that is asked for."""
+        return self.picked is None and not self.loads and not self.counts
 
     def _asks_the_same(self, caching: Caching) -> bool:
         """Whether the statement is the same each time, until something is written.
 
-        So it is of one global model: whose records are meant is no question then. An order by chance makes another one each time.
+        So it is of one global model: whose records are meant is no question then. An order by chance makes another one each time,
+        and a time or an answer of its own are for the long way.
         """
+        if self.seconds is not None or self.answer_instead is not None:
+            return False
         is_global = self.columns.schema.scope == "global" and len(self.models()) == 1
         return is_global and not caching.is_fresh and not any(order.is_random for order in self.orders)
 
-    def _kept(self, source: Source) -> list[tuple[Any, ...]] | None:
-        """Return the rows that this very query found before, if nothing was written since: the short way to a hit."""
+    async def _again(self) -> Rows[R] | None:
+        """Return what this very query found before, if nothing was written since: the short way to a hit."""
         try:
-            asked, entry = self._last
+            source, entry, is_bare = self._last
         except AttributeError:
             return None
-        return source.cache.queries.again(entry, source) if asked is source else None
+        if await self._source() is not source:
+            return None
+        rows = source.cache.queries.again(entry, source)
+        if rows is None:
+            return None
+        return Rows(self.subject.hydrate(rows, source) if is_bare else await self._made(rows, source), source, self)
 
     async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
         """Return what the rows are to the program, with their relations."""
@@ -105,6 +114,8 @@ class Answers(Named[R]):
         Raises:
             DeadlineError: they took longer than `timeout` allows.
         """
+        if self.caching is not None and (found := await self._again()) is not None:
+            return found
         if self.seconds is None and self.answer_instead is None:
             self._check_includes()
             source = await self._source()
