@@ -20,6 +20,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def _public(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith("_")]
+
+
 class DebrosError(Exception):
     """Base of every error raised on purpose."""
 
@@ -198,7 +202,7 @@ class UnknownMethodError(QueryError, AttributeError):
 
     def __init__(self, of: str, method: str, known: Iterable[str], instead: str = "") -> None:
         self.method = method
-        self.message = f"{of} has no {method}(){f'; {instead}' if instead else did_you_mean(method, known)}"
+        self.message = f"{of} has no {method}(){f'; {instead}' if instead else did_you_mean(method, _public(known))}"
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from debros.errors import QueryError, UnknownFieldError
 from debros.query.columns import Column
@@ -18,6 +18,16 @@ from debros.replica.state import from_column
 from debros.replica.tables import Table, quoted
 from debros.schema import Codec, ComputedSpec, FieldSpec, Schema
 from debros.values.scalars import TEXT
+
+_SIGNS: Final = {
+    "exact": "=",
+    "gt": ">",
+    "gte": ">=",
+    "lt": "<",
+    "lte": "<=",
+    "ne": "!=",
+    "isnull": "is null",
+}  # of `likes__gt`
 
 
 class ComputedColumn(Column[Any]):
@@ -153,6 +163,11 @@ class Columns:
             UnknownFieldError: the model declares no such field.
         """
         if type(name) is not str or name not in self.by_name:
+            field, _, operator = str(name).rpartition("__")
+            if field in self.by_name:
+                raise QueryError(
+                    f"{name!r}: a field and an operator stand apart: where({field!r}, {_SIGNS.get(operator, operator)!r}, value)"
+                )
             raise UnknownFieldError(self.name, str(name), self.by_name)
         return self.by_name[name]
 

@@ -1,8 +1,8 @@
 """Columns: what a class attribute of a model is in a query, `Post.likes`.
 
 A column knows its SQL, how its values travel, and which operators its type has; the rest is a wrong operand, and
-raises where it is written. Text compares by code point. `contains`, `icontains` and `startswith` take their
-argument literally; `like` and `ilike` know `%` (any text) and `_` (one character) and no escape; without case
+raises where it is written. Text compares by code point. `contains`, `icontains`, `startswith` and `endswith`
+take their argument literally; `like` and `ilike` know `%` (any text) and `_` (one character) and no escape; without case
 means by Unicode's full case folding. `matches` is a search, anchored by `^` and `$`; see `regex`.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from debros.blocks import dagcbor
-from debros.errors import QueryError
+from debros.errors import QueryError, did_you_mean
 from debros.query import regex
 from debros.query.expressions import GROUP, Expr, Leaf, Listable, Order, Statement
 from debros.query.operands import COLLECTIONS, UNORDERED, checked, family, plain, successor, wire_of
@@ -93,6 +93,25 @@ class Column(Generic[T]):
     def __ge__(self, other: T | Column[T]) -> Expr:
         return self._compare_order(">=", other)
 
+    if not TYPE_CHECKING:  # checkers know what there is
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            inside = f"; what lies in it is `{self!r}.path({name!r})`" if self.codec.kind in _PATHS else ""
+            raise AttributeError(f"{self!r} has no {name!r}{inside or did_you_mean(name, dir(type(self)))}")
+
+        def _no_arithmetic(self, *other):
+            raise QueryError(
+                f"{self!r} is compared, not computed with: an order is `{self!r}.desc()`, a counter grows by "
+                f"`await {self.model}.increment(id, {self.name}=1)`, and `where_raw` takes expressions; comparisons that `&` and "
+                "`|` join stand in parentheses each"
+            )
+
+        __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __and__ = __rand__ = __or__ = (
+            __ror__
+        ) = _no_arithmetic
+
     def in_(self, values: Iterable[T] | Listable) -> Expr:
         """Whether the value is one of these, or of those a query of one column selects; `None` means null."""
         if isinstance(values, Listable):
@@ -150,6 +169,11 @@ class Column(Generic[T]):
         if end is None:
             return self._leaf(f"{sql} >= ?", text)
         return self._leaf(f"({sql} >= ? AND {sql} < ?)", text, end)
+
+    def endswith(self, end: str) -> Expr:
+        """Whether the text ends with this text."""
+        sql, text = self._text("endswith", end)
+        return self._leaf(f"debros_endswith({sql}, ?)", text)
 
     def contains(self, value: object) -> Expr:
         """Whether the text contains this text, or the collection this element."""
@@ -246,7 +270,7 @@ class Column(Generic[T]):
         if value is None:
             raise QueryError(f"{self!r}: None has no order; write `is_null()` or `== None`")
         if not codec.is_operand(value):
-            raise QueryError(f"{self!r} is of type {codec.name}, and {value!r} is not")
+            self._must_hold(value)
         if codec.kind in UNORDERED:
             return self._whole(value)
         if codec.to_wire is not None:
@@ -271,7 +295,24 @@ class Column(Generic[T]):
             return self._must_hold(value)
 
     def _must_hold(self, value: object) -> NoReturn:
-        raise QueryError(f"{self!r} is of type {self.codec.name}, and {value!r} is not")
+        raise QueryError(f"{self!r} is of type {self.codec.name}, and {value!r:.200} is not{self._cure(value)}")
+
+    def _cure(self, value: object) -> str:
+        """Return what to write where a value of another type was given, as far as that is told."""
+        kind = self.codec.kind
+        if kind == "instant" and isinstance(value, dt.datetime):
+            return ", for it has no zone; write e.g. datetime(2025, 4, 1, tzinfo=UTC)"
+        if kind == "instant" and isinstance(value, dt.date):
+            return f"; `{self!r}.date` is the day, in UTC"
+        if kind == "date" and isinstance(value, dt.datetime):
+            return "; its day is `value.date()`"
+        if kind in ("instant", "date") and isinstance(value, str):
+            return f"; write e.g. {'datetime' if kind == 'instant' else 'date'}.fromisoformat({value[:40]!r})"
+        if kind in COLLECTIONS and not isinstance(value, (list, set, tuple)):
+            return f"; `{self!r}.contains(...)` asks for an element"
+        if hasattr(value, "__shape__"):
+            return "; a record is told by its `id`"
+        return ""
 
     def must_order(self, what: str) -> None:
         """Raise `QueryError` unless values of this column have an order."""

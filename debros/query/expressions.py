@@ -113,6 +113,11 @@ class Expr:
             " with parentheses around each comparison, and write `between(a, b)` for `a <= column <= b`"
         )
 
+    def __repr__(self) -> str:
+        out = Statement(None, None)
+        self.write(out)
+        return f"<{out.text()}{f' {out.bound!r}' if out.bound else ''}>"
+
     def write(self, out: Statement) -> None:
         """Append the condition as SQL."""
         raise NotImplementedError

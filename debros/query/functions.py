@@ -79,6 +79,11 @@ def matches(text: str | None, pattern: str) -> bool | None:
     return regex.compiled(pattern).search(text) if type(text) is str else None
 
 
+def endswith(text: str | None, end: str) -> bool | None:
+    """Whether a text ends with another one, taken literally."""
+    return text.endswith(end) if type(text) is str else None
+
+
 def length(value: str | bytes | None) -> int | None:
     """Characters of a text, elements of an encoded list, pairs of an encoded map."""
     if type(value) is str:
@@ -276,6 +281,7 @@ SCALARS: Final[dict[str, tuple[Callable[..., Any], int]]] = {
     "debros_like": (like, 2),
     "debros_ilike": (ilike, 2),
     "debros_matches": (matches, 2),
+    "debros_endswith": (endswith, 2),
     "debros_length": (length, 1),
     "debros_contains": (contains, 2),
     "debros_contains_any": (contains_any, 2),

@@ -12,7 +12,7 @@ from debros.query.expressions import Expr
 Op: TypeAlias = Literal[
     "=", "!=", "<", "<=", ">", ">=", "in", "not in", "between", "like", "not like", "ilike", "regex", "contains",
     "contains any", "contains all", "==", "<>", "eq", "ne", "lt", "lte", "gt", "gte", "is null", "is not null", "includes",
-    "includes any", "includes all", "not ilike", "startswith", "icontains", "has key",
+    "includes any", "includes all", "not ilike", "startswith", "endswith", "icontains", "has key",
 ]  # fmt: skip
 Direction: TypeAlias = Literal["asc", "desc"]
 
@@ -44,6 +44,7 @@ _BY_NAME: Final[dict[str, Callable[[Column[Any], Any], Expr]]] = {
     "is not null": lambda column, value: ~_null(column, value),
     "not ilike": lambda column, value: ~column.ilike(value),
     "startswith": lambda column, value: column.startswith(value),
+    "endswith": lambda column, value: column.endswith(value),
     "icontains": lambda column, value: column.icontains(value),
     "has key": lambda column, value: column.has_key(value),
 }
@@ -79,6 +80,6 @@ def apply(column: Column[Any], operator: object, value: object) -> Expr:
     """
     found = OPERATORS.get(operator) if isinstance(operator, str) else None
     if found is None:
-        hint = did_you_mean(str(operator), OPERATORS)
-        raise QueryError(f"no operator {operator!r}{hint}. Operators: {', '.join(OPERATORS)}")
+        hint = did_you_mean(str(operator), OPERATORS) or "."
+        raise QueryError(f"no operator {operator!r}{hint} Operators: {', '.join(OPERATORS)}")
     return found(column, value)

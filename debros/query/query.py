@@ -41,7 +41,19 @@ _INSTEAD: Final = {  # names that other libraries have
     "sort": "rows are ordered by order_by(...)",
     "join": "related records are loaded by include(...), and asked about by e.g. `User.posts.any(...)`",
     "having": "having() is for groups: group_by(...).having(...)",
+    "annotate": "`with_count(...)` counts related records, `group_by(...).aggregate(...)` joins rows",
+    "exclude": "conditions go into where_not(...)",
     "fetch": "await all()",
+    "get_or_none": "await one_or_none()",
+    "last": "`order_by(..., 'desc')`, then await first()",
+    "prefetch_related": "related records are loaded by include(...)",
+    "rows": "await all()",
+    "scalars": "await all()",
+    "search": "text is found by e.g. `where(Post.title.icontains('word'))` or `.matches(regex)`",
+    "select_related": "related records are loaded by include(...)",
+    "to_list": "await all()",
+    "values": "columns are chosen by select(...)",
+    "values_list": "columns are chosen by select(...)",
     "save": "a query is a question; `await query.update(field=value)` changes its records",
     "create": "records are created by the model: `await Model.create(...)`",
 }
@@ -71,6 +83,15 @@ class Query(Answers[R]):
 
         def __getitem__(self, at):
             raise ArgumentError("a query has no positions: `query.limit(n).offset(n)`, then `await ....all()`")
+
+    def __repr__(self) -> str:
+        parts = [self.columns.name]
+        if self.condition is not None:
+            parts.append(f"where {self.condition!r}")
+        if self.orders:
+            parts.append(f"order by {', '.join(order.text for order in self.orders)}")
+        parts += [f"{word} {n}" for word, n in (("limit", self.at_most), ("offset", self.skipped)) if n]
+        return f"<query: {' '.join(parts)}>"
 
     def __bool__(self) -> NoReturn:
         """Raise `QueryError`: a query is there, whether or not it finds anything."""

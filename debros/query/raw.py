@@ -152,8 +152,12 @@ def _written(columns: Columns, expression: str, bindings: Sequence[object]) -> t
                 raise QueryError(f"{expression!r} has more `?` than there are values")
             bound.append(_bound(given.pop(0)))
         elif (word := token.group("word")) is not None and word.lower() not in WORDS:
+            if word in columns.by_name:
+                raise QueryError(f"{word!r} in a raw expression: a field stands in braces, {{{word}}}")
             hint = did_you_mean(word, [*WORDS, *columns.by_name])
-            raise QueryError(f"{word!r} is no word of raw expressions{hint}; a field stands in braces: {{{word}}}")
+            raise QueryError(
+                f"{word!r} is no word of raw expressions{hint}; a field stands in braces, {{likes}}, and a value is a `?`"
+            )
         depth += (part == "(") - (part == ")")
         if depth < 0:
             break

@@ -10,9 +10,9 @@ identity's, or those of `where_user` or `all_users`); from a global model it lea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from debros.errors import QueryError, UnknownFieldError
+from debros.errors import QueryError, UnknownFieldError, did_you_mean
 from debros.query.cache import Caching, caching
 from debros.query.catalog import Columns, columns
 from debros.query.columns import Column
@@ -50,6 +50,33 @@ class Relation(Generic[R]):
 
     def __repr__(self) -> str:
         return f"{self.subject.schema.name}.{self.spec.name}"
+
+    if not TYPE_CHECKING:  # checkers know what there is
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            is_field = name in columns(self.target.schema).by_name
+            cure = (
+                f"; ask `{self!r}.any({self.spec.target}.{name} == value)`"
+                if is_field
+                else did_you_mean(name, dir(type(self)))
+            )
+            raise AttributeError(f"the relation {self!r} has no {name!r}{cure}")
+
+        def __eq__(self, other):
+            if isinstance(other, Relation):
+                return self is other
+            key = (
+                f"`{self.subject.schema.name}.{self.spec.key} == record.id`, or "
+                if self.spec.kind == "belongs_to"
+                else ""
+            )
+            raise QueryError(
+                f"{self!r} is a relation, which does not compare: {key}`{self!r}.any({self.spec.target}.id == record.id)`"
+            )
+
+        __hash__ = object.__hash__
 
     @property
     def target(self) -> Subject[Any]:

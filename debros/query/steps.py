@@ -256,7 +256,7 @@ class Steps(Question, Listable, Generic[R]):
     @overload
     def order_by(self, field: str, direction: Direction = ..., /) -> Self: ...
     def order_by(self, *args: Any) -> Self:
-        """Order rows, by `Post.likes.desc()` or by a name and a direction; later orders break ties of earlier ones.
+        """Order rows, by `Post.likes.desc()`, or by a name and a direction (`"-likes"` is descending); later orders break ties of earlier ones.
 
         Nulls come first ascending, last descending. At last the id decides, ascending.
         """
@@ -274,6 +274,8 @@ class Steps(Question, Listable, Generic[R]):
         return made
 
     def _named_order(self, name: str, direction: object = "asc", *more: object) -> Order:
+        if name.startswith("-") and direction == "asc":  # as in indexes and relations
+            name, direction = name[1:], "desc"
         if name == "random" and name not in self.columns.by_name:
             return Shuffle(self.columns.id.sql, self.columns.owners, None)
         column = self.columns.named(name)

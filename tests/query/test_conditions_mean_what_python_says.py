@@ -86,7 +86,7 @@ SINGLE: st.SearchStrategy[Condition] = st.one_of(
     st.sampled_from(ORDERED).flatmap(compare),
     st.builds(lambda sign, pair: ("columns", sign, *pair), SIGNS, COLUMN_PAIRS),
     method(["like", "ilike"], "text", st.text("aAß%%__é", max_size=5)),
-    method(["startswith", "contains", "icontains"], "text", st.text(LETTERS, max_size=2)),
+    method(["startswith", "endswith", "contains", "icontains"], "text", st.text(LETTERS, max_size=2)),
     method(["matches"], "text", st.sampled_from(["a|b", "^a", "é$", "[^a]+", "(ab)*$"])),
     method(["contains"], "tags", st.sampled_from(["a", "b", "c"])),
     method(["contains"], "numbers", st.integers(-2, 300)),
@@ -150,7 +150,7 @@ def test_values_at_paths_compare_within_their_sort(data: list[dict[str, Any]], c
 
 LOOKED_FOR = st.text("aAbß%_", max_size=2)
 IN_TEXT: st.SearchStrategy[Condition] = st.one_of(
-    method(["startswith", "contains", "icontains"], "text", LOOKED_FOR),
+    method(["startswith", "endswith", "contains", "icontains"], "text", LOOKED_FOR),
     method(["like", "ilike"], "text", st.text("aAbß%_", max_size=4)),
 )
 

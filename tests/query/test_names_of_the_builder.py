@@ -95,6 +95,7 @@ SAME: dict[str, Spelled] = {
     "op not ilike": (lambda: Post.query().where("title", "not ilike", "h%"), lambda: Post.where(Post.title != "Hello")),
     "op regex": (lambda: Post.query().where("title", "regex", "^[HW]"), lambda: Post.where(Post.title.in_(["Hello", "World"]))),
     "op startswith": (lambda: Post.query().where("title", "startswith", "a_"), lambda: Post.where(Post.title == "a_b%c")),
+    "op endswith": (lambda: Post.query().where("title", "endswith", "b%c"), lambda: Post.where(Post.title == "a_b%c")),
     "op icontains": (lambda: Post.query().where("title", "icontains", "ZÜ"), lambda: Post.where(Post.title == "zürich")),
     "op includes": (lambda: Post.query().where("tags", "includes", "t1"), lambda: Post.where(Post.tags.contains("t1"))),
     "op includes any": (lambda: Post.query().where("tags", "includes any", ["t1", "t2"]), lambda: Post.where(Post.tags.contains_any(["t1", "t2"]))),

@@ -116,6 +116,7 @@ OPERATORS: dict[str, Callable[..., bool]] = {
     "matches": lambda value, pattern: re.search(pattern, value) is not None,
     "startswith": lambda value, prefix: value.startswith(prefix),
     "contains": lambda value, item: item in value,
+    "endswith": lambda value, text: value.endswith(text),
     "icontains": lambda value, text: text.casefold() in value.casefold(),
     "contains_any": lambda value, items: any(item in value for item in items),
     "contains_all": lambda value, items: all(item in value for item in items),
