@@ -56,9 +56,12 @@ class Thread:
 
         Raises:
             ClosedError: the node, or its loop, is closed.
+            NoNodeError: this is a thread with a loop of trio's of its own, which must not wait for another one.
         """
         if this_thread() == self.number or self._loop is None:
             return function(*args)
+        if trio.lowlevel.in_trio_run():
+            raise NoNodeError(ELSEWHERE)
         try:
             return trio.from_thread.run_sync(function, *args, trio_token=self._loop)
         except trio.RunFinishedError as error:

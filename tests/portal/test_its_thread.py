@@ -78,3 +78,12 @@ async def test_while_a_thread_closes_the_node_others_are_told_so(tmp_path: Path)
         view.thread.take_to_close()
         assert isinstance(elsewhere(lambda: view.read("SELECT 1", ())), ClosedError)
         view.thread.take()
+
+
+def test_a_loop_of_its_own_does_not_wait_for_the_nodes() -> None:
+    async def look(note: Note) -> None:
+        with pytest.raises(NoNodeError, match="lives in a loop of its own"):
+            _ = note.meta
+
+    with debros.blocking(":memory:", models=MODELS) as db:
+        trio.run(look, db.run(Note.create(title="a")))
