@@ -519,7 +519,7 @@ class Debros:
         """Take in a CAR file: entries go through the gate, blocks are hashed. What was taken before an error stays.
 
         Raises:
-            ContentError: it is no CAR, cut off, damaged, or of another application.
+            ContentError: it is no CAR, cut off, damaged, or of another application, or of a group with other `admins` or `open`.
             CeilingError: there is no room for its content.
             StorageError: it cannot be read, or the disk refused.
             ArgumentError: `source` is no path.
@@ -527,7 +527,7 @@ class Debros:
         from debros.pinning import carrying
 
         check_path("import_car", source)
-        return await carrying.load(self.store, self.pins, source, app=self._map.app, progress=progress)
+        return await carrying.load(self.store, self.pins, source, is_ours=self._map.holds, progress=progress)
 
     async def owners(self) -> list[str]:
         """Return the DIDs of users whose logs this node holds."""

@@ -219,7 +219,7 @@ async def open_node(
             try:
                 transport = None if make_transport is None else make_transport(None if place is None else place.path)
                 async with transport or nullcontext(), _tasks() as tasks:
-                    met = Peers(None if place is None else place.path, lambda: node.users_here())
+                    met = Peers(None if place is None else place.path, lambda: node.users_here(), map.holds)
                     node = Debros(
                         str(home), env, chosen, opened, who, devices, map, tasks, plans, classes, pins, met, places
                     )

@@ -7,7 +7,7 @@ application is refused.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -58,7 +58,7 @@ class Imported:
     entries: int  # new ones
     known: int
     refused: int
-    held: int  # whose parents are neither here nor in the file, or that are of the future
+    held: int  # whose parents are neither here nor in the file, that are of the future, or of shards not known here
     blocks: int  # of content
     roots: tuple[str, ...]
     reasons: tuple[str, ...]  # of what was refused or held, at most 20
@@ -120,6 +120,7 @@ async def export(
         roots = [Link(cid.DAG_CBOR, row.digest) for row in entries]
     else:
         numbers = [n for n in store.by_number if (logs is None or n in logs) and store.by_number[n].heads]
+        numbers.sort(key=lambda n: store.by_number[n].manifest.part is not None)  # what announces shards goes first
         chosen = [row for n in numbers for row in _rows_of(store, n)]
         roots = [Link(cid.DAG_CBOR, head) for n in numbers for head in sorted(store.by_number[n].heads)]
     _, contents = await pins.ready()
@@ -184,9 +185,11 @@ def _with_ancestors(store: Store, entries: Sequence[EntryRow]) -> list[EntryRow]
     return sorted(found.values(), key=lambda row: row.e)
 
 
-async def load(store: Store, pins: Pins, source: Path, *, app: str, progress: Progress | None = None) -> Imported:
-    """Take in a CAR file; see `Debros.import_car`."""
-    intake = _Intake(store, app)
+async def load(
+    store: Store, pins: Pins, source: Path, *, is_ours: Callable[[Manifest], bool], progress: Progress | None = None
+) -> Imported:
+    """Take in a CAR file; see `Debros.import_car`. `is_ours` says whether a log is one of the node's application."""
+    intake = _Intake(store, is_ours)
     _, contents = await pins.ready()
     batch: list[Block] = []
     last: Block | None = None  # of content, or the encrypted body of the entry whose header is next
@@ -223,9 +226,9 @@ async def load(store: Store, pins: Pins, source: Path, *, app: str, progress: Pr
 class _Intake:
     """Manifests, bodies and headers as they come, put together and sent through the gate."""
 
-    def __init__(self, store: Store, app: str) -> None:
+    def __init__(self, store: Store, is_ours: Callable[[Manifest], bool]) -> None:
         self._store = store
-        self._app = app
+        self._is_ours = is_ours
         self._manifests: dict[bytes, Manifest] = {}
         self._bodies: dict[bytes, bytes] = {}
         self._ready: dict[bytes, list[Delivery]] = {}
@@ -260,8 +263,12 @@ class _Intake:
             manifest = parse_manifest(raw)
         except ValueError as error:
             raise ContentError(f"a manifest of the file is not valid: {error}") from error
-        if manifest.app != self._app:
-            raise ContentError(f"the file holds a log of the app {manifest.app!r}; this node is of {self._app!r}")
+        if not self._is_ours(manifest):
+            who = f"open={manifest.open} and admins={[did_of(key) for key in manifest.admins]}"
+            raise ContentError(
+                f"the file holds a log of the app {manifest.app!r} with {who}; this node is of another app, or others may "
+                "write to its logs"
+            )
         self._manifests[manifest.log_id] = manifest
 
     async def _header(self, log: bytes, body: bytes, raw: bytes) -> None:
@@ -285,7 +292,12 @@ class _Intake:
             self.new += before - len(self.orphans) - (self.refused - refused)
 
     async def _admit(self, log: bytes, deliveries: list[Delivery]) -> None:
-        replica = self._store.replica(self._manifest_of(log))
+        manifest = self._manifest_of(log)
+        if not self._store.layouts.knows(manifest):  # what announces it may come later in the file
+            for delivery in deliveries:
+                await self._one(log, delivery)
+            return
+        replica = self._store.replica(manifest)
         digests = {sha256(delivery.header).digest() for delivery in deliveries}
         known = len(self._store.entries.find_all(digests))
         try:
@@ -298,16 +310,25 @@ class _Intake:
 
     async def _one(self, log: bytes, delivery: Delivery) -> None:
         manifest = self._manifest_of(log)
+        if not self._store.layouts.knows(manifest):
+            model, shard = manifest.part or ("", "")
+            self._hold(
+                log, delivery, f"held: {shard!r} of {model} is no shard here; export the log that announces it too"
+            )
+            return
         try:
             await receive(self._store, self._store.replica(manifest), [delivery])
         except EntryRefusedError as error:
             self.refused += 1
             self.reasons.append(f"refused, {error.code}: {error}")
         except EntryHeldError as error:
-            self.orphans.append((log, delivery))
-            self.reasons.append(f"held, {error.code}: {error}")
-            if len(self.orphans) > _WAITING:
-                raise ContentError(f"more than {_WAITING} entries that cannot be judged") from error
+            self._hold(log, delivery, f"held, {error.code}: {error}")
+
+    def _hold(self, log: bytes, delivery: Delivery, reason: str) -> None:
+        self.orphans.append((log, delivery))
+        self.reasons.append(reason)
+        if len(self.orphans) > _WAITING:
+            raise ContentError(f"more than {_WAITING} entries that cannot be judged, of which the last one is {reason}")
 
     def _manifest_of(self, log: bytes) -> Manifest:
         if (found := self._manifests.get(log)) is not None:

@@ -19,6 +19,7 @@ from debros.values.composites import ANY, collection
 from debros.values.scalars import TEXT
 
 if TYPE_CHECKING:
+    from debros.log.manifest import Manifest
     from debros.replica.store import Store
     from debros.replica.view import View
 
@@ -56,6 +57,7 @@ class Layouts:
         self._layouts: dict[str, tuple[Layout, ...]] = {}
         self._newest: dict[str, tuple[int, Layout]] = {}
         self._announced: dict[str, int] = {}
+        self._told_of: set[str] = set()  # models of which layouts were announced, though it may count no more
         self._in_place: dict[tuple[str, int], Callable[[str, Any], bool]] = {}
         self.on_changed: list[Callable[[str], None]] = []  # told of a model whose layouts changed
         self.relaid: set[tuple[str, int]] = set()  # (model, log): rows to be looked at again, for now it can be told
@@ -83,6 +85,13 @@ class Layouts:
         """Return how many layouts were announced."""
         return self._announced.get(model, 0)
 
+    def knows(self, manifest: Manifest) -> bool:
+        """Whether a log is of a shard that its model has, as far as the model is opened, or of none."""
+        if manifest.part is None or manifest.part[0] not in self._store.models:
+            return True
+        model, name = manifest.part
+        return any(name in layout.parts for layout in self._layouts.get(model, ()))
+
     def load(self) -> None:
         """Take up the announcements that the view shows."""
         for row in self._store.view.read(self._store.models[LAYOUTS].table.select, ()):
@@ -95,6 +104,7 @@ class Layouts:
         model = row[0].removesuffix("~admin") if manifest.admins else row[0]
         if model not in self._specs or row[0] != announcement_of(model, bool(manifest.admins)):
             return
+        self._told_of.add(model)
         spec, codec = self._specs[model]
         values: Any = [] if row[table.hidden_at] else dagcbor.decode(row[1])
         known = [found for value in values if (found := read(value, spec, codec)) is not None]
@@ -152,7 +162,7 @@ class Layouts:
                     f"{part[0]} is declared without sharding=, and its records are in shards such as {part[1]!r}; declare"
                     f" them as before, or copy the records to a new model: migration(...).copy_to({part[0]}, ...)"
                 )
-            if not any(part[1] in layout.parts for layout in self._layouts[part[0]]):
+            if not self.knows(replica.manifest) and part[0] not in self._told_of:
                 raise ModelError(
                     f"{part[0]} is declared to have the shards {', '.join(self._layouts[part[0]][0].parts[:3])}..., and its"
                     f" records are in another layout, in {part[1]!r}; next: debros makemigrations, which writes"

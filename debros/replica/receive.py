@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from debros.blocks import cid
+from debros.blocks.tail import Block
 from debros.env import collector_paused
 from debros.errors import EntryHeldError, EntryRefusedError
 from debros.log.gate import Admission, Checked, Known, check_alone, judge
@@ -121,14 +122,14 @@ def _judge_all(
     return None
 
 
-def _blocks(replica: Replica, batch: _Batch) -> tuple[int, list[tuple[int, bytes, bytes]]]:
+def _blocks(replica: Replica, batch: _Batch) -> tuple[int, list[Block]]:
     """Return what is to be written, and where in it the entries begin.
 
     The log's manifest stands before its first entry, and once more behind a part of a transaction: else one of this home's
     own that came back from elsewhere would look like an unfinished one, whenever the log is replayed.
     """
-    manifest = cid.DAG_CBOR, replica.log_id, replica.manifest.block
-    blocks = [] if replica.heads else [manifest]
+    manifest: Block = (cid.DAG_CBOR, replica.log_id, replica.manifest.block)
+    blocks: list[Block] = [] if replica.heads else [manifest]
     first = len(blocks)
     for delivery, admission in batch.accepted:
         header = admission.header

@@ -255,11 +255,12 @@ class Replay:
         doubt: Found | None = None  # a header that was written as an encrypted body, or whose codec has rotted
         for section in self._store.log.scan(start):
             found = None if before is None or section.block[1:5] != HEADER_START else _entry(before, section)
-            if doubt is not None and found is None:
-                yield doubt
+            if found is None:
+                yield from self._left(before, doubt)
             doubt = None
             if found is None:
-                self._manifest(section)
+                if section.codec == cid.DAG_CBOR:
+                    self._manifest(section)
             elif section.codec == cid.DAG_CBOR:
                 yield found
                 before = None
@@ -267,8 +268,14 @@ class Replay:
             else:
                 doubt = found._replace(doubtful=True)
             before = section
+        yield from self._left(before, doubt)
+
+    def _left(self, section: Section | None, doubt: Found | None) -> Iterator[Found]:
+        """Take what no header named for what it looks like, whatever its codec says."""
         if doubt is not None:
             yield doubt
+        elif section is not None and section.codec != cid.DAG_CBOR:
+            self._manifest(section)
 
     def _manifest(self, section: Section) -> None:
         if section.block[1:8] == MANIFEST_START:

@@ -13,6 +13,8 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, ParamSpec
 
+import apsw
+
 from debros.errors import TransactionError, UniqueError
 from debros.identity.keys import Device
 from debros.log.combine import combine
@@ -223,7 +225,11 @@ class Transaction:
                 self._noted[place] = row
                 new.append((self._store.models[name], row, before))
         self._dirty = {}
-        affected = self._store.effects.preview(new)
+        try:
+            affected = self._store.effects.preview(new)
+        except apsw.Error as error:
+            view.hide_provisional()  # the next read shows all of it again
+            raise view.failure(error) from error
         for model, row in affected:
             self._affected[model.table.schema.name, row[model.table.log_at], row[0]] = row
         view.mark_shown((model.table.schema.name, row[model.table.log_at], row[0]) for model, row in affected)

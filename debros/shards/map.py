@@ -38,6 +38,12 @@ class ShardMap:
             return self.shared
         return manifest_of_all(self.app, self.open, self.admins, (schema.name, part))
 
+    def holds(self, manifest: Manifest) -> bool:
+        """Whether a log is one of this application: a global one lets the same people write."""
+        if manifest.app != self.app:
+            return False
+        return manifest.scope == "user" or (manifest.open, manifest.admins) == (self.open, self.admins)
+
     @property
     def shared(self) -> Manifest:
         """The manifest of the global log."""

@@ -18,8 +18,12 @@ from debros.sync.remembered import Remembered
 class Following:
     """The choice, over what the home remembers of it."""
 
-    def __init__(self, remembered: Remembered, own_users: Callable[[], Set[bytes]]) -> None:
+    def __init__(
+        self, remembered: Remembered, own_users: Callable[[], Set[bytes]], is_ours: Callable[[Manifest], bool]
+    ) -> None:
+        """`is_ours` says whether a log is one of the application: others are kept by nobody's word."""
         self._remembered = remembered
+        self._is_ours = is_ours
         self._own_users = own_users
         self.on_followed: list[Callable[[str], None]] = []  # told of each that is asked for, before it is remembered
 
@@ -31,6 +35,8 @@ class Following:
     def keeps(self, replica: Replica) -> bool:
         """Whether a log is kept."""
         manifest = replica.manifest
+        if not self._is_ours(manifest):
+            return False
         if manifest.scope == "user":
             owner = did_of(manifest.admins[0])
             if owner in self._remembered.unfollow:

@@ -13,6 +13,7 @@ import trio
 
 from debros.errors import DeadlineError
 from debros.identity.keys import Device
+from debros.log.manifest import Manifest
 from debros.net.transport import Transport
 from debros.replica.store import Store
 from debros.sync.answering import is_served
@@ -29,10 +30,12 @@ from debros.sync.waiting import settled, synced
 class Peers:
     """What a node knows of other nodes; alone if it neither listens nor dials."""
 
-    def __init__(self, home: Path | None, own_users: Callable[[], Set[bytes]]) -> None:
+    def __init__(
+        self, home: Path | None, own_users: Callable[[], Set[bytes]], is_ours: Callable[[Manifest], bool]
+    ) -> None:
         self.notices = Notices()
         self.remembered = Remembered(None if home is None else home / "peers")
-        self.following = Following(self.remembered, own_users)
+        self.following = Following(self.remembered, own_users, is_ours)
         self.transport: Transport | None = None
         self.sync: Sync | None = None
 

@@ -142,3 +142,16 @@ async def test_a_plain_body_with_the_keys_of_a_header_goes_through_a_car_file(tm
         taken = await node.import_car(tmp_path / "all.car")
         assert (taken.entries, taken.held, taken.refused) == (2, 0, 0)
         assert sorted(note.n for note in await Note.all()) == [2, 7]
+
+
+async def test_a_body_that_is_a_manifest_makes_no_log_known(tmp_path: Path) -> None:
+    async with opened(tmp_path) as node:
+        other = Manifest(node.shared.manifest.app, "global", False, (MALLORY.public,))
+        await receive(node.store, node.shared, [encrypted(MALLORY, node.shared.manifest, other.block)])
+        await Note.create(n=1)
+    drop_view(tmp_path)
+    async with opened(tmp_path) as node:
+        assert node.store.by_number.find(other.log_id) is None
+        assert not node.met.following.keeps(node.store.replica(other)), "nor is it kept by being known"
+        assert node.met.following.keeps(node.shared)
+        assert await Note.count() == 1

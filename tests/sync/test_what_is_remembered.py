@@ -36,7 +36,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 def following(home: Path) -> Following:
-    return Following(Remembered(home / "peers"), frozenset)
+    return Following(Remembered(home / "peers"), frozenset, lambda manifest: True)
 
 
 def test_following_again_writes_nothing(tmp_path: Path, disk: Disk) -> None:
