@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from cachetools import LRUCache
@@ -96,6 +96,11 @@ class Debros:
 
     as_of: int | None = None  # the clock whose state it shows: the present's
 
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            raise AttributeError(f"a node has no {name!r}{_instead_of(name)}")
+
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
         tasks: trio.Nursery, plans: ProgramPlans, classes: Sequence[type[Model]],
@@ -152,6 +157,9 @@ class Debros:
         self.store.on_admitted.append(pins.tracker.on_admitted)
         if pins.has_work:
             tasks.start_soon(pins.run)
+
+    def __repr__(self) -> str:
+        return f"<debros node {self.home!r}, app {self.app!r}>"
 
     @property
     def content(self) -> Pins:
@@ -585,8 +593,40 @@ class Debros:
         return chosen
 
     async def close(self) -> None:
-        """Flush and close; leaving the `async with` does it."""
+        """Flush and close; leaving the `async with` does it, behind a `close` too."""
+        await self.pins.aclose()
         await self.store.aclose()
+
+
+_NO_SESSION: Final = (
+    "there is no session: `await record.save()` writes, `async with db.transaction():` writes all or nothing"
+)
+_INSTEAD: Final = {  # names that other libraries have, or that others of ours do
+    "add": _NO_SESSION,
+    "backup": "the command `debros backup FOLDER` makes one, also while the node is open",
+    "commit": _NO_SESSION,
+    "connect": "`debros.open(home, peers=[...])` connects",
+    "execute": "`Post.query()` asks, and `where_raw` takes SQL expressions",
+    "files": "`File.add(...)` gives one to keep in a record, and `db.pins` says what is kept",
+    "iterate": "that is for callers without trio: here `async for` does it",
+    "listen": "`debros.open(home, listen=...)` listens, and `db.addresses` says where",
+    "models": "`db.status().models` are their names, `db.model(name)` gives one",
+    "on": "`db.events.on(...)`",
+    "publish": "`db.events.publish(...)`",
+    "query": "a model asks: `Post.query()`",
+    "rollback": _NO_SESSION,
+    "run": "that is for callers without trio: here `await` does it",
+    "session": _NO_SESSION,
+    "subscribe": "`db.events.subscribe(...)`",
+    "sync": "peers are met as long as the node is open, and `await db.synced()` waits for them",
+    "using": "that is for callers without trio: here `async with` does it",
+}
+
+
+def _instead_of(name: str) -> str:
+    if name in _INSTEAD:
+        return f"; {_INSTEAD[name]}"
+    return did_you_mean(name, [known for known in dir(Debros) if not known.startswith("_")])
 
 
 def check_identity(given: object) -> None:
@@ -604,6 +644,8 @@ def check_path(what: str, given: object) -> None:
 
 
 def _key(did: str) -> bytes:
+    if isinstance(did, Identity):
+        raise IdentityError("a user is named by the DID: `identity.did`")
     try:
         return key_of(did)
     except (ValueError, TypeError, AttributeError) as error:

@@ -62,6 +62,9 @@ class _Opening(AbstractAsyncContextManager[Debros]):
     def __init__(self, block: AbstractAsyncContextManager[Debros]) -> None:
         self._block = block
 
+    def __repr__(self) -> str:
+        return f"<not open yet: {_ENTERED}>"
+
     async def __aenter__(self) -> Debros:
         return await self._block.__aenter__()
 
@@ -104,7 +107,8 @@ async def open(
 
     Args:
         home: the directory.
-        app: name of the application; nodes share logs only under the same name, `admins` and `open`.
+        app: name of the application; nodes share logs only under the same name, `admins` and `open`. If it is named nowhere, a
+            home that has been written to goes by its own.
         models: what to show; every `@model` class defined so far if not given.
         identity: who writes; if not given, the key kept in the home, made when there is none.
         listen: addresses to listen on, e.g. `/ip4/127.0.0.1/tcp/0`; needs `debros[net]`.
@@ -172,6 +176,8 @@ async def open_node(
         )
     if not os.fspath(home):
         raise ConfigError('home is empty: it is the directory of the node, or ":memory:"')
+    if "://" in str(home):
+        raise ConfigError(f'home is the directory of the node, or ":memory:", not the address {str(home)!r:.80}')
     in_memory = str(home) == MEMORY
     arguments = {**(settings or {}), **({} if app is None else {"app": app})}
     chosen = load(
@@ -211,7 +217,11 @@ async def open_node(
         )  # fmt: skip
         opened.store.view.thread.take()
         try:
-            _check_home(home, map, opened.store.by_number.samples())
+            held = opened.store.by_number.samples()
+            if held and "app" not in chosen.model_fields_set:  # nobody names another: a program may run from anywhere
+                chosen = chosen.model_copy(update={"app": held[0].app})
+                map = _map(chosen.app, anybody, admins, schemas)
+            _check_home(home, map, held)
             if opened.orphaned and who.root is not None:
                 devices.renew(env)
             devices.keep()
@@ -398,7 +408,10 @@ def _check_home(home: str | os.PathLike[str], map: ShardMap, manifests: Iterable
     """
     for found in manifests:
         if found.app != map.app:
-            raise ConfigError(f"{home} belongs to the app {found.app!r}, not {map.app!r}; use one home for each")
+            raise ConfigError(
+                f"{home} belongs to the app {found.app!r}, not {map.app!r}, as `app=`, DEBROS_APP or a pyproject.toml upward from the "
+                "working directory says; use one home for each"
+            )
         if found.scope == "global" and (found.open, found.admins) != (map.open, map.admins):
             admins = [did_of(key) for key in found.admins]
             raise ConfigError(

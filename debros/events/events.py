@@ -115,6 +115,14 @@ class Events:
         history: int = 0, own: bool = False,
     ) -> Messages:  # fmt: skip
         self._node.store.check_open()
+        if any(
+            pattern in (home.schema.name, self._node.class_of(home.schema).__name__)
+            for home in self._node.collections()
+        ):
+            raise TopicError(
+                f"{pattern!r} is a model here, no topic: `subscribe({pattern})` hears of its records, and "
+                f"'model.{pattern}.*' are the messages of `@model(pubsub=...)`"
+            )
         if where is not None and not callable(where):
             raise TopicError(f"where= of a topic takes a function of the message, not {where!r}")
         if type(history) is not int or history < 0:

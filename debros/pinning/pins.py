@@ -136,8 +136,11 @@ class Pins:
             return self._ledger, self._contents
 
     async def aclose(self) -> None:
-        """Write down what was learned, and close."""
+        """Write down what was learned, and close; again, it does nothing."""
+        if self._is_closed:
+            return
         self._is_closed = True
+        self._woken.set()
         with trio.CancelScope(shield=True):
             if self._ledger is not None:
                 try:
@@ -152,7 +155,7 @@ class Pins:
         """Sweep and bring what is wanted, as long as the node is open."""
         due = trio.current_time()
         rounds = 0
-        while True:
+        while not self._is_closed:
             now = trio.current_time()
             wait_s = self._period_s
             self._woken = trio.Event()
@@ -174,6 +177,10 @@ class Pins:
                     ledger.retry(self._now())
                 await self.bring_due()
                 wait_s = await self._until_due()
+            except ClosedError:  # in the middle of it
+                if self._is_closed:
+                    return
+                raise
             except StorageError as error:  # told by `stats`; the next round tries again
                 used = 0 if self._contents is None else self._contents.used
                 self._last = Swept(0, 0, 0, 0, used, str(error))

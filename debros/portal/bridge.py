@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import outcome
@@ -15,7 +15,16 @@ from debros import current
 from debros.errors import ClosedError
 from debros.node import Debros
 from debros.opening import open as open_node
-from debros.portal.loop import Call, Portal, Task, check_awaitable, check_block, check_iterable, is_swallowed
+from debros.portal.loop import (
+    Call,
+    Portal,
+    Task,
+    check_awaitable,
+    check_block,
+    check_iterable,
+    is_swallowed,
+    of_the_node,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -29,6 +38,14 @@ class Bridge:
         self._portal = portal
         self._tasks: WeakKeyDictionary[asyncio.Task[Any], Task] = WeakKeyDictionary()
         self.node = portal.node  # what does not have to be awaited is used as it is
+
+    def __repr__(self) -> str:
+        return f"<{self.node!r}, to be asked by `run`>"
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            raise of_the_node(self, name)
 
     async def run(self, awaitable: Awaitable[T], /) -> T:
         """Wait for an awaitable of trio's, and return what it gives; cancelled, it is cancelled.

@@ -14,7 +14,7 @@ import outcome
 import trio
 
 from debros import current
-from debros.errors import ArgumentError, ClosedError, NoNodeError
+from debros.errors import ArgumentError, ClosedError, NoNodeError, did_you_mean
 from debros.node import Debros
 
 if TYPE_CHECKING:
@@ -244,6 +244,17 @@ def is_swallowed(error: BaseException | None, leave: Callable[[], object]) -> bo
         if raised is error:
             return False
         raise
+
+
+def of_the_node(bridge: object, name: str) -> AttributeError:
+    """Return the error for a name that callers without trio ask for where only the node has it."""
+    kind = type(bridge).__name__
+    if name.startswith("_") or not hasattr(vars(bridge).get("node"), name):
+        return AttributeError(f"{kind!r} has no {name!r}{did_you_mean(name, ['run', 'using', 'iterate', 'node'])}")
+    return AttributeError(
+        f"{kind!r} has no {name!r}: it is the node's, `db.node.{name}`; what has to be awaited goes through `db.run(...)`, and what is "
+        "entered through `db.using(...)`"
+    )
 
 
 def check_awaitable(given: object) -> None:

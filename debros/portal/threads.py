@@ -14,7 +14,17 @@ from debros import current
 from debros.errors import ClosedError
 from debros.node import Debros
 from debros.opening import open as open_node
-from debros.portal.loop import OVER, Call, Portal, Task, check_awaitable, check_block, check_iterable, is_swallowed
+from debros.portal.loop import (
+    OVER,
+    Call,
+    Portal,
+    Task,
+    check_awaitable,
+    check_block,
+    check_iterable,
+    is_swallowed,
+    of_the_node,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -54,6 +64,14 @@ class Blocking:
         self._portal = portal
         self._local = threading.local()
         self.node = portal.node  # what does not have to be awaited is used as it is
+
+    def __repr__(self) -> str:
+        return f"<{self.node!r}, to be asked by `run`>"
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            raise of_the_node(self, name)
 
     def run(self, awaitable: Awaitable[T], /) -> T:
         """Wait for an awaitable, and return what it gives.

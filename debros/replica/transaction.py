@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import wraps
 from types import TracebackType
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 import apsw
 
@@ -58,6 +58,20 @@ class _Once(AbstractAsyncContextManager["Transaction"]):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> bool | None:
         return await self._block.__aexit__(kind, error, at)
+
+    if not TYPE_CHECKING:  # checkers know what it is
+
+        def __enter__(self):
+            raise TransactionError(f"{_ENTERED}; without a loop: `with db.using(db.node.transaction()):`")
+
+        def __exit__(self, *left):
+            raise TransactionError(_ENTERED)
+
+        def __await__(self):
+            raise TransactionError(_ENTERED)
+
+
+_ENTERED: Final = "a transaction is a block: `async with db.transaction():`, which commits at its end, and writes nothing if it raises"
 
 
 class Transaction:
