@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,9 @@ from debros.errors import PermissionDeniedError
 from debros.identity.keys import Device
 from debros.log.acts import MAX_CUT_LINKS, certificate_act, cut_act
 from debros.log.certificate import issue
+from debros.log.entry import parse_header
 from debros.replica.commit import Plan, build
+from debros.replica.entries import EntryRow
 from debros.replica.group import Group
 from debros.replica.replica import Replica
 from debros.replica.store import Store
@@ -123,8 +125,21 @@ def _cut(store: Store, replica: Replica, device: Device, root: Device | None, ke
         device = root  # only the root itself cuts its devices
     elif not replica.manifest.is_admin(device.user):
         raise PermissionDeniedError("only an admin revokes a user, and only the user, with the root key, a device")
-    ends: dict[bytes, tuple[int, bytes]] = {}
-    for entry in entries.values():
-        ends[entry.author] = max(ends.get(entry.author, (-1, b"")), (entry.seq, entry.digest))
-    last = [digest for _, digest in sorted(ends.values(), reverse=True)] if keep else []
+    last = _ends(store, entries.values()) if keep else []
     return Signed(device, [cut_act(key, last[:MAX_CUT_LINKS])])
+
+
+def _ends(store: Store, entries: Iterable[EntryRow]) -> list[bytes]:
+    """Return the last entries of some keys' chains, those with most entries first; a key that two homes wrote with has several."""
+    chains: dict[bytes, list[EntryRow]] = {}
+    for entry in entries:
+        chains.setdefault(entry.author, []).append(entry)
+    ends: list[tuple[int, bytes]] = []
+    for chain in chains.values():
+        newest = max(chain, key=lambda entry: entry.seq)
+        if len(chain) == newest.seq + 1:  # one line
+            ends.append((newest.seq, newest.digest))
+            continue
+        before = {parse_header(store.log.read(entry.header)).prev for entry in chain}
+        ends += [(entry.seq, entry.digest) for entry in chain if entry.digest not in before]
+    return [digest for _, digest in sorted(ends, reverse=True)]

@@ -101,6 +101,7 @@ class Lifts:
         self._next: dict[str, dict[int, str]] = {}  # what `_shown` becomes when the flush is committed
         self._moved: list[Model] = []  # whose rows in memory are stale then
         self.made: dict[str, Collection[int]] = {}  # model -> logs whose lifted rows wait in a table beside it
+        self.turns = 0  # how often rows were made anew
         self.on_behind: Callable[[], None] | None = None  # told that rows have to be made anew; `None`: a flush does it
 
     # -- opening ---------------------------------------------------------------------------------------------
@@ -273,6 +274,7 @@ class Lifts:
         """
         self._new, self._shown = [], self._next
         self.changed = False
+        self.turns += bool(self._moved)
         for model in self._moved:
             model.rows.pending.clear()
             model.rows.cache.clear()
@@ -286,6 +288,7 @@ class Lifts:
     def take_up(self, model: Model) -> None:
         """Take notice of new rows of a model, which are in the file now."""
         self._shown = self.shown_with(model)
+        self.turns += 1
         self._set(model)
         model.rows.cache.clear()
         model.rows.revision += 1

@@ -290,12 +290,15 @@ class Collection:
         return tuple([opened[name].rows.revision for name in models])
 
     def version(self) -> int | None:
-        """Return what changes with whatever is written to any model: entries are numbered. `None` inside a transaction."""
+        """Return what changes with whatever is written to any model, and where migrations made rows anew beside the program.
+
+        `None` inside a transaction. Both numbers only grow.
+        """
         store = self._store
         store.check_open()
         if context().transaction is not None and self._inside() is not None:
             return None
-        return store.entries.next_e
+        return store.entries.next_e + store.lifts.turns
 
     @property
     def cache(self) -> Caches:

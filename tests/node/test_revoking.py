@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
 
 import debros
 from debros import Field, Identity, Model, model
+from tests.support.copying import carry
 from tests.support.nodes import a_node
 
 
@@ -90,3 +94,27 @@ async def test_what_is_being_written_when_its_user_is_revoked_counts_on() -> Non
         async with db.acting_as(bo):
             with pytest.raises(debros.PermissionDeniedError, match="revoked"):
                 await Notice.create(text="again")
+
+
+async def test_all_that_a_key_wrote_in_two_homes_counts_on(tmp_path: Path) -> None:
+    admin, bo = Identity.generate(), Identity.generate()
+    who = {"models": [Notice], "admins": [admin.did], "open": True}
+    async with debros.open(tmp_path / "one", identity=bo, **who) as db:
+        await Notice.create(text="before")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")  # and so the device's key
+    async with (
+        a_node(Notice, identity=admin, admins=[admin.did]) as db,
+        debros.open(tmp_path / "one", identity=bo, **who) as one,
+        debros.open(tmp_path / "two", identity=bo, **who) as two,
+    ):
+        for home, count in ((one, 1), (two, 2)):
+            with home.current():
+                for n in range(count):
+                    await Notice.create(text=f"behind {n}")
+            await carry(home, db)
+        with db.current():
+            assert await Notice.count() == 4
+            await db.revoke(bo.did)
+            assert await Notice.count() == 4
+            await db.revoke(bo.did, keep=False)
+            assert await Notice.count() == 0
