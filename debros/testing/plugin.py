@@ -18,6 +18,9 @@ Test: TypeAlias = Callable[..., Awaitable[object]]
 MARK: Final = "debros"
 WORLD: Final = "debros_world"
 SEED: Final = "debros_seed"
+_RUNNERS: Final = frozenset(
+    {"anyio", "pytest_asyncio", "pytest_trio", "trio"}
+)  # who wrap `async def` tests into others
 SEEDS: Final = "seeds"  # of the marker: how many, or which
 
 
@@ -91,14 +94,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     wanted = {name: value for name, value in given.items() if isinstance(value, Wanted)}
     if not wanted:
         return None
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+    test = _unwrapped(pyfuncitem.obj)
+    if not inspect.iscoroutinefunction(test):
         raise pytest.UsageError(f"{', '.join(wanted)}: nodes are for tests that are written `async def`")
     if len(wanted) > 1:
         raise pytest.UsageError(f"{' and '.join(wanted)}: a test has one node or one world; a world has many nodes")
     [(name, value)] = wanted.items()
     run = _in_node if value.seed is None else _in_world
-    run(value, pyfuncitem.obj, name, given)
+    run(value, test, name, given)
     return True
+
+
+def _unwrapped(test: Any) -> Any:
+    """Return a test that a plugin for other loops has wrapped, without that: it would run it in its own."""
+    while not inspect.iscoroutinefunction(test) and hasattr(test, "__wrapped__"):
+        if getattr(test, "__globals__", {}).get("__name__", "").partition(".")[0] not in _RUNNERS:
+            break
+        test = test.__wrapped__
+    return test
 
 
 def _in_node(wanted: Wanted, test: Test, name: str, given: Mapping[str, Any]) -> None:

@@ -197,3 +197,66 @@ async def test_it(debros_world):
     done = pytester.runpytest_inprocess("-W", "error")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*durability should be*"])
+
+
+def test_a_plugin_that_runs_every_async_test_in_a_loop_of_its_own_leaves_these_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        pytest_asyncio="""
+import asyncio, functools
+
+def in_its_loop(test):
+    @functools.wraps(test)
+    def run(*args, **values):
+        return asyncio.run(test(*args, **values))
+    return run
+"""
+    )
+    pytester.makeconftest("""
+import inspect, pytest
+from pytest_asyncio import in_its_loop
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    if inspect.iscoroutinefunction(item.obj):
+        item.obj = in_its_loop(item.obj)
+    return (yield)
+""")
+    pytester.syspathinsert()
+    passed(
+        pytester,
+        """
+async def test_it(debros_node):
+    await Note.create(text="a")
+    assert await Note.count() == 1
+
+class TestIt:
+    async def test_it(self, debros_node):
+        assert await Note.count() == 0
+
+async def test_others_are_run_by_the_plugin():
+    import asyncio
+    assert asyncio.get_running_loop()
+""",
+        passed=3,
+    )
+
+
+def test_a_wrapper_of_the_suites_own_is_never_passed_by(pytester: pytest.Pytester) -> None:
+    passed(
+        pytester,
+        """
+import functools
+
+def wrapped(test):
+    @functools.wraps(test)
+    def run(debros_node):
+        return test(debros_node)
+    return run
+
+@wrapped
+async def test_it(debros_node):
+    pass
+""",
+        passed=0,
+        failed=1,
+    ).stdout.fnmatch_lines("*nodes are for tests that are written*async def*")
