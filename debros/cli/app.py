@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from debros.cli.exits import CommandError, Exit, exit_of
 from debros.cli.screen import Screen
@@ -58,6 +58,7 @@ app = App(
     help="Declarative models over a signed, content-addressed log.",
     help_epilogue="Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 home in use, 130 interrupted.",
     version=_version,
+    default_parameter=Parameter(negative_iterable=()),  # no `--empty-model` beside `--model`
     suppress_keyboard_interrupt=False,  # `run` tells of it
 )
 for verb, (module, told) in VERBS.items():
@@ -72,7 +73,8 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments), backend="trio", exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
-        screen.error(CommandError(str(error), next="debros --help"))
+        verb = next((word for word in arguments if word in VERBS), "")
+        screen.error(CommandError(str(error), next=f"debros {verb} --help" if verb else "debros --help"))
         return Exit.USAGE
     except DebrosError as error:
         screen.error(error)

@@ -73,8 +73,7 @@ def remarks(project: Project, *, laws: bool) -> list[Remark]:
         return [*found, Remark("error", str(error), getattr(error, "next", ""))]
     if before is None:
         found.append(Remark("warning", "there is no snapshot of the models yet", "debros makemigrations"))
-    elif before != now:
-        changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+    elif changed := changed_names(before, now):
         found.append(Remark("error", f"{', '.join(changed)} changed since the last snapshot", "debros makemigrations"))
     for schema in schemas:
         found += _of_schema(schema)
@@ -85,6 +84,11 @@ def remarks(project: Project, *, laws: bool) -> list[Remark]:
             found += [Remark("error", text) for text in broken_migrations(schema, steps[schema.name])]
             found += [Remark("error", text) for text in broken_merges(schema)]
     return found
+
+
+def changed_names(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the names of the models that two snapshots have differently."""
+    return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
 
 
 def _of_schema(schema: Any) -> list[Remark]:

@@ -21,7 +21,7 @@ from debros.values.json import json_form
 async def command(
     *, follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative="")] = False, since: str | None = None,
     model: Sequence[str] = (), on: Sequence[str] = (), new: Flag = False, listen: Sequence[str] = (),
-    peers: Sequence[str] = (), home: HomePath = None, json: Json = False,
+    peer: Annotated[Sequence[str], Parameter(name=("--peer", "--peers"))] = (), home: HomePath = None, json: Json = False,
 ) -> Exit:  # fmt: skip
     """Show events of records, oldest first, as this database's log has them: one line each.
 
@@ -32,7 +32,7 @@ async def command(
         on: Only these kinds: create, update, delete, restore, conflict.
         new: Begin now.
         listen: Addresses to listen on meanwhile.
-        peers: Addresses of nodes to be connected with meanwhile.
+        peer: Addresses of nodes to be connected with meanwhile.
         home: The database; by default the project's.
         json: Print one JSON object for each event, with its cursor.
     """
@@ -44,7 +44,7 @@ async def command(
     if since is not None and len(models) != 1:
         raise CommandError("a cursor is of one model", next="debros events --model NAME --since CURSOR")
     start = None if new else since or "start"
-    options = {"listen": list(listen) or None, "peers": list(peers)} if listen or peers else {}
+    options = {"listen": list(listen) or None, "peers": list(peer)} if listen or peer else {}
     async with project.open(place, **options) as node, AsyncExitStack() as stack:
         feeds: list[Any] = []
         for cls in models:

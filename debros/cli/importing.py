@@ -40,6 +40,11 @@ async def command(
         dry_run: Only check every line.
         json: Print one JSON object.
     """
+    if file.suffix.lower() in (".csv", ".tsv", ".xlsx"):
+        raise CommandError(
+            f"{file} is no NDJSON: one object of fields on each line; in Python, `csv.DictReader` and `Model.create_many` import a table",
+            next="debros import FILE.ndjson --model NAME",
+        )
     screen, project = Screen(json), Project.here()
     place = project.home(home)
     as_car = is_car(file, format)
@@ -114,6 +119,8 @@ async def _create(batch: list[tuple[int, Any]], dry_run: bool) -> int:
         await type(batch[0][1]).create_many([record for _, record in batch])
     except UniqueError as error:
         raise CommandError(
-            f"lines {first} to {last}: {error}", next="debros import FILE --skip-existing", exit=Exit.FAILED
+            f"line {first}: {error}" if first == last else f"lines {first} to {last}: {error}",
+            next="debros import FILE --skip-existing",
+            exit=Exit.FAILED,
         ) from error
     return len(batch)

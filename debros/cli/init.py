@@ -15,21 +15,22 @@ from debros.env import SYSTEM
 LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
-def command(name: str = "", /, *, models: str = "app.models", json: Json = False) -> Exit:
+def command(name: str = "", /, *, models: str = "", json: Json = False) -> Exit:
     """Write `[tool.debros]` into pyproject.toml, with a name that no other application has, and make `migrations/`.
 
     Nodes share logs only under the same name: keep it, and give it to all installations of this application.
 
     Args:
         name: Of the application; by default the folder's.
-        models: The module that defines its models.
+        models: The module that defines its models; by default the one `models.py` that is here, else `app.models`.
         json: Print one JSON object.
     """
     screen, root = Screen(json), Path.cwd()
     path = root / "pyproject.toml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if "debros" in tomllib.loads(text).get("tool", {}):
-        raise CommandError(f"{path} has a [tool.debros] already", next="debros check")
+        raise CommandError(f"{path} has a [tool.debros] already; what it says is changed there", next="debros check")
+    models = models or _models_in(root)
     app = unique_name(name or root.name)
     section = settings(app, models)
     path.write_text(f"{text.rstrip()}\n\n{section}".lstrip(), encoding="utf-8")
@@ -38,6 +39,12 @@ def command(name: str = "", /, *, models: str = "app.models", json: Json = False
     screen.say("next", f"define models in {models}, then: debros makemigrations")
     screen.result({"path": str(path), "app": app, "models": models})
     return Exit.DONE
+
+
+def _models_in(root: Path) -> str:
+    """Return the module called `models` that stands in a folder or in a package there, if it is one."""
+    found = [*root.glob("models.py"), *(path for path in root.glob("*/models.py") if path.parent.name.isidentifier())]
+    return ".".join(found[0].relative_to(root).with_suffix("").parts) if len(found) == 1 else "app.models"
 
 
 def settings(app: str, models: str) -> str:

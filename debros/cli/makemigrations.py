@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,10 +49,13 @@ def command(
     before = snapshots.read(folder)
     wanted = dict(_pair(one, "--rename Post.body=text") for one in rename or ())
     defaults = dict(_pair(one, "--default Post.lang='\"en\"'") for one in default or ())
+    unused = {f"--rename {place}={new}" for place, new in wanted.items()} | {f"--default {place}" for place in defaults}
 
     def ask(question: Question) -> bool:
         place = f"{question.model}.{question.old}" if question.model else question.old
         if place in wanted:
+            if wanted[place] == question.new:
+                unused.discard(f"--rename {place}={question.new}")
             return wanted[place] == question.new
         if no_rename:
             return False
@@ -61,15 +66,23 @@ def command(
     def value(model: str, field: str, type_: str) -> str:
         place = f"{model}.{field}"
         if place in defaults:
-            return defaults[place]
+            unused.discard(f"--default {place}")
+            return _expression(place, defaults[place])
         if not sys.stdin.isatty() or json:
             raise CommandError(
                 f"{place} is new, required and has no default: what do old records get?",
                 next=f"debros makemigrations --default {place}=VALUE, or declare a default",
             )
-        return screen.ask(f"{place} is new and required. What do old records get ({type_}, as Python)? ").strip()
+        told = screen.ask(f"{place} is new and required. What do old records get ({type_}, as Python)? ").strip()
+        return _expression(place, told)
 
     changes = diff(before or {}, after, ask, value)
+    if unused:
+        raise CommandError(
+            f"{min(unused)}: the models have not changed so; a renamed field is `--rename Post.body=text`, of one type and merge, "
+            "and --default is of a new required field",
+            next="debros makemigrations --check, without options",
+        )
     if empty:
         version = max((model["version"] for model in after.values()), key=lambda v: tuple(map(int, v.split("."))))
         changes.lines, changes.names = {version: []}, {version: ["empty"]}
@@ -103,6 +116,22 @@ def command(
     lines = [line for version in changes.lines for line in changes.lines[version]]
     screen.result({"changed": is_changed, "written": written, "operations": lines, "notes": changes.notes})
     return Exit.FAILED if check and is_changed else Exit.DONE
+
+
+def _expression(place: str, text: str) -> str:
+    """Return the Python that a migration says, whose file imports little: a value that stands by itself."""
+    from debros.migrations.render import KNOWN
+
+    try:
+        names = {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
+    except (SyntaxError, ValueError):
+        names = {text}
+    if names := names - vars(builtins).keys() - KNOWN:
+        raise CommandError(
+            f"{place}={text}: {min(names)} is no Python value that stands by itself; text stands in quotes",
+            next=f"debros makemigrations --default \"{place}='...'\"",
+        )
+    return text
 
 
 def _pair(text: str, example: str) -> tuple[str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from debros.cli.check import changed_names
 from debros.cli.exits import Exit
 from debros.cli.options import Flag, HomePath, Json
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import counted, duration
+from debros.migrations import snapshot as snapshots
 from debros.migrations.steps import Progress, Step
 
 
@@ -38,7 +40,7 @@ async def command(
             for step in steps:
                 show_step(screen, step)
             if not steps:
-                screen.say("", "nothing is pending")
+                _say_nothing_is_pending(screen, project)
         else:
             with screen.progress("records") as bar:
                 task = bar.add_task("migrating", total=None)
@@ -57,10 +59,19 @@ async def command(
                 told = f"{step.version}, {counted(step.records, 'record')} in {duration(step.duration_s)}"
                 screen.say("applied", f"{step.name} {told}", style="bold green")
             if not steps:
-                screen.say("", "nothing is pending")
+                _say_nothing_is_pending(screen, project)
     screen.result({"home": str(place), "applied": not (plan or dry_run), "steps": [told_step(step) for step in steps]})
     failed = not (plan or dry_run) and any(step.state != "applied" for step in steps)
     return Exit.FAILED if failed else Exit.DONE
+
+
+def _say_nothing_is_pending(screen: Screen, project: Project) -> None:
+    before = snapshots.read(project.folder)
+    screen.say("", "nothing is pending")
+    if before is not None and (changed := changed_names(before, snapshots.snapshot(project.models()))):
+        screen.say(
+            "changed", f"{', '.join(changed)} since the last snapshot; next: debros makemigrations", style="bold red"
+        )
 
 
 def show_step(screen: Screen, step: Step) -> None:

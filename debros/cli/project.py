@@ -89,11 +89,15 @@ class Project:
             module = import_module(name)
         except DebrosError:
             raise
-        except Exception as error:  # whatever the program's module raises
+        except ModuleNotFoundError as error:
+            if not name.startswith(str(error.name)):  # something that the module imports
+                raise self._broken(name, error) from error
             raise CommandError(
-                f"the models in {name} cannot be imported: {type(error).__name__}: {error}; correct the module",
+                f"there is no module {name} in {self.root}: `models = ...` under [tool.debros] in pyproject.toml says which it is",
                 exit=Exit.FAILED,
             ) from error
+        except Exception as error:  # whatever the program's module raises
+            raise self._broken(name, error) from error
         package, seen = name.partition(".")[0], {id(value) for value in vars(module).values()}
         found = tuple(
             model for model in defined_models() if model.__module__.partition(".")[0] == package or id(model) in seen
@@ -101,6 +105,10 @@ class Project:
         if not found:
             raise CommandError(f"{name} defines no model: put `@model(...)` above a subclass of debros.Model")
         return found
+
+    def _broken(self, name: str, error: Exception) -> CommandError:
+        told = f"the models in {name} cannot be imported: {type(error).__name__}: {error}; correct the module"
+        return CommandError(told, exit=Exit.FAILED)
 
     def migrations(self) -> tuple[Migration, ...]:
         """Return the migrations in the folder, in their order; none where there is no folder.

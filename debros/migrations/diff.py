@@ -36,6 +36,12 @@ CONVERSIONS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
 }
 # where nobody knows better; where it gives no value of the new type, `migrate` says so
 _SAME: Final = "lambda value: value"
+_EMPTY: Final[Mapping[str, str]] = {
+    "str": '""',
+    "int": "0",
+    "float": "0.0",
+    "bool": "False",
+}  # for null, where it may not stand
 
 
 class Question(NamedTuple):
@@ -195,16 +201,16 @@ def _field(model: str, name: str, before: dict[str, Any], after: dict[str, Any])
     if plain_old == plain_new:  # null is not allowed any more
         up = 'lambda value: "" if value is None else value' if plain_new == "str" else "lambda value: value or 0"
     else:
-        up, down = _past_null(up, old), _past_null(down, new)
+        up, down = _past_null(up, old, new), _past_null(down, new, old)
     return f'.change_field("{model}", "{name}", up={up}, down={down}{was})'
 
 
-def _past_null(function: str, type_: str) -> str:
-    """Return the source of a function that leaves null as it is, where a value of the type may be null."""
-    if not type_.endswith("| None") or function == _SAME:
+def _past_null(function: str, from_: str, to: str) -> str:
+    """Return the source of a function that takes null past a conversion: as it is where it may stand, else as what is empty."""
+    if not from_.endswith("| None") or function == _SAME:
         return function
     of_value = function.removeprefix("lambda value: ") if function.startswith("lambda") else f"{function}(value)"
-    return f"lambda value: None if value is None else {of_value}"
+    return f"lambda value: {_EMPTY.get(to, None)} if value is None else {of_value}"
 
 
 def _raised(model: str, before: dict[str, Any], after: dict[str, Any]) -> str:

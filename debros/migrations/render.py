@@ -12,6 +12,10 @@ from debros.migrations.builder import Migration
 _IMPORTS = ((r"\bdatetime\.", "import datetime"), (r'(?<!")\bDecimal\b(?!")', "from decimal import Decimal"))
 
 
+KNOWN = frozenset({"datetime", "Decimal"})
+"""Names beyond Python's own that a value in a migration may use."""
+
+
 def next_number(folder: Path) -> int:
     """Return the number that the next file in a folder gets."""
     numbers = [int(found[1]) for path in folder.glob("*.py") if (found := re.match(r"(\d{4})_", path.name))]

@@ -268,3 +268,9 @@ def test_a_home_that_is_open_elsewhere_has_an_exit_code_of_its_own(filled: Proje
 
     trio.run(main)
     shutil.rmtree("saved")
+
+
+def test_a_table_is_told_from_ndjson_by_its_name(filled: Project) -> None:
+    (filled.root / "notes.csv").write_text("text\nhello\n", encoding="utf-8")
+    told = filled.json("import", "notes.csv", "--model", "Note", code=2)
+    assert "`csv.DictReader`" in told["error"]["message"]

@@ -54,6 +54,61 @@ def test_a_name_that_is_no_package_is_refused(name: str, capsys: Captured) -> No
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["inspect", "debros", "tests"])
+def test_a_name_that_would_hide_a_package_of_pythons_is_refused(name: str, capsys: Captured) -> None:
+    assert main(["new", name]) == 2
+    assert f"next: debros new my-{name}" in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_with_a_space_is_told_in_quotes(capsys: Captured) -> None:
+    assert main(["new", "my app"]) == 0
+    assert "cd 'my app', then: python -m my_app" in capsys.readouterr().out
+
+
+def test_init_finds_the_models_where_there_is_one_module_of_that_name(capsys: Captured) -> None:
+    Path("shop").mkdir()
+    Path("shop/models.py").write_text("")
+    assert main(["init"]) == 0
+    assert tomllib.loads(Path("pyproject.toml").read_text())["tool"]["debros"]["models"] == "shop.models"
+    Path("pyproject.toml").unlink()
+    Path("models.py").write_text("")
+    assert main(["init"]) == 0
+    assert tomllib.loads(Path("pyproject.toml").read_text())["tool"]["debros"]["models"] == "app.models"
+
+
+def test_a_module_that_is_not_there_names_the_setting_and_one_that_it_lacks_does_not(capsys: Captured) -> None:
+    Path("pyproject.toml").write_text('[tool.debros]\nmodels = "nowhere_at_all.models"\n')
+    assert main(["migrate"]) == 1
+    assert "no module nowhere_at_all.models in" in (told := capsys.readouterr().err)
+    assert "`models = ...` under [tool.debros]" in told
+    Path("shop_that_imports.py").write_text("import nothing_like_that")
+    Path("pyproject.toml").write_text('[tool.debros]\nmodels = "shop_that_imports"\n')
+    assert main(["migrate"]) == 1
+    assert "No module named 'nothing_like_that'; correct the module" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (["history"], "debros history --help"),
+        (["migrate", "--pln"], "debros migrate --help"),
+        (["migrat"], "debros --help"),
+        (["--json", "status", "--hom", "x"], "debros status --help"),
+    ],
+)
+def test_wrong_usage_of_a_verb_names_the_help_of_the_verb(arguments: list[str], cure: str, capsys: Captured) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert cure in told.err + told.out
+
+
+@pytest.mark.parametrize("verb", ["run", "events", "export", "makemigrations"])
+def test_help_shows_no_option_that_nobody_needs(verb: str, capsys: Captured) -> None:
+    assert main([verb, "--help"]) == 0
+    assert "--empty-" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_the_verbs(shell: str, capsys: Captured) -> None:
     assert main(["completion", shell]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from debros.cli import main
+from debros.cli.app import VERBS
 from debros.cli.exits import CommandError, Exit, exit_of
 from debros.cli.screen import Screen
 from debros.errors import ConfigError, DebrosError, StorageError, StoreLockedError
@@ -36,14 +37,15 @@ def test_wrong_usage_is_told_with_the_command_to_type_next(arguments: list[str],
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith("error: ")
-    assert "next: debros --help" in told.err
+    verb = f"{arguments[0]} " if arguments[0] in VERBS else ""
+    assert f"next: debros {verb}--help" in told.err
 
 
 def test_wrong_usage_with_json_is_told_in_json(capsys: Captured) -> None:
     assert main(["demo", "--commits", "0", "--json"]) == 2
     told = capsys.readouterr()
     error = json.loads(told.out)["error"]
-    assert (error["code"], error["next"], told.err) == ("command", "debros --help", "")
+    assert (error["code"], error["next"], told.err) == ("command", "debros demo --help", "")
     assert "commits" in error["message"]
 
 
