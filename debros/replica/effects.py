@@ -88,7 +88,9 @@ class Effects:
         """Take notice of a new state of a row."""
         name = model.table.schema.name
         is_gone = _is_gone(model, row)
-        if is_gone != (before is not None and _is_gone(model, before)):
+        # a new row of an id that another shard has had: as long as one of them is there, what refers to the id has its target
+        is_twin = before is None and model.twins is not None and name in self._may_be_gone
+        if is_twin or is_gone != (before is not None and _is_gone(model, before)):
             self._turned.add((name, row[model.table.log_at], row[0]))
         if is_gone:
             self._may_be_gone.add(name)
