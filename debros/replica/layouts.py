@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from debros.blocks import dagcbor
 from debros.errors import ModelError
 from debros.log.layout import MAX_LAYOUTS, Layout, declared, place, read
+from debros.replica.refold import change_in, entries_of
 from debros.replica.tables import Row, quoted
 from debros.schema import Codec, FieldSpec, Schema, ShardSpec, key_text
 from debros.values.composites import ANY, collection
@@ -20,6 +21,7 @@ from debros.values.scalars import TEXT
 
 if TYPE_CHECKING:
     from debros.log.manifest import Manifest
+    from debros.replica.replica import Change
     from debros.replica.store import Store
     from debros.replica.view import View
 
@@ -57,7 +59,7 @@ class Layouts:
         self._layouts: dict[str, tuple[Layout, ...]] = {}
         self._newest: dict[str, tuple[int, Layout]] = {}
         self._announced: dict[str, int] = {}
-        self._told_of: set[str] = set()  # models of which layouts were announced, though it may count no more
+        self._ever: dict[str, dict[bytes, Any]] = {}  # by model: all that was announced, though it may count no more
         self._in_place: dict[tuple[str, int], Callable[[str, Any], bool]] = {}
         self.on_changed: list[Callable[[str], None]] = []  # told of a model whose layouts changed
         self.relaid: set[tuple[str, int]] = set()  # (model, log): rows to be looked at again, for now it can be told
@@ -93,25 +95,48 @@ class Layouts:
         return any(name in layout.parts for layout in self._layouts.get(model, ()))
 
     def load(self) -> None:
-        """Take up the announcements that the view shows."""
-        for row in self._store.view.read(self._store.models[LAYOUTS].table.select, ()):
+        """Take up the announcements that the view shows, and those that count no more."""
+        store, model = self._store, self._store.models[LAYOUTS]
+        for row in store.view.read(model.table.select, ()):
+            replica = store.by_number[row[model.table.log_at]]
+            for entry in entries_of(store, model, row):
+                if (change := change_in(store, replica, model, row[0], entry)) is not None:
+                    self.hear(replica.manifest, change)
             self.note(row, None, False)
+
+    def hear(self, manifest: Manifest, change: Change) -> None:
+        """Take notice of what somebody announced who may, whether or not it counts.
+
+        Records that were written under a layout stay where they are, and others wrote them: they are found there though the
+        announcement was revoked.
+        """
+        ever = self._ever.setdefault(self._model_of(change.id, manifest), {})
+        for value in change.value.get("add", {}).get(FIELD, ()):
+            ever[dagcbor.encode(value)] = value
+
+    def _model_of(self, id: str, manifest: Manifest) -> str:
+        return id.removesuffix("~admin") if manifest.admins else id
 
     def note(self, row: Row, _: Row | None, __: bool) -> None:
         """Take notice of a new state of an announcement."""
         table = self._store.models[LAYOUTS].table
         manifest = self._store.by_number[row[table.log_at]].manifest
-        model = row[0].removesuffix("~admin") if manifest.admins else row[0]
+        model = self._model_of(row[0], manifest)
         if model not in self._specs or row[0] != announcement_of(model, bool(manifest.admins)):
             return
-        self._told_of.add(model)
         spec, codec = self._specs[model]
         values: Any = [] if row[table.hidden_at] else dagcbor.decode(row[1])
         known = [found for value in values if (found := read(value, spec, codec)) is not None]
         known.sort(key=lambda found: (found[0], dagcbor.encode(found[1].announced(found[0]))))
         known = known[:MAX_LAYOUTS]
         self._announced[model] = len(known)
-        layouts = dict.fromkeys(layout for _, layout in known)
+        ever = [
+            found for value in self._ever.get(model, {}).values() if (found := read(value, spec, codec)) is not None
+        ]
+        ever.sort(key=lambda found: (found[0], dagcbor.encode(found[1].announced(found[0]))))
+        counting = dict.fromkeys(layout for _, layout in known)
+        revoked = dict.fromkeys(layout for _, layout in ever if layout not in counting)
+        layouts = [*counting, *list(revoked)[:MAX_LAYOUTS]]
         first = declared(spec)
         before, newest = self._layouts[model], self._newest[model]
         self._layouts[model] = tuple(layouts) if first in layouts else (first, *layouts)
@@ -162,7 +187,7 @@ class Layouts:
                     f"{part[0]} is declared without sharding=, and its records are in shards such as {part[1]!r}; declare"
                     f" them as before, or copy the records to a new model: migration(...).copy_to({part[0]}, ...)"
                 )
-            if not self.knows(replica.manifest) and part[0] not in self._told_of:
+            if not self.knows(replica.manifest):
                 raise ModelError(
                     f"{part[0]} is declared to have the shards {', '.join(self._layouts[part[0]][0].parts[:3])}..., and its"
                     f" records are in another layout, in {part[1]!r}; next: debros makemigrations, which writes"

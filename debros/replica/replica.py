@@ -22,6 +22,7 @@ from debros.log.rights import may_write
 from debros.replica.cells import Document
 from debros.replica.cuts import Rights
 from debros.replica.entries import EntryRow
+from debros.replica.layouts import LAYOUTS
 from debros.replica.lifting import MODEL as MIGRATIONS
 from debros.replica.tables import Row
 
@@ -207,6 +208,8 @@ class Replica:
         belongs: dict[str, bool] = {}  # by model
         for change in changes:
             model = models.get(change.model)
+            if change.model == LAYOUTS and may_write(change.id, entry.user, manifest):
+                self._store.layouts.hear(manifest, change)
             if model is not None and change.row is not None and not entry.void:
                 self.show_new(model, change.row, checked=True)
             elif not may_write(change.id, entry.user, manifest):

@@ -63,15 +63,3 @@ async def test_shards_come_in_once_their_layout_is_known(tmp_path: Path, whole: 
             taken = await db.import_car(tmp_path / "some.car")
             assert (taken.entries, taken.known, taken.held) == (0, 6, 0)
             assert await Spread.count() == 6
-
-
-async def test_a_home_opens_though_the_announcement_of_a_layout_counts_no_more(tmp_path: Path) -> None:
-    phone = ANA.new_device()
-    async with open_node(tmp_path, models=MODELS, identity=ANA, open=True) as db:
-        async with db.acting_as(phone):
-            await db.shards[Spread].resize(3)
-        await Spread.create(n=1)
-        await db.revoke(phone.key_did, keep=False)
-    async with open_node(tmp_path, models=MODELS, identity=ANA, open=True) as db:
-        await db.shards[Spread].resize(3)
-        assert [one.n for one in await Spread.all()] == [1]
