@@ -163,13 +163,22 @@ class Columns:
             UnknownFieldError: the model declares no such field.
         """
         if type(name) is not str or name not in self.by_name:
-            field, _, operator = str(name).rpartition("__")
-            if field in self.by_name:
-                raise QueryError(
-                    f"{name!r}: a field and an operator stand apart: where({field!r}, {_SIGNS.get(operator, operator)!r}, value)"
-                )
+            self._refuse_habits(str(name))
             raise UnknownFieldError(self.name, str(name), self.by_name)
         return self.by_name[name]
+
+    def _refuse_habits(self, name: str) -> None:
+        """Say what stands here for the names that other libraries make of a field and something else."""
+        field, _, operator = name.rpartition("__")
+        if field in self.by_name:
+            sign = _SIGNS.get(operator, operator)
+            raise QueryError(f"{name!r}: a field and an operator stand apart: where({field!r}, {sign!r}, value)")
+        head, _, rest = name.replace("__", ".").partition(".")
+        relation = next((one for one in self.schema.relations if one.name == head), None)
+        if relation is not None:
+            key = f"{relation.key!r} is its key; " if relation.kind == "belongs_to" and not rest else ""
+            inner = f", lambda q: q.where({rest!r}, value)" if rest else ""
+            raise QueryError(f"{name!r} is about related records: {key}where_has({head!r}{inner}) asks about them")
 
     def with_computed(
         self, picked: Sequence[Column[Any]], rows: list[tuple[Any, ...]], source: Source

@@ -93,7 +93,8 @@ class Adder:
                 return await self._add_directory(os.fspath(path))
             return await self._add_file(os.fspath(path), found)
         except OSError as error:
-            raise StorageError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+            cure = "; content itself is given as bytes" if isinstance(error, FileNotFoundError) else ""
+            raise StorageError(f"{error.filename or path} cannot be read: {error.strerror}{cure}") from error
 
     def _take(self, block: Block) -> None:
         self._blocks.append(block)
