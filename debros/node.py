@@ -27,7 +27,7 @@ from debros.health import Checks, Health, look
 from debros.home import Devices
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Device, Identity
-from debros.log.manifest import Manifest
+from debros.log.manifest import Manifest, manifest_of_user
 from debros.metrics import Meter, Metrics, metrics_of
 from debros.migrations.plans import ProgramPlans
 from debros.migrations.runner import Migrations
@@ -37,7 +37,7 @@ from debros.places import Places
 from debros.query.cache import Caches, ResultCache
 from debros.query.functions import register
 from debros.query.slow import SlowQueries
-from debros.replica.acting import grant, revoke
+from debros.replica.acting import grant, is_device_of, revoke
 from debros.replica.fingerprint import fingerprint
 from debros.replica.indexing import IndexBuild
 from debros.replica.opening import Opened
@@ -365,8 +365,15 @@ class Debros:
         self.store.check_open()
         self.store.flush()
         replicas = [self.store.by_number[n] for n in self.store.entries.logs_of(key)]
-        if self.shared.manifest.is_admin(self._acting().user):  # nor may it write where it has not yet
+        root = self.root()
+        is_device = root is not None and is_device_of(self.store, root, key)
+        is_unknown = root is not None and not replicas  # perhaps a device of its own, that was never met
+        is_admin = self.shared.manifest.is_admin(self._acting().user)
+        if is_device or is_admin:  # nor may it write where it has not yet
             replicas += [replica for replica in self._globals() if replica not in replicas]
+        if is_device or (is_admin and is_unknown):
+            own = self.store.replica(manifest_of_user(self._map.app, self._acting().user))
+            replicas += [] if own in replicas else [own]
         await revoke(self.store, replicas or [self.shared], self.device(), self.root(), key, keep=keep)
         audit.note("revoke", whom=did, by=did_of(self.device().user), keep=keep)
 

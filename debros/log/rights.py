@@ -104,6 +104,12 @@ class Cuts:
             return False
         return any(self._excludes(Register(None, key), entry) for key in {entry.author, entry.user})
 
+    def revoked(self) -> list[bytes]:
+        """Return the keys whose entries an admin's cut excludes, at least those to come."""
+        admins = [register for register in self._cuts if register.root is None]
+        winners = [(register.key, self._winner(register)) for register in admins]
+        return sorted(key for key, cut in winners if cut is not None and cut.ends is not None)
+
     def _place(self, entry: Fact, index: int, cut: Cut) -> set[Register]:
         """Put a cut where it competes; return the registers in which it may win."""
         registers = set()

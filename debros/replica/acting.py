@@ -94,13 +94,15 @@ async def revoke(
     Raises:
         PermissionDeniedError: the acting identity is no admin, and the key is no device of its own.
     """
+    store.flush()
+    is_device = root is not None and is_device_of(store, root, key)
     refused: PermissionDeniedError | None = None
     done = False
     for replica in replicas:
         try:
             with trio.CancelScope(shield=done):  # in all of these logs, or in none
                 # what is known is looked up once the log is held: whoever is writing meanwhile is told that it counts
-                cut = partial(_cut, store, replica, device, root, key, keep=keep)
+                cut = partial(_cut, store, replica, device, root, key, keep=keep, is_device=is_device)
                 await store.commit(Act(store, replica, cut))
                 done = True
         except PermissionDeniedError as error:
@@ -109,22 +111,26 @@ async def revoke(
         raise refused
 
 
-def _cut(store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool) -> Signed:
+def is_device_of(store: Store, root: Device, key: bytes) -> bool:
+    """Whether a key has written as a device of the user with this root; what is pending is in the view."""
+    logs = store.entries.logs_of(key) if key != root.public else ()
+    return any(entry.user == root.public for log in logs for entry in store.entries.of_author(log, key))
+
+
+def _cut(
+    store: Store, replica: Replica, device: Device, root: Device | None, key: bytes, *, keep: bool, is_device: bool
+) -> Signed:
     store.flush()
     entries = {
         entry.digest: entry
         for entry in (*store.entries.of_author(replica.n, key), *store.entries.of_user(replica.n, key))
     }
-    own = (
-        bool(entries)
-        and root is not None
-        and key != root.public
-        and all(entry.user == root.public for entry in entries.values())
-    )
-    if own and root is not None:
+    if root is not None and is_device and all(entry.user == root.public for entry in entries.values()):
         device = root  # only the root itself cuts its devices
     elif not replica.manifest.is_admin(device.user):
         raise PermissionDeniedError("only an admin revokes a user, and only the user, with the root key, a device")
+    elif root is not None and not entries:
+        device = root  # it may be a device of the admin's own, that only the root cuts
     last = _ends(store, entries.values()) if keep else []
     return Signed(device, [cut_act(key, last[:MAX_CUT_LINKS])])
 

@@ -57,6 +57,10 @@ class Rights:
         """Return the users whom an admin let write."""
         return sorted(self._grants)
 
+    def revoked(self) -> list[bytes]:
+        """Return the keys that an admin revoked, and did not grant again."""
+        return [] if self._cuts is None else self._cuts.revoked()
+
     def admit(self, entry: EntryRow, acts: list[Any] | None) -> None:
         """Take an admitted, indexed entry in; what it makes void, or brings back, changes with the next flush."""
         self._touched |= self._take(entry, acts)

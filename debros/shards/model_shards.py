@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from debros.errors import FieldError, ModelError, PermissionDeniedError, ValidationError
 from debros.log.layout import MAX_LAYOUTS, MAX_SHARDS, Layout, declared, sort_key, wire_bounds
-from debros.replica.acting import grant
+from debros.replica.acting import grant, revoke
 from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
 from debros.replica.layouts import FIELD, LAYOUTS, announcement_of
@@ -178,7 +178,7 @@ class ModelShards:
             raise PermissionDeniedError(f"only an admin of the log changes the layout of {self._name}")
         if layout != self.newest:
             await self._announce(shared, layout)
-        await self._grant_again(shared, layout)
+        await self._carry_rights(shared, layout)
         return layout
 
     async def split(self, at: Any) -> Layout:
@@ -249,12 +249,16 @@ class ModelShards:
         draft = Draft("update" if exists else "create", id, add={FIELD: values}, base=row if exists else None)
         await store.commit(Commit(store, self._node.device(), [Item(shared, model, draft)], parts=False))
 
-    async def _grant_again(self, shared: Replica, layout: Layout) -> None:
-        """Let those who may write to the unsharded log write to the layout's logs too."""
-        if shared.manifest.open:
-            return
+    async def _carry_rights(self, shared: Replica, layout: Layout) -> None:
+        """Let those write to the layout's logs who may write to the unsharded log, and keep out who was revoked there."""
+        node, revoked = self._node, shared.rights.revoked()
+        granted = [] if shared.manifest.open else [user for user in shared.rights.granted() if user not in revoked]
+        is_admin = shared.manifest.is_admin(node.device().user)
         for part in layout.parts:
-            replica = self._node.shard_of(self._home.schema, part)
-            for user in shared.rights.granted():
+            replica = node.shard_of(self._home.schema, part)
+            for key in revoked if is_admin else ():
+                if not replica.rights.would_be_void(key, key, 0):
+                    await revoke(node.store, [replica], node.device(), node.root(), key, keep=False)
+            for user in granted:
                 if replica.rights.grant(user) is None:
-                    await grant(self._node.store, [replica], self._node.device(), self._node.root(), user)
+                    await grant(node.store, [replica], node.device(), node.root(), user)

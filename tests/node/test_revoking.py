@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import debros
-from debros import Field, Identity, Model, model
+from debros import Field, Identity, Model, hash_shards, model
 from tests.support.copying import carry
 from tests.support.nodes import a_node
 
@@ -22,6 +22,11 @@ class Notice(Model):
 
 @model(scope="user")
 class Draft(Model):
+    text: Field[str]
+
+
+@model(scope="global", sharding=hash_shards("id", 2))
+class Spread(Model):
     text: Field[str]
 
 
@@ -118,3 +123,46 @@ async def test_all_that_a_key_wrote_in_two_homes_counts_on(tmp_path: Path) -> No
             assert await Notice.count() == 4
             await db.revoke(bo.did, keep=False)
             assert await Notice.count() == 0
+
+
+@pytest.mark.parametrize(("by_admin", "met"), [(False, True), (True, True), (True, False)])
+async def test_a_lost_device_writes_nowhere_any_more(by_admin: bool, met: bool) -> None:
+    admin, bo = Identity.generate(), Identity.generate()
+    phone = bo.new_device()
+    async with a_node(Notice, Draft, Spread, identity=bo, admins=[bo.did if by_admin else admin.did]) as db:
+        async with db.acting_as(phone):
+            if met:
+                await Notice.create(text="by the phone")
+        await db.revoke(phone.key_did)
+        async with db.acting_as(phone):
+            for cls in (Notice, Draft, Spread):
+                with pytest.raises(debros.PermissionDeniedError, match="revoked"):
+                    await cls.create(text="by who has it now")
+        for cls in (Notice, Draft, Spread):
+            await cls.create(text="by the laptop")
+
+
+@pytest.mark.parametrize("open", [False, True])
+async def test_who_was_revoked_does_not_write_to_shards_that_are_new(open: bool) -> None:
+    admin, bo, cy = Identity.generate(), Identity.generate(), Identity.generate()
+    async with a_node(Spread, identity=admin, admins=[admin.did], open=open) as db:
+        for user in (bo, cy):
+            await db.grant(user.did)
+        async with db.acting_as(bo):
+            await Spread.create(text="by bo")
+        await db.revoke(bo.did)
+        await db.shards[Spread].resize(3)
+        entries = db.status().entries
+        await db.shards[Spread].resize(3)
+        assert db.status().entries == entries, "repeating it is harmless"
+        for n in range(8):
+            async with db.acting_as(bo):
+                with pytest.raises(debros.PermissionDeniedError):
+                    await Spread.create(id=f"bo-{n}", text="again")
+            async with db.acting_as(cy):
+                await Spread.create(id=f"cy-{n}", text="by cy")
+        assert await Spread.count() == 9
+        await db.grant(bo.did)
+        async with db.acting_as(bo):
+            for n in range(8):
+                await Spread.create(id=f"bo-{n}", text="again")
