@@ -174,8 +174,8 @@ def is_foreign(store: Store, replica: Replica, own_keys: Set[bytes]) -> bool:
 def without(sections: Iterator[Section], dead: Set[bytes]) -> Iterator[Section]:
     """Yield the sections of a segment that do not belong to these logs: neither their manifests, nor bodies and headers.
 
-    A body stands right before its header. Only what was written as DAG-CBOR is taken for a header: an encrypted body may
-    have been made to look like one.
+    A body stands right before its header. Only what was written as DAG-CBOR is taken for a header or a manifest: an
+    encrypted body may have been made to look like one.
     """
     body: Section | None = None
     for section in sections:
@@ -189,6 +189,7 @@ def without(sections: Iterator[Section], dead: Set[bytes]) -> Iterator[Section]:
                 continue
         if body is not None:
             yield body
-        body = None if section.block[1:8] == MANIFEST_START and section.digest in dead else section
+        is_manifest = section.codec == cid.DAG_CBOR and section.block[1:8] == MANIFEST_START
+        body = None if is_manifest and section.digest in dead else section
     if body is not None:
         yield body

@@ -167,6 +167,8 @@ class Pasts:
         store.lifts.begin(live.lifts.plans, ())
         last = 0
         while entries := live.entries.up_to(clock, last, AT_ONCE):
+            for n in range(len(store.by_number) + 1, len(live.by_number) + 1):  # that came meanwhile
+                store.by_number.adopt(n, live.by_number[n].manifest)
             for entry in entries:
                 last = entry.e
                 header = parse_header(live.log.read(entry.header))

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from debros import Field, Identity, Model, NotFoundError, StorageError, model
+from debros.blocks import cid
+from debros.blocks.car import Section
 from debros.blocks.files import DiskFiles, MemoryFiles
+from debros.log.manifest import manifest_of_user
 from debros.net.memory import MemoryNetwork
 from debros.node import Debros
-from debros.pinning.leaving import FILE, Leaving
+from debros.pinning.leaving import FILE, Leaving, without
 from debros.replica.verify import Finding, verify_home
 from debros.testing.faults import FailingFiles, RecordingFiles
 from tests.support.peers import in_virtual_time, peer
@@ -305,3 +308,13 @@ def test_a_record_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         (tmp_path / FILE).write_text(text)
         with pytest.raises(StorageError):
             Leaving(tmp_path)
+
+
+def test_an_encrypted_body_that_is_the_manifest_of_a_log_that_goes_stays() -> None:
+    gone = manifest_of_user("app", bytes(32))
+
+    def section(codec: int, block: bytes) -> Section:
+        return Section(0, codec, cid.digest_of(block), block, False)
+
+    kept = [section(cid.RAW, gone.block), section(cid.DAG_CBOR, b"\xa0")]
+    assert list(without(iter([section(cid.DAG_CBOR, gone.block), *kept]), {gone.log_id})) == kept

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debros import Debros, Field, Identity, Model, QueryError, field, hash_shards, model
+from debros.shards import past
 from tests.support.forum import MODELS, Comment, Note, Post, User, a_forum
 from tests.support.nodes import a_node
 
@@ -176,3 +177,29 @@ async def test_sharded_models_have_a_past_and_live_queries_have_none() -> None:
         with pytest.raises(QueryError, match="past"):
             async with Sharded.as_of(last.meta.clock).live():
                 pass
+
+
+@model(scope="user")
+class Diary(Model):
+    text: Field[str] = field(default="")
+
+
+async def test_logs_that_come_while_the_past_is_made_belong_to_it_or_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "AT_ONCE", 5)
+    async with a_node(Sharded, Diary, durability="process") as db:
+        for n in range(30):
+            await Sharded.create(author="a", n=n)
+
+        async def new_users() -> None:
+            for _ in range(3):
+                async with db.acting_as(Identity.generate()):
+                    await Diary.create()
+                db.store.flush()
+                await trio.lowlevel.checkpoint()
+
+        now = datetime.now(UTC)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(new_users)
+            for _ in range(3):
+                assert await Sharded.as_of(now.replace(year=now.year + 1)).count() == 30
+        assert len(await Diary.as_of(now.replace(year=now.year + 1)).all_users().all()) == 3
