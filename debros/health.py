@@ -10,12 +10,17 @@ import trio
 
 from debros import audit
 from debros.replica.misread import misread
+from debros.sync.reporting import share_nothing
 from debros.sync.waiting import WITHHELD
 
 if TYPE_CHECKING:
     from debros.node import Debros
 
 State = Literal["good", "degraded", "bad"]
+_SHARES_NOTHING: Final = (
+    "is connected and shares no log with this node, so nothing is told: it has another `app`, other `admins` or `open`, or keeps none of "
+    "this user's logs; here `app` is"
+)
 LEAST_FREE_BYTES: Final = 64 << 20
 
 
@@ -155,4 +160,7 @@ def _peers(node: Debros) -> Component:
     refusing = [peer.id for peer in known if peer.withheld]
     if refusing:
         return Component("peers", "degraded", f"{', '.join(refusing)} {WITHHELD}: {node.identity.did}")
+    strangers = [] if node.met.sync is None else share_nothing(node.met.sync)
+    if strangers:
+        return Component("peers", "degraded", f"{', '.join(strangers)} {_SHARES_NOTHING} {node.app!r}")
     return Component("peers", "good")

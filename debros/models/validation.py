@@ -123,7 +123,7 @@ class Validator:
             message = f"no such field{did_you_mean(path, self._types)}"
         if kind == "missing":
             return FieldError(path, None, kind, "a value is required")
-        if kind == "dataclass_exact_type" and problem["ctx"]["class_name"] == "File":
+        if kind == "dataclass_exact_type" and problem.get("ctx", {}).get("class_name") == "File":
             message += "; `await File.add(...)` gives one"
         elif isinstance(problem["input"], str) and kind in _HAVE_JSON_FORMS:
             message += "; its JSON form goes through `from_dict`"

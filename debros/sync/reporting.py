@@ -37,6 +37,14 @@ def peers(sync: Sync) -> list[Peer]:
     return found
 
 
+def share_nothing(sync: Sync) -> list[str]:
+    """Return the configured peers that have answered, and with whom no log is shared."""
+    links = (sync.links.get(dial.peer) for dial in sync.dials)
+    return [
+        link.peer for link in links if link is not None and link.greeted >= 0 and not link.lots and not link.withheld
+    ]
+
+
 def status(sync: Sync) -> list[LogStatus]:
     """Return where every kept log stands."""
     store, now_s = sync.store, sync.now_s()

@@ -28,6 +28,8 @@ async def synced(sync: Sync, timeout_s: float | None) -> None:
     sync.serial += 1
     since = sync.awaited = sync.serial
     for link in sync.links.values():
+        if link.withheld:  # perhaps we are a member by now
+            link.greeted = -1
         link.compare_all()
     with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
         while not _is_synced(sync, since):
