@@ -136,9 +136,14 @@ def _cut(
 
 
 def _ends(store: Store, entries: Iterable[EntryRow]) -> list[bytes]:
-    """Return the last entries of some keys' chains, those with most entries first; a key that two homes wrote with has several."""
+    """Return the last entries of some keys' chains that count, those with most entries first.
+
+    A key that two homes wrote with has several.
+    """
     chains: dict[bytes, list[EntryRow]] = {}
     for entry in entries:
+        if entry.void:  # written after an earlier revocation, and let in by no later one
+            continue
         chains.setdefault(entry.author, []).append(entry)
     ends: list[tuple[int, bytes]] = []
     for chain in chains.values():

@@ -166,3 +166,30 @@ async def test_who_was_revoked_does_not_write_to_shards_that_are_new(open: bool)
         async with db.acting_as(bo):
             for n in range(8):
                 await Spread.create(id=f"bo-{n}", text="again")
+
+
+async def test_what_was_written_behind_a_revocation_is_let_in_by_none_that_follows() -> None:
+    admin, bo = Identity.generate(), Identity.generate()
+    async with (
+        a_node(Notice, identity=admin, admins=[admin.did]) as here,
+        a_node(Notice, identity=bo, admins=[admin.did]) as there,
+    ):
+        with there.current():
+            await Notice.create(text="before")
+        await carry(there, here)
+        await here.revoke(bo.did)
+        with there.current():  # who has not heard of it, or does not want to
+            await Notice.create(text="behind")
+        await carry(there, here)
+        for keep in (True, True, False, True):
+            with here.current():
+                assert [notice.text for notice in await Notice.all()] == ["before"]
+            await here.revoke(bo.did, keep=keep)
+            if not keep:
+                break
+        await here.revoke(bo.did)
+        with here.current():
+            assert await Notice.count() == 0, "and what counts no more is not brought back but by a grant"
+        await here.grant(bo.did)
+        with here.current():
+            assert await Notice.count() == 2
