@@ -16,6 +16,7 @@ from bench.measure import Action, sync
 from debros.blocks.plans import ALONE, keep_plans
 from debros.identity.signing import SIGNATURE_SIZE, SigningKey
 from debros.log.entry import sign_header
+from debros.replica.arms import PRAGMAS
 from debros.values.scalars import instant_from_wire, instant_to_wire
 
 SIGNATURES: Final = 500  # in one turn
@@ -94,7 +95,7 @@ class RawTable:
         self.path = path
         self.db = apsw.Connection(str(path), flags=ALONE, statementcachesize=256)
         keep_plans(self.db)
-        for pragma in ("page_size = 4096", "journal_mode = WAL", "synchronous = NORMAL", "mmap_size = 1073741824"):
+        for pragma in ("page_size = 4096", "journal_mode = WAL", *PRAGMAS):
             self.db.execute(f"PRAGMA {pragma}").fetchall()
         for statement in _CREATE:
             self.db.execute(statement)

@@ -21,7 +21,8 @@ from debros.errors import StorageError
 from debros.log.manifest import Manifest
 from debros.replica.tables import Table, quoted
 
-PRAGMAS: Final = ("synchronous = NORMAL", "mmap_size = 1073741824")
+# of each file that is written: pages in its write-ahead log are not mapped, so as many are kept as it holds at most
+PRAGMAS: Final = ("synchronous = NORMAL", "mmap_size = 1073741824", "cache_size = 4000")
 
 
 class Volume(NamedTuple):

@@ -135,8 +135,7 @@ class View:
         for pragma in (
             "page_size = 4096",
             "journal_mode = WAL" if on_disk else "journal_mode = MEMORY",
-            "synchronous = NORMAL",
-            "mmap_size = 1073741824",
+            *arms.PRAGMAS,
             "wal_autocheckpoint = 0",
             "temp_store = MEMORY",
         ):
