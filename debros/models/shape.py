@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from debros.current import current_node
@@ -67,8 +67,10 @@ class Shape(Hydration):
             if relation.spec.kind == "belongs_to" or relation.spec.ids:
                 self.forgets.setdefault(key, []).append(name)
 
-    def construct(self, values: dict[str, Any]) -> dict[str, Any]:
+    def construct(self, values: dict[str, Any], ids: Iterator[str] | None = None) -> dict[str, Any]:
         """Return the `__dict__` of a new record: checked values, `id` among them, of what the constructor was given.
+
+        `ids` are new ones, drawn for many records at once.
 
         Raises:
             ValidationError: listing everything that is wrong.
@@ -80,7 +82,7 @@ class Shape(Hydration):
                 complete[name] = factory()
         flaw = None
         if given is MISSING and self.plain_ids:
-            id, fresh = new_id(), True
+            id, fresh = new_id() if ids is None else next(ids), True
         else:
             id, flaw = self._identify(given, values)
             fresh = given is MISSING and self.derived is None

@@ -23,6 +23,7 @@ from debros.replica.tables import Row
 MAX_BYTES: Final = 2**20 - 256  # of encoded changes in one entry: a body has at most 1 MiB
 MAX_PART: Final = 1000  # changes in one part of a bulk write
 MAX_CHANGES: Final = 10_000  # in one entry
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Item(NamedTuple):
@@ -59,25 +60,29 @@ class Commit:
     def stage(self, group: Group) -> bool:
         """Check all drafts, then add their entries to the group."""
         store = self._store
-        documents: set[tuple[str, int, str]] = set()
+        documents: dict[tuple[str, int], set[str]] = {}
         claims: set[tuple[str, object]] = set()
         plans: dict[int, Plan] = {}
+        of: tuple[Replica, Model] | None = None  # log and model of the item before: mostly those of all
         for item in self._items:
             replica, model, draft = item
-            place = (model.table.schema.name, replica.n, draft.id)
-            if place in group.documents:
+            id = draft.id
+            if of is None or of[0] is not replica or of[1] is not model:
+                of, place = (replica, model), (model.table.schema.name, replica.n)
+                taken, own = group.documents.get(place, _NOTHING), documents.setdefault(place, set())
+            if id in taken:
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
                 if group.staged:
                     return False  # who refers to it may be in this group
                 store.flush()
                 refuse_restricted(store, item)
-            if place in documents:
-                raise UniqueError(place[0], ("id",), draft.id)
+            if id in own:
+                raise UniqueError(place[0], ("id",), id)
             change = self._change(item)
             if change is None:
                 continue
-            documents.add(place)
+            own.add(id)
             if (model.twins or model.claims.indexes) and not self._claim(item, change, group, claims):
                 return False
             plan = plans.get(replica.n)
@@ -92,7 +97,8 @@ class Commit:
         whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
         for part in entries:
             build(store, group, self._device, part, tx=whole)
-        group.documents |= documents
+        for place, ids in documents.items():
+            group.documents.setdefault(place, ids).update(ids)
         group.claims |= claims
         return True
 
@@ -105,7 +111,7 @@ class Commit:
             raise refuse_foreign(schema.name, id)
         is_new = draft.fresh and id > model.rows.greatest[replica.n]
         before = None if is_new else self._store.view.row(model.rows, replica.n, id)
-        value = change_of(draft, before, table, model.states)
+        value = draft.change if is_new and draft.change else change_of(draft, before, table, model.states)
         if value is None:
             return None
         if before is None:

@@ -10,7 +10,7 @@ import pytest
 import debros
 from debros import Field, Model, current, model
 from debros.env import SystemEnv
-from debros.models.ids import IdSource, flaw_of, new_id
+from debros.models.ids import IdSource, flaw_of, new_id, new_ids
 from tests.support.nodes import a_node
 
 
@@ -65,6 +65,24 @@ def test_a_millisecond_that_runs_out_of_ids_borrows_from_the_next() -> None:
     source.next(env)
     source._low = 0xBFFFFFFFFFFFFFFF  # the last id of its millisecond
     assert source.next(env).startswith("00000000-0011-7")
+
+
+def test_ids_drawn_together_rise_between_those_drawn_alone() -> None:
+    made = [new_id(), *new_ids(1_500), new_id(), *new_ids(2)]  # more than there are random steps drawn ahead
+    assert len(made) == 1_504
+    assert made == sorted(set(made))
+    assert new_ids(0) == []
+
+
+def test_ids_drawn_together_are_what_one_by_one_would_be() -> None:
+    alone, together = IdSource(), IdSource()
+    env = SteppingEnv(ms=0x10, byte=3)
+    alone.next(env)
+    together.next(env)
+    alone._low = together._low = 0xBFFFFFFFF7000000  # the millisecond runs out of ids meanwhile
+    made = [alone.next(env) for _ in range(5)]
+    assert together.several(env, 5) == made
+    assert {id[:15] for id in made} == {"00000000-0010-7", "00000000-0011-7"}
 
 
 def test_a_forked_child_does_not_repeat_its_parents_ids() -> None:

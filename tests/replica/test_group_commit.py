@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ async def test_a_group_has_at_most_a_thousand_changes_but_always_one_saver() -> 
     await together(lambda: home.save(*many), lambda: home.save(*more), lambda: home.save(*most, parts=True))
     assert home.env.begun == 3
     assert len(home.ids()) == 2700
+
+
+async def test_a_saver_that_names_a_document_twice_is_refused_whole() -> None:
+    home = Home()
+    for fresh in (False, True):
+        with pytest.raises(UniqueError):
+            await home.save(*(replace(new(id), fresh=fresh) for id in ("d", "e", "d")))
+    assert home.ids() == []
+    await home.save(new("d"))
+    with pytest.raises(UniqueError):
+        await home.save(change("d", likes=1), change("d", likes=1))
+    assert home.env.begun == 1
 
 
 async def test_two_savers_of_one_document_in_a_group_come_one_after_another() -> None:
