@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, chdir, contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -81,7 +81,7 @@ class QuietEnv:
 
     def random_bytes(self, n: int) -> bytes:
         self._count += 1
-        return sha256(f"{self._seed} {self._count}".encode()).digest()[:n]
+        return shake_256(f"{self._seed} {self._count}".encode()).digest(n)
 
     def environ(self) -> Mapping[str, str]:
         return {}
