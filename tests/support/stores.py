@@ -45,7 +45,8 @@ class FakeEnv:
 
     def random_bytes(self, n: int) -> bytes:
         self._count += 1
-        return sha256(f"{self._seed} {self._count}".encode()).digest()[:n]
+        drawn = sha256(f"{self._seed} {self._count}".encode()).digest()
+        return (drawn * (n // len(drawn) + 1))[:n]
 
     def environ(self) -> Mapping[str, str]:
         return {}
