@@ -40,6 +40,7 @@ _SHORT_HEADS: Final = tuple(bytes((initial,)) for initial in range(256))
 _HEAD_2: Final = Struct(">BH").pack
 _HEAD_4: Final = Struct(">BI").pack
 _HEAD_8: Final = Struct(">BQ").pack
+_SMALL: Final = 2048  # bytes: what is no longer cannot ask for much, however deep it is
 _MODEST_ITEMS: Final = 1 << 21
 _SIMPLE: Final = {0xF4: False, 0xF5: True, 0xF6: None}
 
@@ -88,6 +89,43 @@ def decode_fast(data: bytes) -> Value:
         except Exception:  # noqa: S110 - the authority below decides, and raises
             pass
     return decode(data)
+
+
+def decode_alike(data: bytes, begin: int, end: int, count: int, start: bytes) -> list[Any] | None:
+    """Decode the items of an array in the second level of a large document, all of which begin with `start`.
+
+    Cut there, each is a small document of its own, in which nothing can promise much: a long one whose text or floats hold
+    bytes that might be the heads of long arrays would else go to the slow codec.
+
+    Args:
+        data: the document.
+        begin: where the first item stands, right behind the head of the array.
+        end: what is behind the last item.
+        count: how many items the head promises.
+        start: what each begins with.
+
+    Returns:
+        What `decode` would make of them; `None` where that is not known: then the document is to be decoded whole.
+    """
+    if _LINK.search(data) is not None:
+        return None
+    region = data[begin:end]
+    rests = region.split(start)
+    if rests.pop(0) or len(rests) != count:
+        return None
+    items: list[Any] = []
+    deepest = MAX_DEPTH - 2
+    try:
+        for rest in rests:
+            item = start + rest
+            if len(item) >= _SMALL and not _is_modest(item):
+                return None
+            items.append(value := libipld.decode_dag_cbor(item))
+            if len(item) - len(item.translate(None, _CONTAINER_HEADS)) > deepest and not _depth_is_good([[value]]):
+                return None
+        return items if libipld.encode_dag_cbor(items) == head(4, count) + region else None
+    except Exception:  # whatever they think, the authority has the word
+        return None
 
 
 def decode_known(data: bytes) -> Value:
@@ -276,7 +314,7 @@ def _is_modest(data: bytes) -> bool:
     levels: a document of 1 MiB could ask for gigabytes.
     """
     size = len(data)
-    return size < 2048 or (size - len(data.translate(None, _LONG_HEADS))) * min(size, 1 << 17) <= _MODEST_ITEMS
+    return size < _SMALL or (size - len(data.translate(None, _LONG_HEADS))) * min(size, 1 << 17) <= _MODEST_ITEMS
 
 
 def _depth_is_good(value: object) -> bool:

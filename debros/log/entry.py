@@ -70,14 +70,14 @@ class Header(NamedTuple):
         return self.next if self.prev is None else (self.prev, *self.next)
 
 
-def parse_header(raw: bytes) -> Header:
-    """Read a header: the gate's steps 1 to 3.
+def parse_header(raw: bytes, digest: bytes | None = None) -> Header:
+    """Read a header: the gate's steps 1 to 3. `digest` is its sha2-256, where the caller knows it.
 
     Raises:
         MalformedEntryError: longer than 4 KiB, not strict DAG-CBOR, or not of the form.
         NewerFormatError: a later version of the format, an unknown key, or an unknown kind of certificate.
     """
-    return _parse_usual(raw) or _parse(raw)
+    return _parse_usual(raw, digest) or _parse(raw)
 
 
 def sign_header(
@@ -166,7 +166,7 @@ _USUAL: Final = re.compile(
 )  # fmt: skip
 
 
-def _parse_usual(raw: bytes) -> Header | None:
+def _parse_usual(raw: bytes, digest: bytes | None = None) -> Header | None:
     found = _USUAL.fullmatch(raw)
     if found is None:
         return None
@@ -182,9 +182,8 @@ def _parse_usual(raw: bytes) -> Header | None:
         promised = count[-1] if len(count) == 2 else count[0] & 31
         if promised != len(next) or prev in next or not _ascending(next):
             return None
-    return Header(
-        author, body, cid.DAG_CBOR, (), None, size, log, next, prev, number, time, None, sig, sha256(raw).digest(), raw
-    )
+    digest = digest or sha256(raw).digest()
+    return Header(author, body, cid.DAG_CBOR, (), None, size, log, next, prev, number, time, None, sig, digest, raw)
 
 
 def _parse(raw: bytes) -> Header:

@@ -7,7 +7,6 @@ unknown keys are ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
@@ -21,6 +20,7 @@ INT_MAX: Final = 2**63 - 1
 
 _MANY_NAMES: Final = 256
 _GOOD_NAMES: Final[set[tuple[str, ...]]] = set()  # fields that changes name together, over and over
+_NOTHING: Final[dict[str, Any]] = {}
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -45,11 +45,19 @@ def is_change(change: object) -> bool:
     """Is this a change whose known keys have their form?"""
     if type(change) is not dict:
         return False
-    for key, value in change.items():
-        is_good = _FORMS.get(key)
-        if is_good is not None and not is_good(value):
-            return False
-    return True
+    get = change.get
+    put, inc, add = get("put", _NOTHING), get("inc", _NOTHING), get("add", _NOTHING)
+    if type(put) is not dict or (tuple(put) not in _GOOD_NAMES and not _is_fields(put)):
+        return False
+    if inc is not _NOTHING and not _is_inc(inc):
+        return False
+    if add is not _NOTHING and not _is_add(add):
+        return False
+    if "rem" in change and not _is_rem(change["rem"]):
+        return False
+    if "keep" in change and not _is_keep(change["keep"]):
+        return False
+    return type(get("live", True)) is bool
 
 
 def _is_fields(fields: Any) -> bool:
@@ -93,10 +101,6 @@ def _is_keep(fields: Any) -> bool:
     return _is_fields(fields) and all(_is_dotted(kept, 0) for kept in fields.values())
 
 
-def _is_live(value: Any) -> bool:
-    return type(value) is bool
-
-
 def _is_dotted(pair: Any, least: int) -> bool:
     """Is this `[value, [dots]]`, the dots ascending, each once?"""
     if type(pair) is not list or len(pair) != 2 or type(pair[1]) is not list:
@@ -105,13 +109,3 @@ def _is_dotted(pair: Any, least: int) -> bool:
     if not least <= len(dots) <= MAX_DOTS or not all(type(dot) is bytes and len(dot) == DOT_SIZE for dot in dots):
         return False
     return all(first < second for first, second in pairwise(dots))
-
-
-_FORMS: Final[dict[str, Callable[[Any], bool]]] = {
-    "put": _is_fields,
-    "inc": _is_inc,
-    "add": _is_add,
-    "rem": _is_rem,
-    "keep": _is_keep,
-    "live": _is_live,
-}

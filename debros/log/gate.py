@@ -98,26 +98,26 @@ def judge(
     return Admission(header, body, user, known=False)
 
 
-def check_alone(header_raw: bytes, body_raw: bytes | None, log: LogState) -> Checked:
-    """Steps 1 to 6, in any thread: of the log nothing is asked but its id.
+def check_alone(header_raw: bytes, body_raw: bytes | None, log: LogState, digest: bytes | None = None) -> Checked:
+    """Steps 1 to 6, in any thread: of the log nothing is asked but its id. `digest` is the header's, where it is known.
 
     Raises:
         EntryRefusedError, EntryHeldError: as `judge` does for an entry that the log does not have yet.
     """
-    header = read(header_raw, log)
+    header = read(header_raw, log, digest)
     check_signature(header)
     return Checked(header, check_body(header, body_raw))
 
 
-def read(header_raw: bytes, log: LogState) -> Header:
-    """Steps 1 to 4: a header of good form, for this log.
+def read(header_raw: bytes, log: LogState, digest: bytes | None = None) -> Header:
+    """Steps 1 to 4: a header of good form, for this log. `digest` is its own, where it is known.
 
     Raises:
         MalformedEntryError: it is none.
         NewerFormatError: a later version of the format.
         WrongLogError: it is for another log.
     """
-    header = parse_header(header_raw)
+    header = parse_header(header_raw, digest)
     if header.log != log.log_id:
         raise WrongLogError(f"the entry is for the log {header.log.hex()}, this is {log.log_id.hex()}")
     return header
@@ -160,12 +160,16 @@ def check_place(header: Header, log: LogState) -> bytes:
         NotAllowedError: the chain may not write here.
         ClockError: the clock is not after every parent's.
     """
-    parents = header.parents()
-    found = [log.entry(parent) for parent in parents]
-    if None in found:
-        missing = tuple([parent for parent, known in zip(parents, found, strict=True) if known is None])
-        raise OrphanError(f"{len(missing)} parents are not here yet", missing)
-    known_parents = [known for known in found if known is not None]
+    known_parents: list[Known] = []
+    missing: list[bytes] = []
+    for parent in header.parents():
+        known = log.entry(parent)
+        if known is None:
+            missing.append(parent)
+        else:
+            known_parents.append(known)
+    if missing:
+        raise OrphanError(f"{len(missing)} parents are not here yet", tuple(missing))
     if header.prev is not None:
         prev = known_parents[0]
         if prev.author != header.author:

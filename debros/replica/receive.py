@@ -5,7 +5,7 @@ Parents come before children. Those before a refused or held one stay admitted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -13,7 +13,7 @@ from debros.blocks import cid
 from debros.blocks.tail import Block
 from debros.env import collector_paused
 from debros.errors import EntryHeldError, EntryRefusedError
-from debros.log.gate import Admission, Checked, Known, check_alone, judge
+from debros.log.gate import Admission, Checked, Known, LogState, check_alone, judge
 from debros.replica.entries import EntryRow
 from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
@@ -29,16 +29,42 @@ class Delivery(NamedTuple):
     body: bytes | None
 
 
-class _Batch:
+class Batch(NamedTuple):
+    """Entries that came together, by what names them, and what was found of each before the log is asked."""
+
+    deliveries: Sequence[Delivery]
+    digests: Sequence[bytes]  # of the headers
+    checked: list[Checked | None]  # `None`: not checked yet, or not good
+
+    @classmethod
+    def of(cls, deliveries: Sequence[Delivery]) -> Batch:
+        """Return these entries, none of them checked."""
+        return cls(deliveries, [sha256(header).digest() for header, _ in deliveries], [None] * len(deliveries))
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the first of them was found good: then they were looked at, up to one that is not."""
+        return bool(self.checked) and self.checked[0] is not None
+
+    def after(self, at: int) -> Batch:
+        """Return what comes behind the entry at this place."""
+        return Batch(self.deliveries[at + 1 :], self.digests[at + 1 :], self.checked[at + 1 :])
+
+    def without(self, places: set[int]) -> Batch:
+        """Return the entries but those at some places."""
+        kept = [n for n in range(len(self.digests)) if n not in places]
+        return Batch(*([column[n] for n in kept] for column in self))  # type: ignore[arg-type]  # column by column
+
+
+class _Log:
     """The log as the gate sees it while a batch is judged: what is admitted, and what is about to be."""
 
-    def __init__(self, replica: Replica, deliveries: Sequence[Delivery]) -> None:
+    def __init__(self, replica: Replica, offered: Sequence[bytes]) -> None:
         self.log_id = replica.log_id
         self.manifest = replica.manifest
         self._replica = replica
         self.accepted: list[tuple[Delivery, Admission]] = []
-        self._digests = [sha256(delivery.header).digest() for delivery in deliveries]
-        self._offered = frozenset(self._digests)
+        self._offered = frozenset(offered)
         self._next_e = 0
         self._known: dict[bytes, Known] = {}
         self.look()
@@ -52,11 +78,10 @@ class _Batch:
         if self._next_e != next_e:
             self._known, self._next_e = self._replica.known_among(self._offered), next_e
 
-    def unknown(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Return those of its deliveries that are not admitted."""
-        return [
-            delivery for delivery, digest in zip(deliveries, self._digests, strict=True) if digest not in self._known
-        ]
+    @property
+    def known(self) -> frozenset[bytes]:
+        """Those of the batch that are admitted, as of the last look."""
+        return frozenset(self._known)
 
     def entry(self, digest: bytes) -> Known | None:
         return self._known.get(digest) if digest in self._offered else self._replica.entry(digest)
@@ -74,55 +99,70 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
         EntryRefusedError, EntryHeldError: of the first that the gate does not let in; those before it are admitted.
         StorageError: the disk failed; none is admitted.
     """
+    return await receive_batch(store, replica, Batch.of(deliveries))
+
+
+async def receive_batch(store: Store, replica: Replica, batch: Batch) -> int:
+    """Like `receive`, for a batch that may have been checked."""
     store.check_open()
-    batch = _Batch(replica, deliveries)
-    checked: dict[Delivery, Checked] = {}
-    if len(deliveries) >= CHECKED_APART:  # verifying releases the interpreter: meanwhile this one reads the next frame
-        checked = await store.env.offload(_check_apart, batch.unknown(deliveries), batch)
+    log = _Log(replica, batch.digests)
+    if not batch.is_checked:
+        await _check_apart(store, batch, log)
     async with store.writer.exclusive():
-        batch.look()
+        log.look()
         with collector_paused():
-            failure = _judge_all(batch, deliveries, checked, store.env.now_us() // 1000)
-        count = len(batch.accepted)
+            failure = _judge_all(log, batch, store.env.now_us() // 1000)
+        count = len(log.accepted)
         if count:
-            first, blocks = _blocks(replica, batch)
+            first, blocks = _blocks(replica, log)
             positions = await store.append(blocks, store.parts_for(replica, len(blocks)))
             with collector_paused():
-                _show(store, replica, batch, positions[first : first + 2 * count])
-                batch.accepted.clear()  # what was decoded goes before the collector could look at it
-                checked.clear()
+                _show(store, replica, log, positions[first : first + 2 * count])
+                log.accepted.clear()  # what was decoded goes before the collector could look at it
+                batch.checked[:] = [None] * len(batch.checked)
     if failure is not None:
         raise failure
     return count
 
 
-def _check_apart(deliveries: Sequence[Delivery], batch: _Batch) -> dict[Delivery, Checked]:
-    """Check entries by themselves, in a thread, up to the first that is not good: what is behind it may never be asked."""
-    checked: dict[Delivery, Checked] = {}
+async def check_apart(store: Store, replica: Replica, batch: Batch) -> None:
+    """Check in a thread what of a large batch needs nothing but its bytes, so that it is done when `receive_batch` looks.
+
+    Verifying releases the interpreter; meanwhile this one reads the next frame, or admits the batch before.
+    """
+    await _check_apart(store, batch, _Log(replica, batch.digests))
+
+
+async def _check_apart(store: Store, batch: Batch, log: _Log) -> None:
+    if len(batch.digests) >= CHECKED_APART:
+        await store.env.offload(_check_all, batch, log, log.known)
+
+
+def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
+    """Check entries by themselves, up to the first that is not good: what is behind it may never be asked."""
+    deliveries, digests, checked = batch
     with collector_paused():
-        for delivery in deliveries:
-            try:
-                checked[delivery] = check_alone(delivery.header, delivery.body, batch)
-            except (EntryRefusedError, EntryHeldError):
-                break  # the gate finds it again, and says so if it is still asked then
-    return checked
+        for n, (digest, (header, body)) in enumerate(zip(digests, deliveries, strict=True)):
+            if digest not in known:
+                try:
+                    checked[n] = check_alone(header, body, log, digest)
+                except (EntryRefusedError, EntryHeldError):
+                    return  # the gate finds it again, and says so if it is still asked then
 
 
-def _judge_all(
-    batch: _Batch, deliveries: Sequence[Delivery], checked: Mapping[Delivery, Checked], now_ms: int
-) -> EntryRefusedError | EntryHeldError | None:
+def _judge_all(log: _Log, batch: Batch, now_ms: int) -> EntryRefusedError | EntryHeldError | None:
     """Put a batch through the gate, up to the first that it does not let in."""
-    for delivery in deliveries:
+    for delivery, checked in zip(batch.deliveries, batch.checked, strict=True):
         try:
-            admission = judge(delivery.header, delivery.body, batch, now_ms, checked.get(delivery))
+            admission = judge(delivery.header, delivery.body, log, now_ms, checked)
         except (EntryRefusedError, EntryHeldError) as error:
             return error
         if not admission.known:
-            batch.take(delivery, admission)
+            log.take(delivery, admission)
     return None
 
 
-def _blocks(replica: Replica, batch: _Batch) -> tuple[int, list[Block]]:
+def _blocks(replica: Replica, log: _Log) -> tuple[int, list[Block]]:
     """Return what is to be written, and where in it the entries begin.
 
     The log's manifest stands before its first entry, and once more behind a part of a transaction: else one of this home's
@@ -131,36 +171,36 @@ def _blocks(replica: Replica, batch: _Batch) -> tuple[int, list[Block]]:
     manifest: Block = (cid.DAG_CBOR, replica.log_id, replica.manifest.block)
     blocks: list[Block] = [] if replica.heads else [manifest]
     first = len(blocks)
-    for delivery, admission in batch.accepted:
+    for delivery, admission in log.accepted:
         header = admission.header
         blocks.append((header.body_codec, header.body, delivery.body or b""))
         blocks.append((cid.DAG_CBOR, header.digest, delivery.header))
-    return first, [*blocks, manifest] if _has_parts(batch) else blocks
+    return first, [*blocks, manifest] if _has_parts(log) else blocks
 
 
-def _has_parts(batch: _Batch) -> bool:
-    """Whether entries of a batch are parts of transactions."""
-    return any(admission.body is not None and admission.body.tx is not None for _, admission in batch.accepted)
+def _has_parts(log: _Log) -> bool:
+    """Whether entries that were accepted are parts of transactions."""
+    return any(admission.body is not None and admission.body.tx is not None for _, admission in log.accepted)
 
 
-def _show(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> None:
+def _show(store: Store, replica: Replica, log: _Log, positions: list[int]) -> None:
     """Let entries be seen that are on disk at these positions."""
     try:
-        admitted = _admit_all(store, replica, batch, positions)
+        admitted = _admit_all(store, replica, log, positions)
     except BaseException as error:
         raise store.break_off(error) from error
     store.announce(admitted)
     store.flush_if_full()
 
 
-def _admit_all(store: Store, replica: Replica, batch: _Batch, positions: list[int]) -> list[Admitted]:
+def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) -> list[Admitted]:
     admitted: list[Admitted] = []
-    for n, (_, (header, body, user, _)) in enumerate(batch.accepted):
-        body_at, header_at = positions[2 * n : 2 * n + 2]
-        entry = EntryRow.of(header, store.entries.next_e, replica.n, user, header_at, body_at)
+    entries, n, at = store.entries, replica.n, 0
+    for _, (header, body, user, _) in log.accepted:
+        entry = EntryRow.of(header, entries.next_e, n, user, positions[at + 1], positions[at])
         changes, skipped = changes_in(body)
-        acts = body.acts if body is not None else None
-        replica._admit(entry, header.parents(), changes, acts, skipped)
-        store.admitted_up_to(header_at, header.digest, len(header.raw))
+        replica._admit(entry, header.parents(), changes, None if body is None else body.acts, skipped)
         admitted.append(Admitted(replica, entry, changes, "remote"))
+        at += 2
+    store.admitted_up_to(entry.header, entry.digest, len(header.raw))
     return admitted

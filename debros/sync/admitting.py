@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from debros.errors import BodyError, EntryHeldError, EntryRefusedError, MissingBodyError, OrphanError
-from debros.replica.receive import Delivery, receive
+from debros.replica.receive import Batch, receive_batch
 from debros.replica.replica import Replica
 from debros.replica.store import Store
 from debros.sync.held import Held, Pool, Refused
@@ -25,35 +24,34 @@ class Outcome:
     held: int = 0
 
 
-async def admit(
-    store: Store, replica: Replica, deliveries: Sequence[Delivery], pool: Pool, refused: Refused
-) -> Outcome:
+async def admit(store: Store, replica: Replica, batch: Batch, pool: Pool, refused: Refused) -> Outcome:
     """Put a batch through the gate, parents first; those that are admitted are durable and visible on return.
 
     Raises:
         StorageError, ClosedError: the store takes nothing more.
     """
     outcome = Outcome()
-    left = [delivery for delivery in deliveries if not refused.has(replica.n, sha256(delivery.header).digest())]
-    while left and outcome.refused + outcome.held < MOST_KEPT_OUT:
+    if len(refused) and (again := {n for n, digest in enumerate(batch.digests) if refused.has(replica.n, digest)}):
+        batch = batch.without(again)
+    while batch.digests and outcome.refused + outcome.held < MOST_KEPT_OUT:
         before = store.entries.next_e
         try:
-            outcome.admitted += await receive(store, replica, left)
+            outcome.admitted += await receive_batch(store, replica, batch)
             return outcome
         except EntryRefusedError as error:
-            at, digest = _culprit(store, replica, left)
+            at = _culprit(replica, batch)
             outcome.refused += 1
             if not isinstance(error, BodyError):
-                refused.add(replica.n, digest)
-            pool.remove(digest)
+                refused.add(replica.n, batch.digests[at])
+            pool.remove(batch.digests[at])
         except EntryHeldError as error:
-            at, digest = _culprit(store, replica, left)
+            at = _culprit(replica, batch)
             outcome.held += 1
             if not isinstance(error, MissingBodyError):
                 missing = error.missing if isinstance(error, OrphanError) else ()
-                pool.add(Held(replica.n, digest, left[at], missing))
+                pool.add(Held(replica.n, batch.digests[at], batch.deliveries[at], missing))
         outcome.admitted += max(0, store.entries.next_e - before)
-        left = left[at + 1 :]
+        batch = batch.after(at)
     return outcome
 
 
@@ -71,7 +69,7 @@ async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refu
                 elif any(replica.entry(parent) is None for parent in held.missing) or not (held.missing or timed):
                     continue
                 else:
-                    outcome = await admit(store, replica, [held.delivery], pool, refused)
+                    outcome = await admit(store, replica, Batch.of([held.delivery]), pool, refused)
                     if outcome.admitted:
                         pool.remove(held.digest)
                         admitted += outcome.admitted
@@ -80,10 +78,9 @@ async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refu
     return admitted
 
 
-def _culprit(store: Store, replica: Replica, deliveries: Sequence[Delivery]) -> tuple[int, bytes]:
-    """Return place and digest of the first delivery that is not in the log: the one that the gate raised about."""
-    for at, delivery in enumerate(deliveries):
-        digest = sha256(delivery.header).digest()
+def _culprit(replica: Replica, batch: Batch) -> int:
+    """Return the place of the first entry that is not in the log: the one that the gate raised about."""
+    for at, digest in enumerate(batch.digests):
         if replica.entry(digest) is None:
-            return at, digest
+            return at
     raise AssertionError("the gate kept out an entry that is in the log")

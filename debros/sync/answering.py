@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from debros.errors import ProtocolError, TransportError
+from debros.replica.receive import Batch
 from debros.replica.replica import Replica
 from debros.sync import serving
 from debros.sync.budget import BURST_S, FLOOD_POINTS, MOST_WAITING, PROTOCOL_POINTS
@@ -138,7 +139,7 @@ def served(sync: Sync, peer: str, log_id: bytes) -> Replica | None:
 async def _answer_offer(sync: Sync, peer: str, account: Account, replica: Replica, offer: Offer) -> State:
     size = sum(len(entry.header) + len(entry.body or b"") for entry in offer.entries)
     if offer.entries and sync._keeps(replica) and account.conduct.pushed.take(size, sync.now_s()):
-        await sync.take(peer, account, replica, offer.entries)
+        await sync.take(peer, account, replica, Batch.of(offer.entries))
         await serving.make_durable(sync.store)
     equal = offer.print == serving.print_of(replica.heads)
     known = equal or (len(offer.heads) < MAX_OFFERED_HEADS and sync.all_judged(replica, offer.heads))

@@ -6,14 +6,13 @@ rest missing. The peer's frames wait in the transport meanwhile, so the two node
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from heapq import nsmallest
 from typing import Final
 
 from debros.errors import ProtocolError
-from debros.replica.receive import Delivery
+from debros.replica.receive import Batch
 from debros.replica.replica import Replica
 from debros.sync.asking import Asker
 from debros.sync.fingerprints import Fingerprints, split_records
@@ -30,8 +29,8 @@ from debros.sync.wire import (
 MOST_MISSING: Final = 200_000  # entries fetched before the difference is looked for again; 16 MB of memory
 DEEPEST: Final = 64  # digits of a digest
 
-AtHand = Callable[[bytes], bool]  # whether an entry is admitted, refused or held here
-Take = Callable[[Sequence[Delivery]], Awaitable[None]]
+Lacking = Callable[[Collection[bytes]], Collection[bytes]]  # those that are not admitted, refused or held here
+Take = Callable[[Batch], Awaitable[None]]
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Pull:
     asker: Asker
     replica: Replica
     prints: Fingerprints
-    is_at_hand: AtHand
+    lacking: Lacking
 
     async def missing(self) -> list[bytes]:
         """Return clock and digest of what the peer has and we lack, ascending.
@@ -83,12 +82,11 @@ class Pull:
             came: set[bytes] = set()
             async with self.asker.frames(Fetch(self.replica.log_id, asked)) as frames:
                 async for frame in frames:
-                    deliveries = parse_entries(frame)
-                    digests = [sha256(delivery.header).digest() for delivery in deliveries]
-                    if not set(asked).issuperset(digests):
+                    batch = Batch.of(parse_entries(frame))
+                    if not set(asked).issuperset(batch.digests):
                         raise ProtocolError("an entry that nobody asked for")
-                    came.update(digests)
-                    await take(deliveries)
+                    came.update(batch.digests)
+                    await take(batch)
             if not came:  # it does not have them after all, or does not send them
                 wanted = wanted[MAX_FETCHED:]
                 continue
@@ -105,7 +103,8 @@ class Pull:
         records = split_records(listed)
         if range.prefix and not all(record[8:].hex().startswith(range.prefix) for record in records):
             raise ProtocolError("a list with entries of another range")
-        return [record for record in records if not self.is_at_hand(record[8:])]
+        lacking = self.lacking([record[8:] for record in records])
+        return [record for record in records if record[8:] in lacking]
 
     def _differing(self, range: Range, children: list[tuple[int, bytes]]) -> list[str]:
         if len(range.prefix) >= DEEPEST:

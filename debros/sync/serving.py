@@ -55,7 +55,7 @@ def differences(prints: Fingerprints, replica: Replica, ranges: list[Range]) -> 
 
 async def entries(store: Store, replica: Replica, digests: list[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield frames of the entries that are here, in the order asked; at most about 4 MiB of them."""
-    rows = {row.digest: row for row in store.entries.find_all(digests) if row.log == replica.n}
+    rows = {row.digest: row for row in store.entries.find_all(frozenset(digests)) if row.log == replica.n}
     frame: list[Delivery] = []
     size = sent = 0
     for digest in digests:

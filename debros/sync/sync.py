@@ -8,7 +8,7 @@ what another has to take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,7 @@ import trio
 from debros.errors import ClosedError, DeadlineError, ProtocolError, StorageError, TransportError
 from debros.identity.keys import Device
 from debros.net.transport import Transport
-from debros.replica.receive import Delivery
+from debros.replica.receive import Batch, Delivery
 from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
 from debros.sync import serving
@@ -123,15 +123,22 @@ class Sync:
         self.note_change()
 
     def _on_admitted(self, admitted: Sequence[Admitted]) -> None:
-        for one in admitted:
-            if one.origin == "local":
+        came: dict[Replica, int] = {}  # from peers
+        for replica, entry, changes, origin in admitted:
+            if origin == "local":
                 self._written_s = self.now_s()
-            for link in self.links.values():
-                link.tell(one.replica.log_id, one.entry if one.origin == "local" else None)
-            if one.origin == "remote":
-                if any(change.model.startswith("_") for change in one.changes):  # perhaps of shards that are new
+                for link in self.links.values():
+                    link.tell(replica.log_id, entry)
+                continue
+            came[replica] = came.get(replica, 0) + 1
+            for change in changes:
+                if change.model.startswith("_"):  # perhaps of shards that are new
                     self._follows += 1
-                self.rates.setdefault(one.replica.n, Rate(self.now_s())).add(1, self.now_s())
+                    break
+        for replica, count in came.items():
+            for link in self.links.values():
+                link.tell(replica.log_id, None)
+            self.rates.setdefault(replica.n, Rate(self.now_s())).add(count, self.now_s())
         if (suspects := self._chains.suspects(admitted)) and not self.store.is_closing:
             self.tasks.start_soon(self._prove_forks, [entry.digest for entry in suspects])
         self.note_change()
@@ -355,33 +362,38 @@ class Sync:
         found = (link.account.pool.get(digest) for link in self.links.values())
         return next((held for held in found if held is not None and held.log == replica.n), None)
 
-    def is_at_hand(self, replica: Replica, digest: bytes) -> bool:
-        """Whether nobody has to send this entry: it is here, refused or held."""
-        is_refused = self.refused.has(replica.n, digest)
-        return is_refused or self.held(replica, digest) is not None or replica.entry(digest) is not None
+    def lacking(self, replica: Replica, digests: Collection[bytes]) -> set[bytes]:
+        """Return those of these entries that somebody has to send: they are not here, nor refused, nor held."""
+        known = replica.known_among(frozenset(digests))
+        refused, held = self.refused.has, self.held
+        return {
+            digest
+            for digest in digests
+            if digest not in known and not refused(replica.n, digest) and held(replica, digest) is None
+        }
 
     async def _pull(self, link: Link, asker: Asker, replica: Replica, lot: Lot) -> None:
-        pull = Pull(asker, replica, self.prints, lambda digest: self.is_at_hand(replica, digest))
+        pull = Pull(asker, replica, self.prints, partial(self.lacking, replica))
         missing = await pull.missing()
         lot.pending = len(missing)
         if lot.pending >= LAG and not lot.is_lagging:
             lot.is_lagging = True
             self.notices.tell("lag", peer=link.peer, log=replica.manifest.address, missing=lot.pending)
 
-        async def take(deliveries: Sequence[Delivery]) -> None:
-            await self.take(link.peer, link.account, replica, deliveries)
-            lot.pending = max(0, lot.pending - len(deliveries))
+        async def take(batch: Batch) -> None:
+            await self.take(link.peer, link.account, replica, batch)
+            lot.pending = max(0, lot.pending - len(batch.digests))
             lot.spoken_s = self.now_s()
             self.note_change()
 
         await pull.fetch(missing, take)
         lot.pending = 0
 
-    async def take(self, peer: str, account: Account, replica: Replica, deliveries: Sequence[Delivery]) -> Outcome:
+    async def take(self, peer: str, account: Account, replica: Replica, batch: Batch) -> Outcome:
         if not self._keeps(replica):
             raise NotSharedError("the log was given up while its entries came")
         begun_s = self.now_s()
-        outcome = await admit(self.store, replica, deliveries, account.pool, self.refused)
+        outcome = await admit(self.store, replica, batch, account.pool, self.refused)
         if outcome.refused:
             self.fault(peer, REFUSED_POINTS * outcome.refused)
         if outcome.admitted:

@@ -217,7 +217,12 @@ def parse_differences(frame: bytes, asked: int) -> list[Difference]:
 
 def encode_entries(entries: Sequence[Delivery]) -> bytes:
     """Return the bytes of a frame of entries."""
-    return dagcbor.encode([list(entry) for entry in entries])
+    head = dagcbor.head
+    parts = [head(4, len(entries))]
+    for header, body in entries:
+        parts += (b"\x82", head(2, len(header)), header)
+        parts += (b"\xf6",) if body is None else (head(2, len(body)), body)
+    return b"".join(parts)
 
 
 def parse_entries(frame: bytes) -> list[Delivery]:
@@ -226,7 +231,7 @@ def parse_entries(frame: bytes) -> list[Delivery]:
     Raises:
         ProtocolError: it is none.
     """
-    return _entries(_list(frame), MAX_FETCHED)
+    return _usual_entries(frame) or _entries(_list(frame), MAX_FETCHED)
 
 
 def encode_receipt(receipt: bytes | None) -> bytes:
@@ -291,6 +296,55 @@ def _entries(value: object, most: int) -> list[Delivery]:
     if type(value) is not list or len(value) > most:
         raise ProtocolError(f"something else where at most {most} entries belong")
     return [_entry(item) for item in value]
+
+
+def _usual_entries(frame: bytes) -> list[Delivery] | None:
+    """Cut a frame of whole entries, each half with a length of one, two or four bytes; `None`: it is not surely one.
+
+    In a tenth of the time that the strict decoder takes, which is asked about all others and has the word.
+    """
+    try:
+        first = frame[0]
+        if 0x80 < first < 0x98:
+            count, at = first & 31, 1
+        elif first == 0x98:
+            count, at = frame[1], 2
+        else:
+            count, at = int.from_bytes(frame[1:3], "big"), 3
+        if not frame.startswith(dagcbor.head(4, count)) or count > MAX_FETCHED:
+            return None
+        found: list[Delivery] = []
+        for _ in range(count):
+            if frame[at] != 0x82:
+                return None
+            header, end = _bytes_at(frame, at + 1)
+            body, at = _bytes_at(frame, end)
+            if len(header) > MAX_SIZE or len(body) > MAX_BODY:
+                return None
+            found.append(Delivery(header, body))
+    except (IndexError, ValueError):
+        return None
+    return found if at == len(frame) else None
+
+
+def _bytes_at(frame: bytes, at: int) -> tuple[bytes, int]:
+    """Return the byte string of 24 bytes and more at a place, and the place behind it; ValueError: there is none."""
+    initial = frame[at]
+    if initial == 0x59:
+        size, at = frame[at + 1] << 8 | frame[at + 2], at + 3
+        is_shortest = size >= 0x100
+    elif initial == 0x58:
+        size, at = frame[at + 1], at + 2
+        is_shortest = size >= 24
+    elif initial == 0x5A:
+        size, at = int.from_bytes(frame[at + 1 : at + 5], "big"), at + 5
+        is_shortest = size >= 0x10000
+    else:
+        raise ValueError("no byte string of this size")
+    end = at + size
+    if not is_shortest or end > len(frame):
+        raise ValueError("a length that is not the shortest, or beyond the end")
+    return frame[at:end], end
 
 
 def _entry(value: object) -> Delivery:

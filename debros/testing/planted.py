@@ -46,7 +46,7 @@ def _no_check(*_: Any) -> None:
     return None
 
 
-def _read_any_log(header_raw: bytes, log: Any) -> Header:
+def _read_any_log(header_raw: bytes, log: Any, digest: bytes | None = None) -> Header:
     return parse_header(header_raw)
 
 
@@ -90,12 +90,12 @@ def _drop_orphan(pool: Pool, held: Held) -> None:
 
 
 _refused_for_ever: set[bytes] = set()
-_is_at_hand = syncing.Sync.is_at_hand
+_lacking = syncing.Sync.lacking
 _all_judged = syncing.Sync.all_judged
 
 
-def _forgets_dropped(sync: Any, replica: Any, digest: bytes) -> bool:
-    return digest in _refused_for_ever or _is_at_hand(sync, replica, digest)
+def _forgets_dropped(sync: Any, replica: Any, digests: Any) -> set[bytes]:
+    return _lacking(sync, replica, digests) - _refused_for_ever
 
 
 def _dropped_are_judged(sync: Any, replica: Any, heads: Sequence[bytes]) -> bool:
@@ -149,12 +149,12 @@ PLANTED: Final[dict[str, list[Bug]]] = {
     "apply before parents": [Bug(gate, "check_place", _before_parents)],
     "refuse by local clock": [Bug(gate, "check_time", _refuse_by_clock)],
     "admit what is known": [
-        Bug(receiving._Batch, "entry", lambda batch, digest: None if digest in batch._offered and digest not in
-            {admission.header.digest for _, admission in batch.accepted} else batch._replica.entry(digest)
-            or batch._known.get(digest)),
+        Bug(receiving._Log, "entry", lambda log, digest: None if digest in log._offered and digest not in
+            {admission.header.digest for _, admission in log.accepted} else log._replica.entry(digest)
+            or log._known.get(digest)),
     ],
     "drop orphans": [
-        Bug(Pool, "add", _drop_orphan), Bug(syncing.Sync, "is_at_hand", _forgets_dropped),
+        Bug(Pool, "add", _drop_orphan), Bug(syncing.Sync, "lacking", _forgets_dropped),
         Bug(syncing.Sync, "all_judged", _dropped_are_judged),
     ],
     "equal by count of heads": [Bug(serving, "print_of", _equal_by_count)],

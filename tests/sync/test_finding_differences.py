@@ -37,7 +37,7 @@ def difference(ours: set[bytes], theirs: set[bytes]) -> tuple[set[bytes], int]:
     pull = Pull.__new__(Pull)
     pull.prints = here
     pull.replica = type("R", (), {"n": 1})()
-    pull.is_at_hand = lambda digest: digest in ours
+    pull.lacking = lambda digests: set(digests) - ours
     while todo:
         trips += 1
         asked, todo = todo, []

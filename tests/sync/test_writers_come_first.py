@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from debros.net.memory import MemoryNetwork
-from debros.replica.receive import Delivery
+from debros.replica.receive import Batch, Delivery
 from debros.sync.sync import LONGEST_YIELD_S, WRITING_S
 from debros.testing.environment import SimulatedEnv
 from tests.support.peers import in_virtual_time, peer
@@ -45,7 +45,7 @@ async def entries(both: Any, count: int) -> list[Delivery]:
 async def took_s(node: Any, delivery: Delivery) -> float:
     begun_s = trio.current_time()
     sync = node.met.sync
-    outcome = await sync.take("somebody", sync.account("somebody"), node.shared, [delivery])
+    outcome = await sync.take("somebody", sync.account("somebody"), node.shared, Batch.of([delivery]))
     assert outcome.admitted == 1
     return trio.current_time() - begun_s
 
