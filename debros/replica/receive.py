@@ -16,10 +16,11 @@ from debros.errors import EntryHeldError, EntryRefusedError
 from debros.log.gate import Admission, Checked, Known, LogState, check_alone, judge
 from debros.replica.entries import EntryRow
 from debros.replica.replay import changes_in
-from debros.replica.replica import Replica
+from debros.replica.replica import Change, Replica
 from debros.replica.store import Admitted, Store
 
 CHECKED_APART: Final = 16  # entries for which it is worth asking a thread: it costs about as much as four signatures
+LARGE: Final = 32 << 10  # bytes of a body for which it is worth that
 
 
 class Delivery(NamedTuple):
@@ -29,12 +30,20 @@ class Delivery(NamedTuple):
     body: bytes | None
 
 
+class Ready(NamedTuple):
+    """An entry of good form, signed by its author, and its changes of good form; how many others it has."""
+
+    checked: Checked
+    changes: list[Change]
+    skipped: int
+
+
 class Batch(NamedTuple):
-    """Entries that came together, by what names them, and what was found of each before the log is asked."""
+    """Entries that came together, by what names them, and what is known of each before the log is asked."""
 
     deliveries: Sequence[Delivery]
     digests: Sequence[bytes]  # of the headers
-    checked: list[Checked | None]  # `None`: not checked yet, or not good
+    ready: list[Ready | None]  # `None`: not checked yet, or not good
 
     @classmethod
     def of(cls, deliveries: Sequence[Delivery]) -> Batch:
@@ -44,11 +53,16 @@ class Batch(NamedTuple):
     @property
     def is_checked(self) -> bool:
         """Whether the first of them was found good: then they were looked at, up to one that is not."""
-        return bool(self.checked) and self.checked[0] is not None
+        return bool(self.ready) and self.ready[0] is not None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes long to check."""
+        return len(self.digests) >= CHECKED_APART or any(len(body or b"") >= LARGE for _, body in self.deliveries)
 
     def after(self, at: int) -> Batch:
         """Return what comes behind the entry at this place."""
-        return Batch(self.deliveries[at + 1 :], self.digests[at + 1 :], self.checked[at + 1 :])
+        return Batch(self.deliveries[at + 1 :], self.digests[at + 1 :], self.ready[at + 1 :])
 
     def without(self, places: set[int]) -> Batch:
         """Return the entries but those at some places."""
@@ -63,7 +77,7 @@ class _Log:
         self.log_id = replica.log_id
         self.manifest = replica.manifest
         self._replica = replica
-        self.accepted: list[tuple[Delivery, Admission]] = []
+        self.accepted: list[tuple[Delivery, Admission, list[Change], int]] = []
         self._offered = frozenset(offered)
         self._next_e = 0
         self._known: dict[bytes, Known] = {}
@@ -86,10 +100,10 @@ class _Log:
     def entry(self, digest: bytes) -> Known | None:
         return self._known.get(digest) if digest in self._offered else self._replica.entry(digest)
 
-    def take(self, delivery: Delivery, admission: Admission) -> None:
+    def take(self, delivery: Delivery, admission: Admission, changes: list[Change], skipped: int) -> None:
         header = admission.header
         self._known[header.digest] = Known(header.author, header.seq, header.clock, admission.user)
-        self.accepted.append((delivery, admission))
+        self.accepted.append((delivery, admission, changes, skipped))
 
 
 async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]) -> int:
@@ -119,7 +133,7 @@ async def receive_batch(store: Store, replica: Replica, batch: Batch) -> int:
             with collector_paused():
                 _show(store, replica, log, positions[first : first + 2 * count])
                 log.accepted.clear()  # what was decoded goes before the collector could look at it
-                batch.checked[:] = [None] * len(batch.checked)
+                batch.ready[:] = [None] * len(batch.ready)
     if failure is not None:
         raise failure
     return count
@@ -134,31 +148,33 @@ async def check_apart(store: Store, replica: Replica, batch: Batch) -> None:
 
 
 async def _check_apart(store: Store, batch: Batch, log: _Log) -> None:
-    if len(batch.digests) >= CHECKED_APART:
+    if batch.is_large:
         await store.env.offload(_check_all, batch, log, log.known)
 
 
 def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
     """Check entries by themselves, up to the first that is not good: what is behind it may never be asked."""
-    deliveries, digests, checked = batch
+    deliveries, digests, ready = batch
     with collector_paused():
         for n, (digest, (header, body)) in enumerate(zip(digests, deliveries, strict=True)):
             if digest not in known:
                 try:
-                    checked[n] = check_alone(header, body, log, digest)
+                    checked = check_alone(header, body, log, digest)
+                    ready[n] = Ready(checked, *changes_in(checked.body))
                 except (EntryRefusedError, EntryHeldError):
                     return  # the gate finds it again, and says so if it is still asked then
 
 
 def _judge_all(log: _Log, batch: Batch, now_ms: int) -> EntryRefusedError | EntryHeldError | None:
     """Put a batch through the gate, up to the first that it does not let in."""
-    for delivery, checked in zip(batch.deliveries, batch.checked, strict=True):
+    for delivery, ready in zip(batch.deliveries, batch.ready, strict=True):
         try:
-            admission = judge(delivery.header, delivery.body, log, now_ms, checked)
+            admission = judge(delivery.header, delivery.body, log, now_ms, None if ready is None else ready.checked)
         except (EntryRefusedError, EntryHeldError) as error:
             return error
         if not admission.known:
-            log.take(delivery, admission)
+            changes = changes_in(admission.body) if ready is None else (ready.changes, ready.skipped)
+            log.take(delivery, admission, *changes)
     return None
 
 
@@ -171,7 +187,7 @@ def _blocks(replica: Replica, log: _Log) -> tuple[int, list[Block]]:
     manifest: Block = (cid.DAG_CBOR, replica.log_id, replica.manifest.block)
     blocks: list[Block] = [] if replica.heads else [manifest]
     first = len(blocks)
-    for delivery, admission in log.accepted:
+    for delivery, admission, _, _ in log.accepted:
         header = admission.header
         blocks.append((header.body_codec, header.body, delivery.body or b""))
         blocks.append((cid.DAG_CBOR, header.digest, delivery.header))
@@ -180,7 +196,7 @@ def _blocks(replica: Replica, log: _Log) -> tuple[int, list[Block]]:
 
 def _has_parts(log: _Log) -> bool:
     """Whether entries that were accepted are parts of transactions."""
-    return any(admission.body is not None and admission.body.tx is not None for _, admission in log.accepted)
+    return any(admission.body is not None and admission.body.tx is not None for _, admission, _, _ in log.accepted)
 
 
 def _show(store: Store, replica: Replica, log: _Log, positions: list[int]) -> None:
@@ -196,9 +212,8 @@ def _show(store: Store, replica: Replica, log: _Log, positions: list[int]) -> No
 def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) -> list[Admitted]:
     admitted: list[Admitted] = []
     entries, n, at = store.entries, replica.n, 0
-    for _, (header, body, user, _) in log.accepted:
+    for _, (header, body, user, _), changes, skipped in log.accepted:
         entry = EntryRow.of(header, entries.next_e, n, user, positions[at + 1], positions[at])
-        changes, skipped = changes_in(body)
         replica._admit(entry, header.parents(), changes, None if body is None else body.acts, skipped)
         admitted.append(Admitted(replica, entry, changes, "remote"))
         at += 2

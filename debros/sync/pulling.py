@@ -1,7 +1,8 @@
 """Fetching what a peer has and we lack: find the difference by ranges, fetch it in (clock, digest) order, admit it.
 
-Each frame is durable and visible before the next one is looked at, so whatever ends a pull, the next one finds only the
-rest missing. The peer's frames wait in the transport meanwhile, so the two nodes work at the same time.
+Frames are admitted in order, each durable and visible before the next one, so whatever ends a pull, the next one finds only
+the rest missing. While one is admitted, the next one is read and checked, or asked for: so neither node waits for the other,
+nor for the disk.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
 
-from debros.errors import ProtocolError
+import trio
+
+from debros.errors import DebrosError, ProtocolError
 from debros.replica.receive import Batch
 from debros.replica.replica import Replica
 from debros.sync.asking import Asker
@@ -30,6 +33,7 @@ MOST_MISSING: Final = 200_000  # entries fetched before the difference is looked
 DEEPEST: Final = 64  # digits of a digest
 
 Lacking = Callable[[Collection[bytes]], Collection[bytes]]  # those that are not admitted, refused or held here
+Check = Callable[[Batch], Awaitable[None]]  # ahead of its turn
 Take = Callable[[Batch], Awaitable[None]]
 
 
@@ -69,12 +73,35 @@ class Pull:
                 found = nsmallest(MOST_MISSING, found)
         return nsmallest(MOST_MISSING, found) if len(found) > MOST_MISSING else sorted(found)
 
-    async def fetch(self, missing: Sequence[bytes], take: Take) -> None:
-        """Fetch entries and hand them on, frame by frame.
+    async def fetch(self, missing: Sequence[bytes], check: Check, take: Take) -> None:
+        """Fetch entries, have them checked, and hand them on, frame by frame.
 
         Raises:
-            TransportError, ProtocolError: of the peer.
+            TransportError, ProtocolError: of the peer; what came before is handed on first.
+            DebrosError: what `take` raises.
         """
+        send, receive = trio.open_memory_channel[Batch](0)  # one is taken, one is made ready
+        failures: list[DebrosError] = []
+
+        async def read() -> None:
+            with send:
+                try:
+                    await self._read(missing, check, send)
+                except DebrosError as error:
+                    failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            try:
+                async for batch in receive:
+                    await take(batch)
+            except DebrosError as error:
+                failures.insert(0, error)
+                nursery.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+
+    async def _read(self, missing: Sequence[bytes], check: Check, send: trio.MemorySendChannel[Batch]) -> None:
         wanted = [record[8:] for record in missing]
         while wanted:
             await self.asker.may_ask()
@@ -86,7 +113,8 @@ class Pull:
                     if not set(asked).issuperset(batch.digests):
                         raise ProtocolError("an entry that nobody asked for")
                     came.update(batch.digests)
-                    await take(batch)
+                    await check(batch)
+                    await send.send(batch)
             if not came:  # it does not have them after all, or does not send them
                 wanted = wanted[MAX_FETCHED:]
                 continue

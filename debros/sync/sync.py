@@ -17,7 +17,7 @@ import trio
 from debros.errors import ClosedError, DeadlineError, ProtocolError, StorageError, TransportError
 from debros.identity.keys import Device
 from debros.net.transport import Transport
-from debros.replica.receive import Batch, Delivery
+from debros.replica.receive import Batch, Delivery, check_apart
 from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
 from debros.sync import serving
@@ -386,7 +386,7 @@ class Sync:
             lot.spoken_s = self.now_s()
             self.note_change()
 
-        await pull.fetch(missing, take)
+        await pull.fetch(missing, partial(check_apart, self.store, replica), take)
         lot.pending = 0
 
     async def take(self, peer: str, account: Account, replica: Replica, batch: Batch) -> Outcome:

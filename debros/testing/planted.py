@@ -150,7 +150,7 @@ PLANTED: Final[dict[str, list[Bug]]] = {
     "refuse by local clock": [Bug(gate, "check_time", _refuse_by_clock)],
     "admit what is known": [
         Bug(receiving._Log, "entry", lambda log, digest: None if digest in log._offered and digest not in
-            {admission.header.digest for _, admission in log.accepted} else log._replica.entry(digest)
+            {admission.header.digest for _, admission, *_ in log.accepted} else log._replica.entry(digest)
             or log._known.get(digest)),
     ],
     "drop orphans": [
