@@ -6,7 +6,7 @@ built, one per log, or as many as the size limits need where the caller allows p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
@@ -64,6 +64,8 @@ class Commit:
         claims: set[tuple[str, object]] = set()
         plans: dict[int, Plan] = {}
         of: tuple[Replica, Model] | None = None  # log and model of the item before: mostly those of all
+        place, own = ("", 0), set[str]()
+        taken: Collection[str] = _NOTHING
         for item in self._items:
             replica, model, draft = item
             id = draft.id

@@ -101,7 +101,7 @@ async def test_a_constructor_of_ones_own_is_asked_for_each_dict() -> None:
         text: Field[str]
 
         def __init__(self, **values: Any) -> None:
-            super().__init__(text=values["text"].upper())
+            super().__init__(**{**values, "text": values["text"].upper()})
 
     @model(name="ManyNew")
     class New(Model):
