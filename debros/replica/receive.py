@@ -217,5 +217,6 @@ def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) 
         replica._admit(entry, header.parents(), changes, None if body is None else body.acts, skipped)
         admitted.append(Admitted(replica, entry, changes, "remote"))
         at += 2
-    store.admitted_up_to(entry.header, entry.digest, len(header.raw))
+    last = admitted[-1].entry
+    store.admitted_up_to(last.header, last.digest, len(log.accepted[-1][1].header.raw))
     return admitted
