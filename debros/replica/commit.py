@@ -1,4 +1,4 @@
-"""A saver's request: from drafts to signed entries, under the writer's lock.
+"""A saver's request: from drafts to entries, under the writer's lock. Their group signs them.
 
 First everything that can be refused is checked (existence, rights, unique values, sizes), then the entries are
 built, one per log, or as many as the size limits need where the caller allows parts.
@@ -201,12 +201,13 @@ def build(
     store: Store, group: Group, device: Device, plan: Plan, *,
     tx: tuple[bytes, int] | None = None, acts: list[Any] | None = None,
 ) -> None:  # fmt: skip
-    """Sign one entry and add it to the group."""
+    """Build one entry and add it to the group, which signs it."""
     replica, changes, encoded = plan
-    tip = group.tip(replica, device.public)
     e = store.entries.next_e + len(group.staged)
     now_ms = store.env.now_us() // 1000
-    staged = replica.stage(device, tip, changes, encoded, salt=store.salt(), now_ms=now_ms, tx=tx, acts=acts)
+    staged = replica.stage(
+        device, group.clock(replica), changes, encoded, salt=store.salt(), now_ms=now_ms, tx=tx, acts=acts
+    )
     by, log, clock, models = store.keys.number(device.user), replica.n, staged.clock, store.models
     for change in changes:
         if change.makes:

@@ -37,18 +37,13 @@ class Group:
         self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
         self.is_closed = False  # whether nobody may join any more
         self.volumes: set[int] = set()  # that it is written into, where some logs do not lie in the home's own
-        self._newest: dict[int, Staged] = {}  # by log
+        self._clocks: dict[int, int] = {}  # by log: the greatest one staged
+        self._newest: dict[int, Staged] = {}  # by log: the last one signed
         self._newest_of: dict[tuple[int, bytes], Staged] = {}  # by log and key
 
-    def tip(self, replica: Replica, author: bytes) -> Tip:
-        """Return where the next entry of a key goes, behind those staged."""
-        newest = self._newest.get(replica.n)
-        if newest is None:
-            return replica.tip(author)
-        own = self._newest_of.get((replica.n, author))
-        tip = replica.tip(author) if own is None else Tip(own.digest, own.seq + 1, set(), 0)
-        tip.heads, tip.clock = {newest.digest}, newest.clock
-        return tip
+    def clock(self, replica: Replica) -> int:
+        """Return the greatest clock of a log, with those staged."""
+        return self._clocks.get(replica.n, replica.clock)
 
     def may_take(self, logs: Iterable[int]) -> bool:
         """Whether a request for these logs may join: a group is written into one volume, or is one request."""
@@ -61,13 +56,36 @@ class Group:
 
     def add(self, staged: Staged) -> None:
         """Take an entry into the group."""
-        replica, blocks = staged.replica, self.blocks
-        if replica.clock == NONE and replica.n not in self._newest:  # the log's first entry: its manifest goes before
-            blocks.append((cid.DAG_CBOR, replica.log_id, replica.manifest.block))
         self.staged.append(staged)
-        self.slots.append(len(blocks))
-        blocks += (
-            (cid.DAG_CBOR, staged.body_digest, staged.body),
-            (cid.DAG_CBOR, staged.digest, staged.header),
-        )
-        self._newest[replica.n] = self._newest_of[replica.n, staged.author] = staged
+        self._clocks[staged.replica.n] = staged.clock
+
+    def seal(self) -> None:
+        """Sign the entries in their order, each of which names the one of its key before it, and list what is to be written.
+
+        All of them behind all that is checked: the tables of a signature are as large as a processor's first cache, and
+        whatever follows one finds it empty.
+        """
+        blocks = self.blocks
+        for staged in self.staged:
+            replica, author = staged.replica, staged.device.public
+            replica.seal(staged, self._tip(replica, author))
+            if (
+                replica.clock == NONE and replica.n not in self._newest
+            ):  # the log's first entry: its manifest goes before
+                blocks.append((cid.DAG_CBOR, replica.log_id, replica.manifest.block))
+            self.slots.append(len(blocks))
+            blocks += (
+                (cid.DAG_CBOR, staged.body_digest, staged.body),
+                (cid.DAG_CBOR, staged.digest, staged.header),
+            )
+            self._newest[replica.n] = self._newest_of[replica.n, author] = staged
+
+    def _tip(self, replica: Replica, author: bytes) -> Tip:
+        """Return where the next entry of a key goes, behind those signed."""
+        newest = self._newest.get(replica.n)
+        if newest is None:
+            return replica.tip(author)
+        own = self._newest_of.get((replica.n, author))
+        tip = replica.tip(author) if own is None else Tip(own.digest, own.seq + 1, set(), 0)
+        tip.heads, tip.clock = {newest.digest}, newest.clock
+        return tip

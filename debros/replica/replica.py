@@ -1,6 +1,6 @@
 """The local copy of one log, and the one place where an entry changes what a reader sees: `_admit`.
 
-A local entry comes from `stage` (built, signed, appended by the store), a foreign one from the gate, an old one from the
+A local entry comes from `stage` and `seal` (built, signed, appended by the store), a foreign one from the gate, an old one from the
 log; all end in `_admit`, which is synchronous, so no cancellation can fall between *durable* and *visible*.
 """
 
@@ -59,20 +59,19 @@ class Tip:
 
 @dataclass(slots=True)
 class Staged:
-    """A built and signed entry that is not yet on disk."""
+    """An entry that is built and not yet on disk; `seal` signs it."""
 
     replica: Replica
-    header: bytes
-    digest: bytes
+    device: Device  # that signs
     body: bytes
     body_digest: bytes
-    author: bytes
-    user: bytes
-    seq: int
     clock: int
-    parents: tuple[bytes, ...]
     changes: list[Change]
-    acts: list[Any] | None = None
+    acts: list[Any] | None
+    header: bytes = b""
+    digest: bytes = b""
+    seq: int = 0
+    parents: tuple[bytes, ...] = ()
 
 
 class Replica:
@@ -119,22 +118,23 @@ class Replica:
         return Tip(own[0], own[1] + 1, self.heads, self.clock)
 
     def stage(
-        self, device: Device, tip: Tip, changes: list[Change], encoded: list[bytes], *, salt: bytes, now_ms: int,
+        self, device: Device, after: int, changes: list[Change], encoded: list[bytes], *, salt: bytes, now_ms: int,
         tx: tuple[bytes, int] | None = None, acts: list[Any] | None = None,
     ) -> Staged:  # fmt: skip
-        """Build and sign the entry that says these changes (`encoded`: their bytes), at this tip; nothing is written."""
+        """Build the entry that says these changes (`encoded`: their bytes), with a clock behind `after`; nothing is written."""
         body = encode_body(encoded, salt=salt, tx=tx, acts=acts)
-        body_digest = digest_of(body)
-        clock = tick(tip.clock, now_ms)
-        links = self._links(tip)
-        header, digest = sign_header(
-            device, body_digest=body_digest, length=len(body), log=self.log_id, next=links, prev=tip.prev,
-            seq=tip.seq, clock=clock, certificates=self._certificates(device) if tip.prev is None else (),
+        return Staged(self, device, body, digest_of(body), tick(after, now_ms), changes, acts)
+
+    def seal(self, staged: Staged, tip: Tip) -> None:
+        """Sign an entry that was built, at this tip."""
+        links, prev, seq = self._links(tip), tip.prev, tip.seq
+        device = staged.device
+        staged.header, staged.digest = sign_header(
+            device, body_digest=staged.body_digest, length=len(staged.body), log=self.log_id, next=links, prev=prev,
+            seq=seq, clock=staged.clock, certificates=self._certificates(device) if prev is None else (),
         )  # fmt: skip
-        parents = (*links, tip.prev) if tip.prev is not None else links
-        return Staged(
-            self, header, digest, body, body_digest, device.public, device.user, tip.seq, clock, parents, changes, acts
-        )
+        staged.seq = seq
+        staged.parents = (*links, prev) if prev is not None else links
 
     def _links(self, tip: Tip) -> tuple[bytes, ...]:
         if not tip.heads or (len(tip.heads) == 1 and tip.prev in tip.heads):

@@ -1,7 +1,7 @@
 """One home's logs and their view, and the way of a write through them.
 
 The store owns what all logs of a home share: the log file, the view, the index of entries, the writer's lock. A
-group of requests is staged (checked, built, signed), appended with one write and one sync, then admitted,
+group of requests is staged (checked, built), sealed (signed), appended with one write and one sync, then admitted,
 each entry through `Replica._admit`. Nothing in memory changes before the group is on disk.
 """
 
@@ -296,6 +296,7 @@ class Store:
                 (ready if request.stage(group) else deferred).append(request)
             except Exception as error:  # whatever refuses one request is its saver's, not the group's
                 request.error = error
+        group.seal()
         return group, ready, deferred
 
     def _admit_all(self, group: Group, positions: list[int]) -> None:
@@ -304,7 +305,7 @@ class Store:
             for staged, at in zip(group.staged, group.slots, strict=True):
                 replica = staged.replica
                 entry = EntryRow(
-                    self.entries.next_e, staged.digest, replica.n, staged.author, staged.user, staged.seq, staged.clock,
+                    self.entries.next_e, staged.digest, replica.n, staged.device.public, staged.device.user, staged.seq, staged.clock,
                     positions[at + 1], positions[at], False,
                 )  # fmt: skip
                 replica._admit(entry, staged.parents, staged.changes, staged.acts)
