@@ -14,7 +14,7 @@ from debros.errors import PermissionDeniedError, StorageError, UniqueError
 from debros.identity.keys import Identity
 from debros.log.acts import cut_act
 from debros.log.entry import MAX_LINKS, Header, parse_header
-from debros.replica.acting import Act
+from debros.replica.acting import Act, Signed
 from debros.replica.receive import Delivery, receive
 from debros.replica.tables import NOT_UNIQUE
 from debros.schema import Schema
@@ -133,13 +133,17 @@ def admins_home() -> Home:
     return home
 
 
+def cutting(home: Home, ends: list[bytes] | None) -> Act:
+    return Act(home.store, home.replica, lambda: Signed(home.device, [cut_act(home.other.user, ends)]))
+
+
 async def test_what_a_key_wrote_behind_its_cut_in_one_group_does_not_show_and_its_saver_is_told() -> None:
     home = admins_home()
     await home.save(new("before"), device=home.other)
     outcomes: list[str] = []
 
     async def cut() -> None:
-        await home.store.commit(Act(home.store, home.replica, home.device, [cut_act(home.other.user, [])]))
+        await home.store.commit(cutting(home, []))
         outcomes.append("cut")
 
     async def save() -> None:
@@ -167,9 +171,9 @@ async def test_a_cut_shows_at_once_in_rows_read_by_id() -> None:
     home = admins_home()
     await home.save(new("theirs"), device=home.other)
     await home.save(change("theirs", title="edited"))
-    await home.store.commit(Act(home.store, home.replica, home.device, [cut_act(home.other.user, [])]))
+    await home.store.commit(cutting(home, []))
     assert home.values("theirs") is None
-    await home.store.commit(Act(home.store, home.replica, home.device, [cut_act(home.other.user, None)]))
+    await home.store.commit(cutting(home, None))
     values = home.values("theirs")
     assert values is not None
     assert values["title"] == "edited"
