@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 from cachetools import LRUCache
 
 from debros import audit, current
 from debros.config import changed
-from debros.env import Env, this_thread
+from debros.env import Env
 from debros.errors import (
     ArgumentError,
     ConfigError,
@@ -32,6 +32,7 @@ from debros.metrics import Meter, Metrics, metrics_of
 from debros.migrations.plans import ProgramPlans
 from debros.migrations.runner import Migrations
 from debros.models.declare import schema_of
+from debros.models.habits import instead_of_node
 from debros.pinning.pins import Pins
 from debros.places import Places
 from debros.query.cache import Caches, ResultCache
@@ -99,7 +100,7 @@ class Debros:
     if not TYPE_CHECKING:  # checkers know the names
 
         def __getattr__(self, name):
-            raise AttributeError(f"a node has no {name!r}{_instead_of(name)}")
+            raise AttributeError(f"a node has no {name!r}{instead_of_node(type(self), name)}")
 
     def __init__(
         self, home: str, env: Env, config: Config, opened: Opened, identity: Identity, devices: Devices, map: ShardMap,
@@ -112,10 +113,10 @@ class Debros:
         self.tasks = tasks  # what runs beside the program, as long as the node is open
         self.home = home
         self.env = env
-        self.thread = this_thread()  # that it lives in
         self.config = config
         self.identity = identity
         self.store = opened.store
+        self.thread = self.store.view.thread.number  # that it lives in
         self._opened = opened
         self.cache = Caches(
             ResultCache(
@@ -603,37 +604,6 @@ class Debros:
         """Flush and close; leaving the `async with` does it, behind a `close` too."""
         await self.pins.aclose()
         await self.store.aclose()
-
-
-_NO_SESSION: Final = (
-    "there is no session: `await record.save()` writes, `async with db.transaction():` writes all or nothing"
-)
-_INSTEAD: Final = {  # names that other libraries have, or that others of ours do
-    "add": _NO_SESSION,
-    "backup": "the command `debros backup FOLDER` makes one, also while the node is open",
-    "commit": _NO_SESSION,
-    "connect": "`debros.open(home, peers=[...])` connects",
-    "execute": "`Post.query()` asks, and `where_raw` takes SQL expressions",
-    "files": "`File.add(...)` gives one to keep in a record, and `db.pins` says what is kept",
-    "iterate": "that is for callers without trio: here `async for` does it",
-    "listen": "`debros.open(home, listen=...)` listens, and `db.addresses` says where",
-    "models": "`db.status().models` are their names, `db.model(name)` gives one",
-    "on": "`db.events.on(...)`",
-    "publish": "`db.events.publish(...)`",
-    "query": "a model asks: `Post.query()`",
-    "rollback": _NO_SESSION,
-    "run": "that is for callers without trio: here `await` does it",
-    "session": _NO_SESSION,
-    "subscribe": "`db.events.subscribe(...)`",
-    "sync": "peers are met as long as the node is open, and `await db.synced()` waits for them",
-    "using": "that is for callers without trio: here `async with` does it",
-}
-
-
-def _instead_of(name: str) -> str:
-    if name in _INSTEAD:
-        return f"; {_INSTEAD[name]}"
-    return did_you_mean(name, [known for known in dir(Debros) if not known.startswith("_")])
 
 
 def check_identity(given: object) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Never, TypeAlias, TypeVar, cast, overload
 
-from debros.errors import ArgumentError, ModelError, did_you_mean
+from debros.errors import ArgumentError, ModelError
+from debros.models.habits import instead_of_option
 from debros.schema import Merge
 
 if TYPE_CHECKING:
@@ -124,28 +125,6 @@ _OPTIONS: Final = (
     "convert",
     *_BOUNDS,
 )
-_NULL: Final = "`Field[str | None] = field(default=None)` may be null, and without a default a value is required"
-_INSTEAD: Final = {  # options that other libraries have
-    "alias": "name=",
-    "auto_now": "a `@before_save` hook, or `record.meta.updated_at`, which every record has",
-    "auto_now_add": "default_factory=debros.now",
-    "blank": "min_length=1 refuses the empty text",
-    "choices": "`Field[Literal['a', 'b']]`, or an Enum",
-    "column_name": "name=",
-    "db_column": "name=",
-    "db_index": "index=True",
-    "exclude": "expose=False",
-    "factory": "default_factory=",
-    "foreign_key": "`author_id: Field[str]`, and `author: One[Author] = belongs_to('author_id')`",
-    "max": "le=, or max_length=",
-    "min": "ge=, or min_length=",
-    "null": _NULL,
-    "nullable": _NULL,
-    "primary_key": "every record has an `id`; unique='derived' makes a value of it the id",
-    "regex": "pattern=",
-    "required": _NULL,
-    "validator": "validate=",
-}
 
 
 @overload
@@ -245,10 +224,7 @@ def field(
     made.validate, made.convert = validate, convert
     made.bounds = {name: value for name, value in bounds.items() if value is not None}
     for unknown in bounds.keys() - _BOUNDS:
-        near = did_you_mean(unknown, _OPTIONS) or f"; there are {', '.join(_OPTIONS)}"
-        raise ArgumentError(
-            f"field has no option {unknown!r}{f'; {_INSTEAD[unknown]}' if unknown in _INSTEAD else near}"
-        )
+        raise ArgumentError(f"field has no option {unknown!r}{instead_of_option(unknown, _OPTIONS)}")
     return made
 
 

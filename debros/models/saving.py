@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from debros.models.ports import Collection, Transaction
     from debros.models.shape import Shape
 
+_DRAWN: Final = 250  # ids at once
 _new: Final = object.__new__
 _set: Final = object.__setattr__
 
@@ -290,10 +291,9 @@ def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tuple[list
         raise ArgumentError(
             f"create_many takes a list of records or dicts, not {type(given).__name__}: `create` makes one"
         )
-    given = list(given)
     make: Callable[..., Any] = cls
     if plainly and cls.__shape__ is not None:
-        make = partial(_record, cls, iter(new_ids(len(given))))
+        make = partial(_record, cls, _ids())
     records: list[Any] = []
     as_records: list[Any] = []
     errors: list[FieldError] = []
@@ -309,6 +309,12 @@ def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tuple[list
     if errors:
         raise ValidationError(cls.__name__, tuple(errors))
     return records, as_records
+
+
+def _ids() -> Iterator[str]:
+    """Yield new ids, rising, drawn many at once when one is needed."""
+    while True:
+        yield from new_ids(_DRAWN)
 
 
 def _record(cls: Any, ids: Iterator[str], /, **values: Any) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import outcome
@@ -17,13 +17,13 @@ from debros.node import Debros
 from debros.opening import open as open_node
 from debros.portal.loop import (
     Call,
+    Outside,
     Portal,
     Task,
     check_awaitable,
     check_block,
     check_iterable,
     is_swallowed,
-    of_the_node,
 )
 
 T = TypeVar("T")
@@ -31,21 +31,12 @@ P = ParamSpec("P")
 Opening = Callable[P, AbstractAsyncContextManager[Debros]]
 
 
-class Bridge:
+class Bridge(Outside):
     """A node for asyncio; `debros.asyncio.open(...)` makes it."""
 
     def __init__(self, portal: Portal) -> None:
-        self._portal = portal
+        super().__init__(portal)
         self._tasks: WeakKeyDictionary[asyncio.Task[Any], Task] = WeakKeyDictionary()
-        self.node = portal.node  # what does not have to be awaited is used as it is
-
-    def __repr__(self) -> str:
-        return f"<{self.node!r}, to be asked by `run`>"
-
-    if not TYPE_CHECKING:  # checkers know the names
-
-        def __getattr__(self, name):
-            raise of_the_node(self, name)
 
     async def run(self, awaitable: Awaitable[T], /) -> T:
         """Wait for an awaitable of trio's, and return what it gives; cancelled, it is cancelled.

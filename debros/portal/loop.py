@@ -246,15 +246,27 @@ def is_swallowed(error: BaseException | None, leave: Callable[[], object]) -> bo
         raise
 
 
-def of_the_node(bridge: object, name: str) -> AttributeError:
-    """Return the error for a name that callers without trio ask for where only the node has it."""
-    kind = type(bridge).__name__
-    if name.startswith("_") or not hasattr(vars(bridge).get("node"), name):
-        return AttributeError(f"{kind!r} has no {name!r}{did_you_mean(name, ['run', 'using', 'iterate', 'node'])}")
-    return AttributeError(
-        f"{kind!r} has no {name!r}: it is the node's, `db.node.{name}`; what has to be awaited goes through `db.run(...)`, and what is "
-        "entered through `db.using(...)`"
-    )
+class Outside:
+    """A node as callers without trio have it: what has to be awaited is sent to its loop."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self.node = portal.node  # what does not have to be awaited is used as it is
+
+    def __repr__(self) -> str:
+        return f"<{self.node!r}, to be asked by `run`>"
+
+    if not TYPE_CHECKING:  # checkers know the names
+
+        def __getattr__(self, name):
+            kind = type(self).__name__
+            if name.startswith("_") or not hasattr(vars(self).get("node"), name):
+                near = did_you_mean(name, ["run", "using", "iterate", "node"])
+                raise AttributeError(f"{kind!r} has no {name!r}{near}")
+            raise AttributeError(
+                f"{kind!r} has no {name!r}: it is the node's, `db.node.{name}`; what has to be awaited goes through `db.run(...)`, and "
+                "what is entered through `db.using(...)`"
+            )
 
 
 def check_awaitable(given: object) -> None:

@@ -17,13 +17,13 @@ from debros.opening import open as open_node
 from debros.portal.loop import (
     OVER,
     Call,
+    Outside,
     Portal,
     Task,
     check_awaitable,
     check_block,
     check_iterable,
     is_swallowed,
-    of_the_node,
 )
 
 T = TypeVar("T")
@@ -57,21 +57,12 @@ class _Waiting:
         return self._found.unwrap()
 
 
-class Blocking:
+class Blocking(Outside):
     """A node for synchronous callers; `debros.blocking(...)` makes it."""
 
     def __init__(self, portal: Portal) -> None:
-        self._portal = portal
+        super().__init__(portal)
         self._local = threading.local()
-        self.node = portal.node  # what does not have to be awaited is used as it is
-
-    def __repr__(self) -> str:
-        return f"<{self.node!r}, to be asked by `run`>"
-
-    if not TYPE_CHECKING:  # checkers know the names
-
-        def __getattr__(self, name):
-            raise of_the_node(self, name)
 
     def run(self, awaitable: Awaitable[T], /) -> T:
         """Wait for an awaitable, and return what it gives.

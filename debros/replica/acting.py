@@ -65,14 +65,13 @@ async def grant(store: Store, replicas: Sequence[Replica], device: Device, root:
             raise PermissionDeniedError(
                 "only the root key of an admin grants; name admins in `debros.open(..., admins=[did])`"
             )
-        certificate = issue(root, user, replica.log_id, "write")
-        signed = Signed(device, [certificate_act(certificate), cut_act(user, _EVERYTHING)])
         with trio.CancelScope(shield=n > 0):
-            await store.commit(Act(store, replica, partial(_given, signed)))
+            await store.commit(Act(store, replica, partial(_granted, replica, device, root, user)))
 
 
-def _given(signed: Signed) -> Signed:
-    return signed
+def _granted(replica: Replica, device: Device, root: Device, user: bytes) -> Signed:
+    certificate = issue(root, user, replica.log_id, "write")
+    return Signed(device, [certificate_act(certificate), cut_act(user, _EVERYTHING)])
 
 
 async def revoke(

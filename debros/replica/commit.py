@@ -6,7 +6,7 @@ built, one per log, or as many as the size limits need where the caller allows p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
@@ -23,7 +23,6 @@ from debros.replica.tables import Row
 MAX_BYTES: Final = 2**20 - 256  # of encoded changes in one entry: a body has at most 1 MiB
 MAX_PART: Final = 1000  # changes in one part of a bulk write
 MAX_CHANGES: Final = 10_000  # in one entry
-_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Item(NamedTuple):
@@ -60,31 +59,25 @@ class Commit:
     def stage(self, group: Group) -> bool:
         """Check all drafts, then add their entries to the group."""
         store = self._store
-        documents: dict[tuple[str, int], set[str]] = {}
+        documents: set[tuple[str, int, str]] = set()
         claims: set[tuple[str, object]] = set()
         plans: dict[int, Plan] = {}
-        of: tuple[Replica, Model] | None = None  # log and model of the item before: mostly those of all
-        place, own = ("", 0), set[str]()
-        taken: Collection[str] = _NOTHING
         for item in self._items:
             replica, model, draft = item
-            id = draft.id
-            if of is None or of[0] is not replica or of[1] is not model:
-                of, place = (replica, model), (model.table.schema.name, replica.n)
-                taken, own = group.documents.get(place, _NOTHING), documents.setdefault(place, set())
-            if id in taken:
+            place = (model.table.schema.name, replica.n, draft.id)
+            if place in group.documents:
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
                 if group.staged:
                     return False  # who refers to it may be in this group
                 store.flush()
                 refuse_restricted(store, item)
-            if id in own:
-                raise UniqueError(place[0], ("id",), id)
+            if place in documents:
+                raise UniqueError(place[0], ("id",), draft.id)
             change = self._change(item)
             if change is None:
                 continue
-            own.add(id)
+            documents.add(place)
             if (model.twins or model.claims.indexes) and not self._claim(item, change, group, claims):
                 return False
             plan = plans.get(replica.n)
@@ -99,8 +92,7 @@ class Commit:
         whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
         for part in entries:
             build(store, group, self._device, part, tx=whole)
-        for place, ids in documents.items():
-            group.documents.setdefault(place, ids).update(ids)
+        group.documents |= documents
         group.claims |= claims
         return True
 

@@ -33,7 +33,7 @@ class Group:
         self.staged: list[Staged] = []
         self.blocks: list[tuple[int, bytes, bytes]] = []
         self.slots: list[int] = []  # where in `blocks` the body of each staged entry is; its header follows
-        self.documents: dict[tuple[str, int], set[str]] = {}  # (model, log) -> ids touched
+        self.documents: set[tuple[str, int, str]] = set()  # (model, log, id) touched
         self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
         self.is_closed = False  # whether nobody may join any more
         self.volumes: set[int] = set()  # that it is written into, where some logs do not lie in the home's own

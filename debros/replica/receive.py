@@ -157,7 +157,7 @@ def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
     deliveries, digests, ready = batch
     with collector_paused():
         for n, (digest, (header, body)) in enumerate(zip(digests, deliveries, strict=True)):
-            if digest not in known:
+            if digest not in known and ready[n] is None:
                 try:
                     checked = check_alone(header, body, log, digest)
                     ready[n] = Ready(checked, *changes_in(checked.body))
