@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 
 from debros.current import check_here, context
-from debros.errors import QueryError, TopicError, TransactionError
+from debros.errors import CursorError, QueryError, TopicError, TransactionError
 from debros.events import cursor as cursors
 from debros.events.announcing import Announcing
 from debros.events.cursor import ALL, Place
@@ -28,6 +28,7 @@ from debros.events.topics import checked_topic, is_topic
 from debros.events.wanted import Wanted
 from debros.models.declare import schema_of
 from debros.query.query import Query
+from debros.replica.lifting import MODEL as MIGRATIONS
 
 if TYPE_CHECKING:
     from debros.models.record import Model
@@ -168,21 +169,33 @@ class Events:
         return "start" if last < 1 else cursors.write(self._feed.mark, store.entries.by_number(last), ALL)
 
     def past(self, name: str, since: str) -> list[tuple[tuple[str, int, str], Row | None]]:
-        """Return the documents of a model that entries behind a cursor touched, and their rows as of the cursor.
+        """Return the documents of a model that changed behind a cursor, and their rows as of the cursor.
+
+        Entries behind it touched them, or made earlier ones void, or count again.
 
         Raises:
-            CursorError: it is damaged, of another home, or of entries that the log lost.
+            CursorError: it is damaged, of another home, of entries that the log lost, or of before a migration.
         """
         store = self._node.store
         e = 0 if since == "start" else cursors.read(since, self._feed.mark, store).e
-        touched: dict[tuple[str, int, str], None] = {}
-        for number in range(e + 1, store.entries.next_e):
-            entry = store.entries.by_number(number)
-            touched.update(
-                ((name, entry.log, change.id), None) for change in store.changes_of(entry) if change.model == name
-            )
+        store.view.hide_provisional()
+        store.flush()  # by which cuts take effect
         model, logs = store.models[name], store.by_number
-        return [(place, row_as_of(store, model, logs[place[1]], place[2], e)) for place in touched]
+        later = [store.entries.by_number(number) for number in range(e + 1, store.entries.next_e)]
+        turned = [entry for log in {entry.log for entry in later} for entry in logs[log].rights.turned_since(e)]
+        lifted = bool(store.lifts.lifts_of(model))
+        touched: dict[tuple[str, int, str], None] = {}
+        for entry in (*turned, *later):
+            for change in store.changes_of(entry):
+                if change.model == name:
+                    touched[name, entry.log, change.id] = None
+                elif e and change.model == MIGRATIONS and (lifted or entry.e <= e):
+                    raise CursorError(
+                        f"the cursor {since[:40]!r} is of before a migration, by which records read otherwise; open live() and "
+                        "compare with what you have"
+                    )
+        was_void = {entry.e for entry in turned}
+        return [(place, row_as_of(store, model, logs[place[1]], place[2], e, was_void)) for place in touched]
 
     # -- handlers ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ difference is what happened. Void entries, and changes that their writer had no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
@@ -211,8 +211,11 @@ def _column(codec: Any, value: Any) -> Any:
     return None if value is None or not codec.accepts(value) else to_column(codec, value)
 
 
-def row_as_of(store: Store, model: Model, replica: Replica, id: str, e: int) -> Row | None:
-    """Return a document's row as the entries up to a number made it, in the order of the log file; `None`: none did."""
+def row_as_of(store: Store, model: Model, replica: Replica, id: str, e: int, turned: Container[int] = ()) -> Row | None:
+    """Return a document's row as the entries up to a number made it, in the order of the log file; `None`: none did.
+
+    `turned` has the numbers of entries that were void then and count now, or the reverse.
+    """
     store.view.hide_provisional()
     store.flush()  # which entries touched the document is in the file
     present = store.view.row(model.rows, replica.n, id)
@@ -220,7 +223,8 @@ def row_as_of(store: Store, model: Model, replica: Replica, id: str, e: int) -> 
         return None
     document, by = Document(store.entries.digest_of), present[model.table.by_at]
     for earlier in entries_of(store, model, present):
-        change = None if earlier.void or earlier.e > e else change_in(store, replica, model, id, earlier)
+        is_void = earlier.void != (earlier.e in turned)
+        change = None if is_void or earlier.e > e else change_in(store, replica, model, id, earlier)
         if change is not None:
             document.merge(change.value, earlier.clock, earlier.e, change.version)
             if document.born is not None and document.born[1] == earlier.e:

@@ -104,6 +104,11 @@ class Cuts:
             return False
         return any(self._excludes(Register(None, key), entry) for key in {entry.author, entry.user})
 
+    @property
+    def registers(self) -> Iterable[Register]:
+        """Where cuts compete: only what these hit may be void."""
+        return self._cuts.keys()
+
     def revoked(self) -> list[bytes]:
         """Return the keys whose entries an admin's cut excludes, at least those to come."""
         admins = [register for register in self._cuts if register.root is None]

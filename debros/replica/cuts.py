@@ -7,6 +7,7 @@ the entries that a touched register hits are asked about again, and only their d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from debros.identity.certificate import Certificate
@@ -84,7 +85,42 @@ class Rights:
         entry = self._store.entries.find(digest)
         if entry is None or entry.log != self._replica.n:
             return None
+        return self._chained(entry)
+
+    def _chained(self, entry: EntryRow) -> Fact:
         return _fact(entry)._replace(prev=parse_header(self._store.log.read(entry.header)).prev)
+
+    def _hit_by(self, registers: Iterable[Register]) -> dict[bytes, EntryRow]:
+        """Return the entries that cuts in these registers may make void, by digest."""
+        entries, log = self._store.entries, self._replica.n
+        hit: dict[bytes, EntryRow] = {}
+        for root, key in registers:
+            found = entries.of_author(log, key)
+            if root is None:
+                found += entries.of_user(log, key)
+            hit.update((entry.digest, entry) for entry in found)
+        return hit
+
+    def turned_since(self, e: int) -> list[EntryRow]:
+        """Return the entries up to a number that count now and were void when those were all there were, or the reverse.
+
+        The view is flushed.
+        """
+        if self._cuts is None:
+            return []
+        store = self._store
+
+        def known(digest: bytes) -> Fact | None:
+            entry = store.entries.find(digest)
+            return None if entry is None or entry.e > e or entry.log != self._replica.n else self._chained(entry)
+
+        cuts = Cuts(self._replica.manifest, known)
+        sql = "SELECT e FROM acts WHERE log = ? AND e <= ? ORDER BY e"
+        for (number,) in store.view.read(sql, (self._replica.n, e)):
+            entry = store.entries.by_number(number)
+            cuts.admit(_fact(entry), parse_body(store.log.read(entry.body)).acts)
+        hit = self._hit_by(self._cuts.registers).values()
+        return [entry for entry in hit if entry.e <= e and cuts.is_void(_fact(entry)) != entry.void]
 
     def reconsider(self) -> list[Place]:
         """Mark what is void now and fold its documents anew, in the flush's transaction; `settle` follows.
@@ -92,12 +128,7 @@ class Rights:
         Returns the documents of opened models that were folded.
         """
         store, log = self._store, self._replica.n
-        hit: dict[bytes, EntryRow] = {}
-        for root, key in self._touched:
-            found = store.entries.of_author(log, key)
-            if root is None:
-                found += store.entries.of_user(log, key)
-            hit.update((entry.digest, entry) for entry in found)
+        hit = self._hit_by(self._touched)
         changed = {entry.digest: void for entry in hit.values() if (void := self.is_void(entry)) != entry.void}
         store.entries.mark_void(changed)
         touched = {(change.model, change.id) for digest in changed for change in store.changes_of(hit[digest])}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import debros
-from debros import Field, Model, One, belongs_to, field, model
+from debros import Field, Identity, Model, One, belongs_to, field, migration, model
 from tests.support.events import told
 from tests.support.nodes import a_node
 
@@ -103,4 +105,98 @@ async def test_what_the_log_alone_does_not_tell_is_refused() -> None:
                     pass
         with pytest.raises(debros.CursorError):
             async with Note.query().changes(since="nonsense"):
+                pass
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["write", "drop", "keep", "grant"]), st.sampled_from("ab"), st.booleans()),
+    min_size=2,
+    max_size=8,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(STEPS)
+def test_a_copy_goes_on_over_what_was_revoked_and_granted_meanwhile(steps: Any) -> None:
+    async def main() -> None:
+        query, ana, bo = Note.where(Note.n > 0), Identity.generate(), Identity.generate()
+        copy: dict[str, int] = {}
+        cursor = "start"
+        async with a_node(Note, identity=ana, admins=[ana.did], open=True) as db:
+            for what, id, looks in (*steps, ("look", "", True)):
+                if what == "write":
+                    async with db.acting_as(bo):
+                        with suppress(debros.PermissionDeniedError):
+                            await Note.upsert(id, title=id, n=1)
+                elif what == "grant":
+                    await db.grant(bo.did)
+                elif what != "look":
+                    await db.revoke(bo.did, keep=what == "keep")
+                if looks:
+                    async with query.changes(since=cursor) as changes:
+                        for change in await told(changes):
+                            take(copy, change)
+                            cursor = change.cursor
+                    assert copy == {note.id: note.n for note in await query.all()}
+
+    trio.run(main)
+
+
+async def test_records_that_a_revocation_took_away_meanwhile_are_removed_and_come_back_by_a_grant() -> None:
+    ana, bo = Identity.generate(), Identity.generate()
+    async with a_node(Note, identity=ana, admins=[ana.did], open=True) as db:
+        async with Note.query().changes() as changes:
+            async with db.acting_as(bo):
+                await Note.create(id="b", title="by bo")
+            await Note.create(id="a", title="by ana")
+            cursor = [change.cursor for change in await told(changes)][-1]
+        await db.revoke(bo.did, keep=False)
+        async with Note.query().changes(since=cursor) as changes:
+            [change] = await told(changes)
+        assert (change.kind, change.row.id, change.row.title) == ("removed", "b", "by bo")
+        await db.grant(bo.did)
+        async with Note.query().changes(since=change.cursor) as changes:
+            [change] = await told(changes)
+        assert (change.kind, change.row.id) == ("added", "b")
+
+
+@model(name="SinceTask", version="1.0.0")
+class Task1(Model):
+    title: Field[str]
+
+
+@model(name="SinceTask", version="1.1.0")
+class Task2(Model):
+    title: Field[str]
+    size: Field[int] = field(default=0)
+
+
+SIZE = (
+    migration("size", "1.1.0")
+    .add_field("SinceTask", "size", default=0)
+    .transform("SinceTask", up=lambda row: {**row, "size": len(row["title"])}, down=lambda row: row)
+)
+
+
+async def test_a_cursor_of_before_a_migration_of_the_model_is_refused(tmp_path: Path) -> None:
+    async with debros.open(tmp_path, models=[Task1, Note]):
+        await Task1.create(title="seven77")
+        note = await Note.create(title="no part of it")
+        async with Task1.query().changes(since="start") as changes:
+            [change] = await told(changes)
+        async with Note.query().changes(since="start") as changes:
+            [other] = await told(changes)
+    async with debros.open(tmp_path, models=[Task2, Note], migrations=[SIZE]) as db:
+        await db.migrations.apply()
+        with pytest.raises(debros.CursorError, match="before a migration"):
+            async with Task2.where(Task2.size > 3).changes(since=change.cursor):
+                pass
+        await (await Note.get(note.id)).update(n=5)
+        async with Note.query().changes(since=other.cursor) as changes:
+            assert [change.row.n for change in await told(changes)] == [5]
+        async with Task2.where(Task2.size > 3).changes(since="start") as changes:
+            [change] = await told(changes)
+        await db.migrations.rollback()
+        with pytest.raises(debros.CursorError, match="before a migration"):
+            async with Task2.query().changes(since=change.cursor):
                 pass
