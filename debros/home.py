@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from debros.blocks.files import DiskFiles
+from debros.blocks.segments import make_directory
 from debros.env import Env
 from debros.errors import IdentityError, StorageError, StoreLockedError
 from debros.identity.keys import Identity
@@ -33,7 +35,7 @@ class Home:
         self.log = str(path / "log")
         self.view = str(path / "view.sqlite")
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(DiskFiles(), str(path))
             self._lock: int | None = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageError(

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from debros.blocks.cid import digest_of
-from debros.blocks.files import Files
+from debros.blocks.files import DiskFiles, Files
+from debros.blocks.segments import make_directory
 from debros.blocks.volumes import HIGHEST, MOST
 from debros.env import Env
 from debros.errors import ConfigError, StorageError
@@ -193,7 +194,7 @@ class Places:
         """
         _refuse_taken(place.path, place.id)
         try:
-            os.makedirs(place.path, mode=0o700, exist_ok=True)
+            make_directory(DiskFiles(), place.path)
         except OSError as error:
             raise StorageError(f"cannot make {place.path}: {error}") from error
         told = {"id": place.id, "model": place.model, "shard": place.shard}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from debros.blocks.files import DiskFiles
 from debros.blocks.logfile import LogFile
-from debros.blocks.segments import list_segments, segment_path
+from debros.blocks.segments import list_segments, make_directory, segment_path
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Flag, HomePath, Json
 from debros.cli.project import Project
@@ -55,11 +55,12 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
             raise CommandError(f"{place} keeps no key", next="debros backup PATH, without --with-key", exit=Exit.FAILED)
         shutil.copyfile(place / "identity", target / "identity")
         (target / "identity").chmod(0o600)
+        sync(target / "identity")
     files = {path.name: digest_of(path) for path in sorted((target / "log").glob("*.car"))}
     checked, findings = check(target, screen)
     told: dict[str, Any] = {"format": FORMAT, "entries": checked.entries, "files": files, "with_key": with_key}
     (target / FILE).write_text(json_text.dumps(told, indent=2) + "\n", encoding="utf-8")
-    _sync(target)
+    sync(target / FILE, target / "log", target)
     if findings:
         screen.say(
             "damaged", f"{counted(len(findings), 'finding')} in {place}; next: debros verify {place}", "bold red"
@@ -79,7 +80,7 @@ def _copy(source: Path, target: Path, screen: Screen) -> list[int]:
     numbers = list_segments(files, str(source))
     paths = [Path(segment_path(str(source), number)) for number in numbers]
     sizes = [path.stat().st_size for path in paths]
-    target.mkdir(parents=True, mode=0o700)
+    make_directory(files, str(target))
     with screen.progress("bytes") as bar:
         task = bar.add_task("copying", total=sum(sizes))
         for path, size in zip(paths, sizes, strict=True):
@@ -108,9 +109,10 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(folder: Path) -> None:
-    for place in (folder / "log", folder):
-        descriptor = os.open(place, os.O_RDONLY)
+def sync(*paths: Path) -> None:
+    """Return once these files, and the names in these folders, would survive a power cut."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

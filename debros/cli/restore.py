@@ -6,7 +6,9 @@ import json as json_text
 import shutil
 from pathlib import Path
 
-from debros.cli.backup import FILE, FORMAT, digest_of
+from debros.blocks.files import DiskFiles
+from debros.blocks.segments import make_directory
+from debros.cli.backup import FILE, FORMAT, digest_of, sync
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import HomePath, Json
 from debros.cli.project import Project
@@ -30,8 +32,7 @@ def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Ex
     files = _checked(backup)
     partial = place.with_name(place.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, mode=0o700)
-    (partial / "log").mkdir(mode=0o700)
+    make_directory(DiskFiles(), str(partial / "log"))
     for name in files:
         shutil.copyfile(backup / "log" / name, partial / "log" / name)
     has_key = (backup / "identity").is_file()
@@ -44,7 +45,9 @@ def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Ex
         raise CommandError(f"{backup} is damaged: {findings[0].what}", next=f"debros verify {backup}", exit=Exit.FAILED)
     if place.exists():
         place.rmdir()
+    sync(*partial.rglob("*"), partial)
     partial.rename(place)
+    sync(place.absolute().parent)
     screen.say("restored", f"{place}: {counted(checked.entries, 'entry', 'entries')}, verified", style="bold green")
     if not has_key:
         screen.say("note", "the backup holds no key: open it with `identity=`, or a new user writes here")
