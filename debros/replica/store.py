@@ -375,6 +375,15 @@ class Store:
         """
         if self.broken:
             raise StorageError(self.broken)
+        try:
+            self._flush()
+        except StorageError as error:
+            if not self.view.is_damaged and self.view.is_torn:
+                self.broken = f"the store of a shard refused what the home's view took ({error}); open the node again"
+                raise StorageError(self.broken) from error
+            raise
+
+    def _flush(self) -> None:
         view, entries = self.view, self.entries
         if not (entries.pending() or view.pending_rows or self.effects.unsettled or self.lifts.changed):
             return

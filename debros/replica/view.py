@@ -295,12 +295,33 @@ class View:
         self._unmarked.update(its)
 
     def mark_arms(self, mark: Callable[[], int]) -> None:
-        """Write a new mark into the arms that the running transaction touches, and into the home's view."""
+        """Write a new mark into the arms that the running transaction touches, and into the home's view.
+
+        All that it changed goes to disk here, so that a full disk refuses it as a whole: a commit only adds a page to each file.
+        """
         for arm in self._unmarked:
             now = mark()
             self.db.execute(f"REPLACE INTO {arm.schema}.meta VALUES ('mark', ?)", (now,))
             self.set_meta(volume_key("mark", arm.volume), now)
+        if self._unmarked:
+            try:
+                self.db.cache_flush()
+            except apsw.Error as error:  # which has no text of its own
+                raise type(error)("the disk of a file of the view is full, or refused a write") from error
         self._unmarked = set()
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether a commit came about in the home's view and not in an arm: files commit one after the other."""
+        for _, its in self._arms.values():
+            for arm in its:
+                try:
+                    found = self.db.execute(f"SELECT value FROM {arm.schema}.meta WHERE key = 'mark'").get
+                except apsw.Error:  # it may well be
+                    return True
+                if found != self.meta(volume_key("mark", arm.volume)):
+                    return True
+        return False
 
     def snapshot(self, db: apsw.Connection) -> None:
         """Let another connection see all files as of now, until its transaction ends: flushes are of this thread."""
