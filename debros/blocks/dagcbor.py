@@ -91,41 +91,35 @@ def decode_fast(data: bytes) -> Value:
     return decode(data)
 
 
-def decode_alike(data: bytes, begin: int, end: int, count: int, start: bytes) -> list[Any] | None:
-    """Decode the items of an array in the second level of a large document, all of which begin with `start`.
-
-    Cut there, each is a small document of its own, in which nothing can promise much: a long one whose text or floats hold
-    bytes that might be the heads of long arrays would else go to the slow codec.
-
-    Args:
-        data: the document.
-        begin: where the first item stands, right behind the head of the array.
-        end: what is behind the last item.
-        count: how many items the head promises.
-        start: what each begins with.
+def cut_alike(region: bytes, start: bytes) -> list[bytes] | None:
+    """Cut the items of an array, one behind the other, where something stands with which all of them begin.
 
     Returns:
-        What `decode` would make of them; `None` where that is not known: then the document is to be decoded whole.
+        Pieces that are `region` if they are joined: its items, if each `is_inner`, or if they are known to be canonical
+        and each decodes. `None`: it does not begin so, or holds what may be a link.
     """
-    if _LINK.search(data) is not None:
-        return None
-    region = data[begin:end]
     rests = region.split(start)
-    if rests.pop(0) or len(rests) != count:
+    if rests.pop(0) or _LINK.search(region) is not None:
         return None
-    items: list[Any] = []
-    deepest = MAX_DEPTH - 2
+    return [start + rest for rest in rests]
+
+
+def is_inner(data: bytes) -> bool:
+    """Whether this is surely a canonical document that may stand in the second level of another, and holds no link.
+
+    A large document is checked part by part so that nothing in it can promise much: as a whole, it would go to a slow
+    codec where its text or floats hold bytes that might be the heads of long arrays. A false answer says nothing.
+    """
     try:
-        for rest in rests:
-            item = start + rest
-            if len(item) >= _SMALL and not _is_modest(item):
-                return None
-            items.append(value := libipld.decode_dag_cbor(item))
-            if len(item) - len(item.translate(None, _CONTAINER_HEADS)) > deepest and not _depth_is_good([[value]]):
-                return None
-        return items if libipld.encode_dag_cbor(items) == head(4, count) + region else None
-    except Exception:  # whatever they think, the authority has the word
-        return None
+        if not _is_modest(data):
+            return False
+        value = libipld.decode_dag_cbor(data)
+        if libipld.encode_dag_cbor(value) != data:
+            return False
+        containers = len(data) - len(data.translate(None, _CONTAINER_HEADS))
+        return containers <= MAX_DEPTH - 2 or _depth_is_good([[value]])
+    except Exception:  # whatever the extensions think, the authority has the word
+        return False
 
 
 def decode_known(data: bytes) -> Value:

@@ -7,7 +7,7 @@ difference is what happened. Void entries, and changes that their writer had no 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
@@ -19,9 +19,10 @@ from debros.replica.refold import change_in, entries_of
 from debros.replica.tables import NOT_UNIQUE, TARGET_GONE, Row, to_column
 
 if TYPE_CHECKING:
+    from debros.replica.changes import Change
     from debros.replica.effects import Place
     from debros.replica.entries import EntryRow
-    from debros.replica.replica import Change, Replica
+    from debros.replica.replica import Replica
     from debros.replica.store import Model, Store
 
 Kind: TypeAlias = Literal["create", "update", "delete", "restore", "conflict"]
@@ -53,7 +54,7 @@ class Happenings:
         self._kept: LRUCache[tuple[int, str], list[Happening]] = LRUCache(_ENTRIES)
         self._rows: dict[str, LRUCache[Place, Row]] = {}  # by model: as of the entry before `_next`
         self._next: dict[str, int] = {}
-        self.fresh: dict[int, Sequence[Change]] = {}  # by number: changes of entries that have just come
+        self.fresh: dict[int, Collection[Change]] = {}  # by number: changes of entries that have just come
         store.on_moved.append(lambda places, models: self.forget())
 
     def forget(self) -> None:

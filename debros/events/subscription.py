@@ -18,6 +18,7 @@ from debros.events import cursor as cursors
 from debros.events.event import Event
 from debros.events.happenings import Happenings
 from debros.events.stats import Counts, Stats
+from debros.replica.changes import models_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +59,8 @@ class Feed:
         for n, (_, entry, changes, _) in enumerate(admitted):
             if n < _FRESH:
                 fresh[entry.e] = changes
-            if len(changes) == 1:
-                self._note(changes[0].model, entry.e)
-            else:
-                for name in {change.model for change in changes}:
-                    self._note(name, entry.e)
+            for name in models_of(changes):
+                self._note(name, entry.e)
 
     def _note(self, name: str, e: int) -> None:
         recent = self._recent.get(name)

@@ -7,12 +7,12 @@ changes and acts is a merge.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from debros.blocks import dagcbor
 from debros.errors import BodyError
+from debros.log.packed import PackedOps, packed_ops
 
 MAX_CHANGES: Final = 10_000
 MAX_ACTS: Final = 100
@@ -22,12 +22,6 @@ TX_SIZE: Final = 16
 _SALT: Final = b"\x64salt\x50"
 _SALTED: Final = len(_SALT) + SALT_SIZE
 _LARGE: Final = 4096  # bytes from which on it is worth looking for changes that begin alike
-# what the usual large body begins with: perhaps `tx`, then `ops`, whose first change is of a model, a version, and an id
-_USUAL: Final = re.compile(
-    rb"(?:\xa2|\xa3\x62tx\x82\x50(.{16})([\x01-\x17]))\x63ops(?:([\x81-\x97])|\x98([\x18-\xff])|\x99([\x01-\xff].))"
-    rb"(?=(\x84[\x61-\x77]))",
-    re.DOTALL,
-)
 
 
 class Body(NamedTuple):
@@ -35,7 +29,7 @@ class Body(NamedTuple):
 
     tx: tuple[bytes, int] | None  # id of a transaction, and over how many logs it goes
     acts: list[Any]
-    ops: list[Any]
+    ops: list[Any] | PackedOps
     salt: bytes
 
 
@@ -77,8 +71,11 @@ def parse_body(raw: bytes, *, known: bool = False) -> Body:
     Raises:
         BodyError: not strict DAG-CBOR, no map, no salt, or `ops` or `act` no list or too long.
     """
-    if len(raw) >= _LARGE and not known and (usual := _parse_usual(raw)) is not None:
-        return usual
+    if len(raw) >= _LARGE and raw[-_SALTED:-SALT_SIZE] == _SALT:
+        packed = packed_ops(raw, len(raw) - _SALTED, known=known)
+        if packed is not None and len(packed[0]) <= MAX_CHANGES:
+            ops, name, logs = packed
+            return Body(None if name is None else (name, logs), [], ops, raw[-SALT_SIZE:])
     try:
         value = dagcbor.decode_known(raw) if known else dagcbor.decode_fast(raw)
     except ValueError as error:
@@ -86,36 +83,15 @@ def parse_body(raw: bytes, *, known: bool = False) -> Body:
     if type(value) is not dict:
         raise BodyError("the body is not a map")
     salt = value.get("salt")
-    ops: Any = value.get("ops", [])
+    its: Any = value.get("ops", [])
     acts: Any = value.get("act", [])
     if type(salt) is not bytes or len(salt) != SALT_SIZE:
         raise BodyError(f"the body has no salt of {SALT_SIZE} bytes")
-    if type(ops) is not list or len(ops) > MAX_CHANGES:
+    if type(its) is not list or len(its) > MAX_CHANGES:
         raise BodyError(f"`ops` of the body is not a list of at most {MAX_CHANGES} changes")
     if type(acts) is not list or len(acts) > MAX_ACTS:
         raise BodyError(f"`act` of the body is not a list of at most {MAX_ACTS} acts")
-    return Body(_tx(value.get("tx")), acts, ops, salt)
-
-
-def _parse_usual(raw: bytes) -> Body | None:
-    """Read a large body without acts, most changes of which are of one model; `None`: it is not surely of that form.
-
-    The authority is what `parse_body` asks then.
-    """
-    found = _USUAL.match(raw)
-    if found is None or raw[-_SALTED:-SALT_SIZE] != _SALT:
-        return None
-    name, logs, few, some, many, start = found.groups()
-    count = few[0] & 31 if few else int.from_bytes(some or many, "big")
-    begin = found.end()
-    model = begin + len(start) + (start[-1] & 31)
-    start = raw[begin : model + 2]  # and the version, if it is a small one, and the head of a short id
-    if count > MAX_CHANGES or len(start) < 2:
-        return None
-    ops = dagcbor.decode_alike(raw, begin, len(raw) - _SALTED, count, start)
-    if ops is None:
-        return None
-    return Body(None if name is None else (name, logs[0]), [], ops, raw[-SALT_SIZE:])
+    return Body(_tx(value.get("tx")), acts, its, salt)
 
 
 def _tx(value: object) -> tuple[bytes, int] | None:

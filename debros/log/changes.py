@@ -7,7 +7,7 @@ Whether the writer may touch the document is `debros.log.rights`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import libipld
@@ -22,7 +22,7 @@ GoodChange: TypeAlias = tuple[int, str, int, str, dict[str, Any]]
 """Position in `ops`, model, version, id, change."""
 
 
-def good_changes(ops: list[Any]) -> Iterator[GoodChange]:
+def good_changes(ops: Iterable[Any]) -> Iterator[GoodChange]:
     """Yield the changes of good form, at most one per document; every other position of `ops` is skipped.
 
     The first change of a document whose model, version and id are good is the one that counts, and if its form is

@@ -8,10 +8,11 @@ from debros.errors import PermissionDeniedError
 from debros.identity.keys import Device
 from debros.log.changes import encode_change
 from debros.log.manifest import Manifest
+from debros.replica.changes import Change
 from debros.replica.commit import Plan, build
 from debros.replica.group import Group
 from debros.replica.lifting import ADMINS_ONLY, MODEL
-from debros.replica.replica import Change, Replica
+from debros.replica.replica import Replica
 from debros.replica.store import Store
 
 VERSION: Final = 1  # of the form of these documents

@@ -14,6 +14,7 @@ import trio
 from debros.blocks import dagcbor
 from debros.blocks.cid import Link
 from debros.pinning.ledger import PENDING, UNPINNED, Item, Ledger
+from debros.replica.changes import models_of
 from debros.replica.store import Admitted, Store
 from debros.replica.tables import Row
 from debros.schema import Schema
@@ -60,6 +61,9 @@ class Tracker:
         """Take note of entries; see `Store.on_admitted`."""
         columns, opened, is_wanted = self._columns, self._store.models, False
         for replica, entry, changes, origin in admitted:  # every write comes here, so it does no more than note
+            self._seen = entry.e
+            if not any(name in columns or name not in opened for name in models_of(changes)):
+                continue
             for change in changes:
                 name = change.model
                 if name in columns:
@@ -67,7 +71,6 @@ class Tracker:
                     is_wanted = is_wanted or (origin == "remote" and name in self._ruled)
                 elif name not in opened and (found := content_in(change.value)):
                     self._named.append((Doc(name, replica.n, change.id), found))
-            self._seen = entry.e
         if is_wanted and self.on_wanted is not None:
             self.on_wanted()
 

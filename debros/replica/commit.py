@@ -13,10 +13,11 @@ from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueErro
 from debros.identity.keys import Device
 from debros.log.changes import encode_change
 from debros.log.rights import may_write
+from debros.replica.changes import Change
 from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
 from debros.replica.group import Group
-from debros.replica.replica import Change, Replica, refuse_foreign
+from debros.replica.replica import Replica, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 

@@ -21,7 +21,7 @@ from debros.values.scalars import TEXT
 
 if TYPE_CHECKING:
     from debros.log.manifest import Manifest
-    from debros.replica.replica import Change
+    from debros.replica.changes import Change
     from debros.replica.store import Store
     from debros.replica.view import View
 

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from debros.errors import MigrationPendingError
 from debros.log.manifest import Manifest
 from debros.replica.cells import Document
+from debros.replica.changes import models_of
 from debros.replica.entries import EntryRow
 from debros.replica.relifting import beside, drop_aside, in_place, note, pairs, project_again
 from debros.replica.tables import DELETED, quoted
 
 if TYPE_CHECKING:
-    from debros.replica.replica import Change, Replica
+    from debros.replica.changes import Change
+    from debros.replica.replica import Replica
     from debros.replica.store import Admitted, Model, Store
 
 MODEL: Final = "_migrations"
@@ -336,8 +338,8 @@ class Lifts:
     def _hear(self, admitted: Sequence[Admitted]) -> None:
         for one in admitted:
             if one.origin == "remote":
-                for change in one.changes:
-                    self._blocked.pop((change.model, one.replica.n), None)
+                for name in models_of(one.changes):
+                    self._blocked.pop((name, one.replica.n), None)
 
 
 @contextmanager

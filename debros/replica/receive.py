@@ -14,9 +14,9 @@ from debros.blocks.tail import Block
 from debros.env import collector_paused
 from debros.errors import EntryHeldError, EntryRefusedError
 from debros.log.gate import Admission, Checked, Known, LogState, check_alone, judge
+from debros.replica.changes import changes_in
 from debros.replica.entries import EntryRow
-from debros.replica.replay import changes_in
-from debros.replica.replica import Change, Replica
+from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
 
 CHECKED_APART: Final = 16  # entries for which it is worth asking a thread: it costs about as much as four signatures
@@ -30,20 +30,12 @@ class Delivery(NamedTuple):
     body: bytes | None
 
 
-class Ready(NamedTuple):
-    """An entry of good form, signed by its author, and its changes of good form; how many others it has."""
-
-    checked: Checked
-    changes: list[Change]
-    skipped: int
-
-
 class Batch(NamedTuple):
     """Entries that came together, by what names them, and what is known of each before the log is asked."""
 
     deliveries: Sequence[Delivery]
     digests: Sequence[bytes]  # of the headers
-    ready: list[Ready | None]  # `None`: not checked yet, or not good
+    ready: list[Checked | None]  # `None`: not checked yet, or not good
 
     @classmethod
     def of(cls, deliveries: Sequence[Delivery]) -> Batch:
@@ -77,7 +69,7 @@ class _Log:
         self.log_id = replica.log_id
         self.manifest = replica.manifest
         self._replica = replica
-        self.accepted: list[tuple[Delivery, Admission, list[Change], int]] = []
+        self.accepted: list[tuple[Delivery, Admission]] = []
         self._offered = frozenset(offered)
         self._next_e = 0
         self._known: dict[bytes, Known] = {}
@@ -100,10 +92,10 @@ class _Log:
     def entry(self, digest: bytes) -> Known | None:
         return self._known.get(digest) if digest in self._offered else self._replica.entry(digest)
 
-    def take(self, delivery: Delivery, admission: Admission, changes: list[Change], skipped: int) -> None:
+    def take(self, delivery: Delivery, admission: Admission) -> None:
         header = admission.header
         self._known[header.digest] = Known(header.author, header.seq, header.clock, admission.user)
-        self.accepted.append((delivery, admission, changes, skipped))
+        self.accepted.append((delivery, admission))
 
 
 async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]) -> int:
@@ -159,8 +151,7 @@ def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
         for n, (digest, (header, body)) in enumerate(zip(digests, deliveries, strict=True)):
             if digest not in known and ready[n] is None:
                 try:
-                    checked = check_alone(header, body, log, digest)
-                    ready[n] = Ready(checked, *changes_in(checked.body))
+                    ready[n] = check_alone(header, body, log, digest)
                 except (EntryRefusedError, EntryHeldError):
                     return  # the gate finds it again, and says so if it is still asked then
 
@@ -169,12 +160,11 @@ def _judge_all(log: _Log, batch: Batch, now_ms: int) -> EntryRefusedError | Entr
     """Put a batch through the gate, up to the first that it does not let in."""
     for delivery, ready in zip(batch.deliveries, batch.ready, strict=True):
         try:
-            admission = judge(delivery.header, delivery.body, log, now_ms, None if ready is None else ready.checked)
+            admission = judge(delivery.header, delivery.body, log, now_ms, ready)
         except (EntryRefusedError, EntryHeldError) as error:
             return error
         if not admission.known:
-            changes = changes_in(admission.body) if ready is None else (ready.changes, ready.skipped)
-            log.take(delivery, admission, *changes)
+            log.take(delivery, admission)
     return None
 
 
@@ -187,7 +177,7 @@ def _blocks(replica: Replica, log: _Log) -> tuple[int, list[Block]]:
     manifest: Block = (cid.DAG_CBOR, replica.log_id, replica.manifest.block)
     blocks: list[Block] = [] if replica.heads else [manifest]
     first = len(blocks)
-    for delivery, admission, _, _ in log.accepted:
+    for delivery, admission in log.accepted:
         header = admission.header
         blocks.append((header.body_codec, header.body, delivery.body or b""))
         blocks.append((cid.DAG_CBOR, header.digest, delivery.header))
@@ -196,7 +186,7 @@ def _blocks(replica: Replica, log: _Log) -> tuple[int, list[Block]]:
 
 def _has_parts(log: _Log) -> bool:
     """Whether entries that were accepted are parts of transactions."""
-    return any(admission.body is not None and admission.body.tx is not None for _, admission, _, _ in log.accepted)
+    return any(admission.body is not None and admission.body.tx is not None for _, admission in log.accepted)
 
 
 def _show(store: Store, replica: Replica, log: _Log, positions: list[int]) -> None:
@@ -212,9 +202,11 @@ def _show(store: Store, replica: Replica, log: _Log, positions: list[int]) -> No
 def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) -> list[Admitted]:
     admitted: list[Admitted] = []
     entries, n, at = store.entries, replica.n, 0
-    for _, (header, body, user, _), changes, skipped in log.accepted:
+    for _, (header, body, user, _) in log.accepted:
         entry = EntryRow.of(header, entries.next_e, n, user, positions[at + 1], positions[at])
-        replica._admit(entry, header.parents(), changes, None if body is None else body.acts, skipped)
+        changes = changes_in(body)
+        acts, among = (None, None) if body is None else (body.acts, len(body.ops))
+        replica._admit(entry, header.parents(), changes, acts, among)
         admitted.append(Admitted(replica, entry, changes, "remote"))
         at += 2
     last = admitted[-1].entry

@@ -10,7 +10,8 @@ from debros.replica.entries import EntryRow
 from debros.replica.tables import Row
 
 if TYPE_CHECKING:
-    from debros.replica.replica import Change, Replica
+    from debros.replica.changes import Change
+    from debros.replica.replica import Replica
     from debros.replica.store import Model, Store
 
 

@@ -15,13 +15,12 @@ from debros.blocks.volumes import first_of, volume_of
 from debros.errors import CorruptionError, EntryHeldError, EntryRefusedError, NewerFormatError
 from debros.log.body import Body, parse_body
 from debros.log.certificate import user_of_chain
-from debros.log.changes import good_changes
 from debros.log.entry import Header, parse_header
 from debros.log.gate import judge
 from debros.log.manifest import Manifest, parse
 from debros.replica.arms import Volume
+from debros.replica.changes import changes_in
 from debros.replica.entries import EntryRow
-from debros.replica.replica import Change
 from debros.replica.store import Store, behind
 
 HEADER_START: Final = b"aaX "  # how every header goes on behind its first byte: the key `a`, the head of its value
@@ -193,7 +192,7 @@ class Replay:
                 break
             entry = store.entries.find(found.header.digest)
             if entry is not None and entry.header == found.header_at:  # a second copy, after a failed sync, counts once
-                changes = [change for change in changes_in(found.body)[0] if change.model in names]
+                changes = [change for change in changes_in(found.body) if change.model in names]
                 store.by_number[entry.log].fold_all(changes, entry)
                 self._done += 1
                 self._flush_if_full()
@@ -225,9 +224,8 @@ class Replay:
             known = None if header.prev is None else store.entries.find(header.prev)
         user = known.user if known else user_of_chain(header.author, header.certificates, replica.manifest)
         entry = EntryRow.of(header, store.entries.next_e, replica.n, user, found.header_at, found.body_at)
-        changes, skipped = changes_in(found.body)
-        acts = found.body.acts if found.body is not None else None
-        replica._admit(entry, header.parents(), changes, acts, skipped)
+        acts, among = (None, None) if found.body is None else (found.body.acts, len(found.body.ops))
+        replica._admit(entry, header.parents(), changes_in(found.body), acts, among)
         self._reach(found)
         self._done += 1
 
@@ -295,11 +293,3 @@ def _entry(body: Section, section: Section) -> Found | None:
     except (EntryRefusedError, EntryHeldError):
         return None  # no header after all: a value may begin like one
     return Found(header, parsed, section.position, body.position, doubtful, body.block)
-
-
-def changes_in(body: Body | None) -> tuple[list[Change], int]:
-    """Return the changes of good form in a body, none if it is encrypted, and how many others are skipped."""
-    if body is None:
-        return [], 0
-    changes = [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
-    return changes, len(body.ops) - len(changes)

@@ -20,6 +20,7 @@ from debros.log.gate import Known
 from debros.log.manifest import Manifest
 from debros.log.rights import may_write
 from debros.replica.cells import Document
+from debros.replica.changes import Change
 from debros.replica.cuts import Rights
 from debros.replica.entries import EntryRow
 from debros.replica.layouts import LAYOUTS
@@ -29,22 +30,6 @@ from debros.replica.tables import Row
 if TYPE_CHECKING:
     from debros.identity.keys import Device
     from debros.replica.store import Model, Store
-
-
-@dataclass(slots=True)
-class Change:
-    """A change of good form. `makes` says that a local one may make its row alone; `row` is that row once it does.
-
-    `wires` are the wire values of all fields, where a local one is a new document of good values.
-    """
-
-    model: str
-    version: int
-    id: str
-    value: dict[str, Any]
-    makes: bool = False
-    row: Row | None = None
-    wires: list[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -175,16 +160,14 @@ class Replica:
     # -- the funnel ------------------------------------------------------------------------------------------
 
     def _admit(
-        self, entry: EntryRow, parents: Iterable[bytes], changes: Iterable[Change], acts: list[Any] | None,
-        skipped: int = 0,
+        self, entry: EntryRow, parents: Iterable[bytes], changes: Collection[Change], acts: list[Any] | None,
+        among: int | None = None,
     ) -> None:  # fmt: skip
         """Make an entry that is on disk visible: index it, move the heads, fold its changes.
 
-        `skipped` is how many other changes it has, of bad form.
+        `among` is how many changes it has, of good form or not.
         """
         store, rights = self._store, self._rights or self.rights
-        if skipped:
-            self._skip(skipped)
         if rights.has_cuts and rights.is_void(entry):
             entry = entry._replace(void=True)
         store.entries.add(entry)
@@ -197,6 +180,8 @@ class Replica:
             if own is None or entry.seq > own[1]:  # a fork of the key may come late: the longer branch goes on
                 self._tips[entry.author] = (entry.digest, entry.seq)
         self.fold_all(changes, entry)
+        if among is not None and among != len(changes):
+            self._skip(among - len(changes))
         if acts:
             store.note_acts(self, entry)
         if acts or rights.has_cuts:

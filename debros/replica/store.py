@@ -7,7 +7,7 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -19,10 +19,10 @@ from debros.current import context
 from debros.env import Env
 from debros.errors import ClosedError, CorruptionError, StorageError
 from debros.log.body import SALT_SIZE, parse_body
-from debros.log.changes import good_changes
 from debros.log.manifest import Manifest
 from debros.replica import misread
 from debros.replica import writer as writers
+from debros.replica.changes import Change, changes_in
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.group import Group, Request
@@ -34,7 +34,7 @@ from debros.replica.packing import encoder_of
 from debros.replica.projection import Projection
 from debros.replica.reading import Reader
 from debros.replica.refold import refold
-from debros.replica.replica import Change, Replica
+from debros.replica.replica import Replica
 from debros.replica.state import States
 from debros.replica.tables import Table, quoted
 from debros.replica.twins import Twins
@@ -89,7 +89,7 @@ class Admitted(NamedTuple):
 
     replica: Replica
     entry: EntryRow
-    changes: Sequence[Change]  # of good form; whoever has no right to one of them did not change anything by it
+    changes: Collection[Change]  # of good form; whoever has no right to one of them did not change anything by it
     origin: Literal["local", "remote"]
 
 
@@ -476,7 +476,7 @@ class Store:
 
     # -- reading the log ---------------------------------------------------------------------------------------
 
-    def changes_of(self, entry: EntryRow) -> list[Change]:
+    def changes_of(self, entry: EntryRow) -> Collection[Change]:
         """Read an entry's changes of good form from the log.
 
         Raises:
@@ -487,8 +487,7 @@ class Store:
             return []
         if codec != cid.DAG_CBOR:
             raise CorruptionError(f"the codec of the block at {entry.body} has rotted: no body is dag-pb")
-        body = parse_body(block)
-        return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+        return changes_in(parse_body(block))
 
     async def aclose(self) -> None:
         """Let what is being written come to its end, then flush and close; from now on nothing else begins."""

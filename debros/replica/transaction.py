@@ -19,11 +19,12 @@ from debros.errors import TransactionError, UniqueError
 from debros.identity.keys import Device
 from debros.log.combine import combine
 from debros.log.rights import may_write
+from debros.replica.changes import Change
 from debros.replica.commit import Item, Plan, build, encoded, parts_of, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
-from debros.replica.replica import Change, Replica, refuse_foreign
+from debros.replica.replica import Replica, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from debros.errors import ClosedError, StorageError
+from debros.replica.changes import models_of
 
 if TYPE_CHECKING:
     from debros.replica.effects import Place
@@ -214,7 +215,7 @@ class Watchers:
         if not self._models:
             return
         for replica, _, changes, _ in admitted:
-            for change in changes:
+            for change in () if self._models.keys().isdisjoint(models_of(changes)) else changes:
                 watched = self._models.get(change.model)
                 if watched is not None:
                     self._note(watched, (change.model, replica.n, change.id))

@@ -13,9 +13,10 @@ from debros.identity.did import did_of
 from debros.log import clock
 from debros.log.entry import parse_header
 from debros.replica.cells import Document
+from debros.replica.changes import Change
 from debros.replica.entries import EntryRow
 from debros.replica.refold import change_in, entries_of
-from debros.replica.replica import Change, Replica
+from debros.replica.replica import Replica
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 from debros.schema import FieldSpec

@@ -19,9 +19,9 @@ from debros.blocks import cid
 from debros.errors import QueryError
 from debros.log.body import parse_body
 from debros.log.entry import parse_header
+from debros.replica.changes import changes_in
 from debros.replica.draft import Draft
 from debros.replica.layouts import LAYOUTS
-from debros.replica.replay import changes_in
 from debros.replica.replica import Replica
 from debros.replica.store import Store
 from debros.replica.tables import Row, Table
@@ -174,10 +174,9 @@ class Pasts:
                 header = parse_header(live.log.read(entry.header))
                 codec, _, block = live.log.read_section(entry.body)
                 body = None if codec == cid.RAW else parse_body(block)  # else encrypted
-                changes, skipped = changes_in(body)
                 admitted = entry._replace(e=store.entries.next_e, void=False)
-                acts = body.acts if body is not None else None
-                store.by_number[entry.log]._admit(admitted, header.parents(), changes, acts, skipped)
+                acts, among = (None, None) if body is None else (body.acts, len(body.ops))
+                store.by_number[entry.log]._admit(admitted, header.parents(), changes_in(body), acts, among)
             if store.is_full():
                 store.flush()
             await trio.lowlevel.checkpoint()

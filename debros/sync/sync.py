@@ -17,6 +17,7 @@ import trio
 from debros.errors import ClosedError, DeadlineError, ProtocolError, StorageError, TransportError
 from debros.identity.keys import Device
 from debros.net.transport import Transport
+from debros.replica.changes import models_of
 from debros.replica.receive import Batch, Delivery, check_apart
 from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
@@ -131,10 +132,8 @@ class Sync:
                     link.tell(replica.log_id, entry)
                 continue
             came[replica] = came.get(replica, 0) + 1
-            for change in changes:
-                if change.model.startswith("_"):  # perhaps of shards that are new
-                    self._follows += 1
-                    break
+            if any(name.startswith("_") for name in models_of(changes)):  # perhaps of shards that are new
+                self._follows += 1
         for replica, count in came.items():
             for link in self.links.values():
                 link.tell(replica.log_id, None)

@@ -1,0 +1,72 @@
+"""What an entry says, as the fold takes it: its changes of good form, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from debros.log.body import Body
+from debros.log.changes import good_changes
+from debros.log.packed import PackedOps
+from debros.replica.tables import Row
+
+
+@dataclass(slots=True)
+class Change:
+    """A change of good form. `makes` says that a local one may make its row alone; `row` is that row once it does.
+
+    `wires` are the wire values of all fields, where a local one is a new document of good values.
+    """
+
+    model: str
+    version: int
+    id: str
+    value: dict[str, Any]
+    makes: bool = False
+    row: Row | None = None
+    wires: list[Any] | None = None
+
+
+class Packed:
+    """The changes of a large body, decoded anew whenever they are gone through."""
+
+    __slots__ = ("_good", "_ops")
+
+    def __init__(self, ops: PackedOps) -> None:
+        self._ops = ops
+        self._good: int | None = None  # how many there are, once somebody went through
+
+    def __iter__(self) -> Iterator[Change]:
+        good = 0
+        for _, model, version, id, value in good_changes(self._ops):
+            good += 1
+            yield Change(model, version, id, value)
+        self._good = good
+
+    def __len__(self) -> int:
+        if self._good is None:
+            self._good = sum(1 for _ in good_changes(self._ops))
+        return self._good
+
+    def __contains__(self, change: object) -> bool:
+        return any(change == one for one in self)
+
+    @property
+    def models(self) -> set[str]:
+        """The models that they are of."""
+        return {change.model for change in self} if self._ops.model is None else {self._ops.model}
+
+
+def changes_in(body: Body | None) -> Collection[Change]:
+    """Return the changes of good form in a body, none if it is encrypted."""
+    if body is None:
+        return []
+    if type(body.ops) is PackedOps:
+        return Packed(body.ops)
+    return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+
+
+def models_of(changes: Collection[Change]) -> set[str]:
+    """Return the models that changes are of, without decoding what is packed."""
+    return changes.models if type(changes) is Packed else {change.model for change in changes}
