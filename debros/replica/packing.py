@@ -7,19 +7,35 @@ are identifiers (`debros.schema.NAME`) and are quoted all the same; functions ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import libipld
 
 from debros.blocks import dagcbor
 from debros.log.changes import encode_change
-from debros.replica.tables import to_column
+from debros.log.forms import INT_MAX, INT_MIN
+from debros.replica.tables import OUT_OF_BOUNDS, WRONG_SHARD, to_column
 from debros.schema import Codec, FieldSpec
-from debros.values.composites import encode_sorted
+from debros.values.composites import encode_sorted, sorted_texts
+from debros.values.scalars import EARLIEST, LATEST, TEXT
 
 # of which the type of a wire value alone tells that it is good
 _TYPES: Final = {"text": "str", "float": "float", "bytes": "bytes", "bool": "bool"}
+_RANGES: Final = {"int": (INT_MIN, INT_MAX), "instant": (EARLIEST, LATEST)}  # of those that are integers
+_KEPT: Final = (
+    "log",
+    "e",
+    "None",
+    "flags",
+    "version",
+    "doc",
+    "hidden",
+    "clock",
+    "e",
+    "clock",
+    "by",
+)  # in the order of `SYSTEM`
 _FLAT: Final = frozenset(
     {"text", "int", "float", "bool", "instant", "duration", "date", "time", "decimal", "uuid", "choice"}
 )
@@ -58,16 +74,30 @@ def change_of_new(fields: Sequence[FieldSpec]) -> Callable[[list[Any]], dict[str
     return _made([*lines, "    return change"], {})
 
 
-def wires_in(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], list[Any] | None]:
-    """Return the function from a change, as a peer made it, to the wire values of a document that it alone makes.
+def rows_in(
+    fields: Sequence[FieldSpec],
+    beyond: Mapping[int, Callable[[Any], bool]],
+    is_in_place: Callable[[int, str, Any], bool] | None,
+    key_at: int | None,
+) -> Callable[[str, dict[str, Any], int, int, int, int, int, int, int], list[Any] | None]:
+    """Return the function from a document that a peer's change made to its row, as far as fields and the fold's keeping go.
 
-    `None` where it leaves a field out that has to be there, knows others, or holds a value that does not show as it is.
+    Args:
+        fields: of the model.
+        beyond: by place of a field, whether a value of it lies beyond its bounds.
+        is_in_place: of a sharded model, whether a log is the one for an id and a key.
+        key_at: the place of that key; `None`: the id is the key.
+
+    Returns:
+        Of id, change, number of the log, of the entry, version, number of the document, reasons why it does not show, clock,
+        and number of the user, the columns of the row. `None` where the change leaves a field out that has to be there,
+        knows others, or holds a value that does not show as it is.
     """
-    given: dict[str, Any] = {"nothing": {}, "sort": encode_sorted}
+    given: dict[str, Any] = {"nothing": {}, "sort": encode_sorted, "texts": sorted_texts, "in_place": is_in_place}
     put = [(at, spec) for at, spec in enumerate(fields) if spec.merge == "lww"]
     merging = [(at, spec) for at, spec in enumerate(fields) if spec.merge != "lww"]
     lines = [
-        "def made(change):",
+        "def made(id, change, log, e, version, doc, hidden, clock, by):",
         "    put = change.get('put', nothing)",
         f"    if change.get('live') is not True or 'rem' in change or len(put) != {len(put)}:",
         "        return None",
@@ -81,8 +111,15 @@ def wires_in(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], list[Any
     for at, spec in merging:
         lines += _taken(at, spec, given)
     lines += ["    if left:", "        return None"]  # fields that only a newer schema knows
-    names = ", ".join(f"v{at}" for at in range(len(fields)))
-    return _made([*lines, f"    return [{names}]"], given)
+    if is_in_place is not None:
+        key = None if key_at is None else f"v{key_at}"
+        lines += [f"    if not in_place(log, id, {key}):", f"        hidden |= {WRONG_SHARD}"]
+    lines += ["    flags = 0"]
+    for at, check in beyond.items():
+        given[f"beyond_{at}"] = check
+        lines += [f"    if v{at} is not None and beyond_{at}(v{at}):", f"        flags = {OUT_OF_BOUNDS}"]
+    columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields)), *_KEPT])
+    return _made([*lines, f"    return [{columns}]"], given)
 
 
 def _taken(at: int, spec: FieldSpec, given: dict[str, Any]) -> list[str]:
@@ -91,9 +128,12 @@ def _taken(at: int, spec: FieldSpec, given: dict[str, Any]) -> list[str]:
     if spec.merge == "keep":
         taken = [f"if {wire} not in keep or keep[{wire}][1]: return None", f"v{at} = keep[{wire}][0]"]
         return [f"    {line}" for line in ["left -= 1", *taken, refuse]]
-    key, value, missing = (
-        ("inc", f"inc[{wire}]", "0") if spec.merge == "counter" else ("add", f"sort(add[{wire}])", "[]")
-    )
+    if spec.merge == "counter":
+        key, value, missing = "inc", f"inc[{wire}]", "0"
+    elif spec.codec.item is TEXT:
+        key, value, missing, refuse = "add", f"texts(add[{wire}])", "[]", f"if v{at} is None: return None"
+    else:
+        key, value, missing = "add", f"sort(add[{wire}])", "[]"
     lines = [f"if {wire} in {key}:", "    left -= 1", f"    v{at} = {value}", f"    {refuse}"]
     if spec.merge == "set" and not is_exact(spec.codec):
         given[f"is_kept_{at}"] = lambda wire: to_column(spec.codec, wire) == dagcbor.encode(wire)
@@ -104,13 +144,18 @@ def _taken(at: int, spec: FieldSpec, given: dict[str, Any]) -> list[str]:
 
 def _does_not_show(at: int, spec: FieldSpec, given: dict[str, Any]) -> str:
     """Return the condition under which a value is not one of its field's type."""
-    type_name = _TYPES.get(spec.codec.kind)
+    kind = spec.codec.kind
     given[f"accepts_{at}"] = spec.codec.accepts
-    other = f"not accepts_{at}(v{at})" if type_name is None else f"type(v{at}) is not {type_name}"
+    if kind in _TYPES:
+        other = f"type(v{at}) is not {_TYPES[kind]}"
+    elif kind in _RANGES:
+        other = f"type(v{at}) is not int or not {_RANGES[kind][0]} <= v{at} <= {_RANGES[kind][1]}"
+    else:
+        other = f"not accepts_{at}(v{at})"
     may_be_null = spec.nullable and spec.merge in ("lww", "keep")
     if may_be_null:
-        return f"(v{at} is not None and {other})"
-    return f"(v{at} is None or {other})" if type_name is None else other
+        return f"(v{at} is not None and ({other}))"
+    return f"(v{at} is None or {other})" if kind not in _TYPES | _RANGES.keys() else other
 
 
 def is_exact(codec: Codec) -> bool:
@@ -122,15 +167,15 @@ def is_exact(codec: Codec) -> bool:
 def columns_of(fields: Sequence[FieldSpec]) -> Callable[[str, list[Any]], list[Any]]:
     """Return the function from a new document's id and wire values to the columns of both."""
     given: dict[str, Any] = {}
-    terms = []
-    for at, spec in enumerate(fields):
-        if spec.codec.to_column is not None:
-            given[f"to_{at}"] = spec.codec.to_column
-            terms.append(_unless_null(f"to_{at}", f"v{at}", spec))
-        else:
-            terms.append(f"v{at}")
-    lines = ["def made(id, wires):", f"    {_names(fields)} = wires", f"    return [{', '.join(['id', *terms])}]"]
-    return _made(lines, given)
+    columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields))])
+    return _made(["def made(id, wires):", f"    {_names(fields)} = wires", f"    return [{columns}]"], given)
+
+
+def _column(at: int, spec: FieldSpec, given: dict[str, Any]) -> str:
+    if spec.codec.to_column is None:
+        return f"v{at}"
+    given[f"to_{at}"] = spec.codec.to_column
+    return _unless_null(f"to_{at}", f"v{at}", spec)
 
 
 def encoder_of(fields: Sequence[FieldSpec]) -> Callable[[str, int, str, dict[str, Any]], bytes]:

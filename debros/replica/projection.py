@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from debros.blocks import dagcbor
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT, Lift
-from debros.replica.packing import columns_of, is_exact, wires_in
+from debros.replica.packing import columns_of, is_exact, rows_in
 from debros.replica.tables import (
     DELETED,
     MISTYPED,
@@ -66,7 +66,6 @@ class Projection:
         self.has_misread = False  # whether it met a document that does not show as it was written
         schema = table.schema
         self._fields = [_shown(spec) for spec in schema.fields]
-        self._bounded = [(at, f.out_of_bounds) for at, f in enumerate(self._fields) if f.out_of_bounds is not None]
         self._computed = [spec for spec in schema.computed if spec.index]
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
@@ -77,8 +76,9 @@ class Projection:
         self._is_in_place = is_in_place
         key = None if schema.sharding is None else schema.by_name.get(schema.sharding.key)
         self._shard_key = None if key is None else key.wire  # `None`: the id decides, or the owner in it
-        self._shard_key_at = None if key is None else [spec.wire for spec in schema.fields].index(key.wire)
-        self._wires_in = wires_in(schema.fields)
+        key_at = None if key is None else [spec.wire for spec in schema.fields].index(key.wire)
+        bounded = {at: f.out_of_bounds for at, f in enumerate(self._fields) if f.out_of_bounds is not None}
+        self._row_in = rows_in(schema.fields, bounded, is_in_place, key_at)
         self._columns_of = columns_of(schema.fields)
         patterned = {spec.wire for spec in schema.fields if spec.bounds is not None and spec.bounds.pattern is not None}
         self._patterns = [
@@ -111,20 +111,9 @@ class Projection:
         """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
         if version not in INT64 or (self.lifts and self.would_lift(log, version)):
             return None
-        wires = self._wires_in(change)
-        if wires is None:
+        row = self._row_in(id, change, log, e, version, doc, 0 if self._id_is_good(id) else WRONG_ID, clock, by)
+        if row is None:
             return None
-        hidden = 0 if self._id_is_good(id) else WRONG_ID
-        if self._is_in_place is not None:
-            at_key = self._shard_key_at
-            if not self._is_in_place(log, id, None if at_key is None else wires[at_key]):
-                hidden |= WRONG_SHARD
-        flags = 0
-        for at, beyond in self._bounded:
-            if wires[at] is not None and beyond(wires[at]):
-                flags = OUT_OF_BOUNDS
-        row = self._columns_of(id, wires)
-        row += (log, e, None, flags, version, doc, hidden, clock, e, clock, by)
         return tuple(row) if self._plain else self.finished(row)
 
     def would_lift(self, log: int, version: int) -> bool:

@@ -189,24 +189,50 @@ class Replica:
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
-        models, manifest = self._store.models, self.manifest
-        belongs: dict[str, bool] = {}  # by model
+        models, log, put = self._store.models, self.n, self._store.view.put_new
+        model: Model | None = None
+        name, is_plain = "", False
         for change in changes:
-            model = models.get(change.model)
-            if change.model == LAYOUTS and may_write(change.id, entry.user, manifest):
-                self._store.layouts.hear(manifest, change)
-            if model is not None and change.row is not None and not entry.void:
-                self.show_new(model, change.row, checked=True)
-            elif not may_write(change.id, entry.user, manifest):
-                self._skip(1)
-            elif change.model == MIGRATIONS:
-                self._store.lifts.note(self, change, entry)
-            elif model is None:
-                self._store.note_unknown(change.model)
-            elif belongs.get(change.model) or belongs.setdefault(change.model, model.belongs_in(manifest)):
-                self.fold(model, change, entry)
-            else:
-                self._skip(1)  # another log's model: who may write here says nothing about who may write there
+            if change.model != name:
+                name = change.model
+                model = models.get(name)
+                is_plain = model is not None and not entry.void and self._is_plain(model)
+            if is_plain and model is not None:  # most changes: a new document that is nothing but a row
+                rows, id, row = model.rows, change.id, change.row
+                is_last = id > rows.greatest[log]
+                if row is None and is_last and "~" not in id:
+                    by = self._store.keys.number(entry.user)
+                    row = model.projection.created(
+                        id, change.value, rows.next_doc, log, entry.clock, entry.e, by, change.version
+                    )
+                    rows.next_doc += row is not None
+                if row is not None:
+                    if is_last:
+                        rows.greatest[log] = id
+                    put(rows, log, id, row)
+                    continue
+            self._fold_any(model, change, entry)
+
+    def _is_plain(self, model: Model) -> bool:
+        """Whether this log may hold documents of a model, and a new one of them concerns nobody but its readers."""
+        rows = model.rows
+        return not (rows.linked or rows.watch or model.claims.indexes) and model.belongs_in(self.manifest)
+
+    def _fold_any(self, model: Model | None, change: Change, entry: EntryRow) -> None:
+        if change.model == LAYOUTS and may_write(change.id, entry.user, self.manifest):
+            self._store.layouts.hear(self.manifest, change)
+        if model is not None and change.row is not None and not entry.void:
+            self.show_new(model, change.row, checked=True)
+        elif not may_write(change.id, entry.user, self.manifest):
+            self._skip(1)
+        elif change.model == MIGRATIONS:
+            self._store.lifts.note(self, change, entry)
+        elif model is None:
+            self._store.note_unknown(change.model)
+        elif model.belongs_in(self.manifest):
+            self.fold(model, change, entry)
+        else:
+            self._skip(1)  # another log's model: who may write here says nothing about who may write there
 
     def _skip(self, changes: int) -> None:
         self.skipped += changes

@@ -25,15 +25,25 @@ def encode_sorted(values: list[Any]) -> list[Any]:
     """Return the wire values of a set: ascending by encoding, each once."""
     if len(values) < 2:
         return values
+    found = sorted_texts(values)
+    if found is not None:
+        return found
+    return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
+
+
+def sorted_texts(values: list[Any]) -> list[Any] | None:
+    """Return texts like `encode_sorted`; `None` where one is no text."""
     try:
         is_ascii = "".join(values).isascii()
-    except TypeError:  # not all are text
-        is_ascii = False
-    if is_ascii:  # such text sorts by its length, then by its characters
+    except TypeError:
+        return None
+    if len(values) < 2:
+        return values
+    if is_ascii:  # then the length in bytes is that in characters
         found = sorted(set(values))
         found.sort(key=len)
         return found
-    return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
+    return sorted(set(values), key=dagcbor.key_order)
 
 
 def to_blob(codec_holds_bytes: bool) -> Callable[[Any], bytes]:

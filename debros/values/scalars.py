@@ -15,8 +15,8 @@ from debros.schema import Codec
 from debros.values import decimals
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_EARLIEST: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
-_LATEST: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
+EARLIEST: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
+LATEST: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
 _LONGEST: Final = dt.timedelta.max // dt.timedelta(microseconds=1)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
 _new, _set_int, _set_safe = object.__new__, UUID.__dict__["int"].__set__, UUID.__dict__["is_safe"].__set__
@@ -130,7 +130,7 @@ INSTANT: Final = Codec(
     "instant",
     "INTEGER",
     "datetime",
-    lambda v: type(v) is int and _EARLIEST <= v <= _LATEST,
+    lambda v: type(v) is int and EARLIEST <= v <= LATEST,
     _is_aware,
     to_wire=instant_to_wire,
     from_wire=instant_from_wire,
