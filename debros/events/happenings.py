@@ -7,7 +7,7 @@ difference is what happened. Void entries, and changes that their writer had no 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
