@@ -602,8 +602,10 @@ class Debros:
 
     async def close(self) -> None:
         """Flush and close; leaving the `async with` does it, behind a `close` too."""
-        await self.pins.aclose()
-        await self.store.aclose()
+        try:
+            await self.pins.aclose()
+        finally:
+            await self.store.aclose()
 
 
 def check_identity(given: object) -> None:

@@ -138,7 +138,7 @@ class Exchange:
                 return None
             departures.stay(log_id)
         until = now + PROMISE_MS
-        with ledger.db:
+        with ledger.transaction():
             ledger.set_meta(promise_key(log_id), until)  # on disk before it is said
         return sign_receipt(self._device(), link, now, until)
 

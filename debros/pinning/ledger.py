@@ -8,7 +8,7 @@ go as soon as it may), `unpinned` (may be here or not, and is not kept). Times a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import apsw
@@ -93,6 +93,9 @@ class Ledger:
         except apsw.Error as error:
             self.close()
             raise StorageError(f"{path} cannot be used: {error}; restore it from a backup, or remove it") from error
+        self._read_names()
+
+    def _read_names(self) -> None:
         self._numbers: dict[bytes, int] = {name: n for n, name in self.db.execute("SELECT n, name FROM names")}
         self._names = {n: name for name, n in self._numbers.items()}
 
@@ -114,6 +117,32 @@ class Ledger:
                 self._db.close()
             self._db = None
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all of a block, or nothing of it.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        try:
+            with self.db:
+                yield
+        except BaseException as error:
+            if self._db is not None:
+                self._read_names()  # numbers that were given in it are no more
+            if isinstance(error, apsw.Error):
+                raise self._failure(error) from error
+            raise
+
+    def _write(self, sql: str, bindings: Sequence[Any]) -> None:
+        try:
+            self.db.execute(sql, bindings)
+        except apsw.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: apsw.Error) -> StorageError:
+        return StorageError(f"{self._path} cannot be written: {error}; make room on its disk")
+
     # -- names and facts ---------------------------------------------------------------------------------------
 
     def number(self, name: str | bytes) -> int:
@@ -122,7 +151,7 @@ class Ledger:
         n = self._numbers.get(raw)
         if n is None:
             n = max(self._names, default=0) + 1
-            self.db.execute("INSERT INTO names VALUES (?, ?)", (n, raw))
+            self._write("INSERT INTO names VALUES (?, ?)", (n, raw))
             self._numbers[raw], self._names[n] = n, raw
         return n
 
@@ -136,7 +165,7 @@ class Ledger:
 
     def set_meta(self, key: str, value: Any) -> None:
         """Remember a fact about the whole."""
-        self.db.execute("REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._write("REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     # -- items -------------------------------------------------------------------------------------------------
 
@@ -155,7 +184,7 @@ class Ledger:
 
     def add(self, link: Link, state: int, now: int, *, size: int = -1, model: int = 0, hand: int = 0) -> Item:
         """Begin to know a piece of content."""
-        self.db.execute(
+        self._write(
             "INSERT INTO items (digest, codec, model, state, hand, size, added, used, uses, score, tries, due,"
             " promised) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, 0)",
             (link.digest, link.codec, model, state, hand, size, now, now, now),
@@ -167,12 +196,12 @@ class Ledger:
     def change(self, n: int, **values: Any) -> None:
         """Set columns of an item."""
         names = ", ".join(f"{name} = ?" for name in values)
-        self.db.execute(f"UPDATE items SET {names} WHERE n = ?", (*values.values(), n))  # noqa: S608 - names of this code
+        self._write(f"UPDATE items SET {names} WHERE n = ?", (*values.values(), n))  # noqa: S608 - names of this code
 
     def remove(self, n: int) -> None:
         """Know an item no more."""
         for table, column in (("items", "n"), ("refs", "item"), ("copies", "item"), ("asked", "item")):
-            self.db.execute(f"DELETE FROM {table} WHERE {column} = ?", (n,))  # noqa: S608 - names of this code
+            self._write(f"DELETE FROM {table} WHERE {column} = ?", (n,))  # noqa: S608 - names of this code
 
     def items(self, *states: int) -> Iterator[Item]:
         """Yield all items in these states, all items if none is given."""
@@ -190,7 +219,7 @@ class Ledger:
 
     def retry(self, now: int) -> None:
         """Let all that failed be tried now: something has changed."""
-        self.db.execute("UPDATE items SET due = ? WHERE state = ? AND due > ?", (now, FAILED, now))
+        self._write("UPDATE items SET due = ? WHERE state = ? AND due > ?", (now, FAILED, now))
 
     def next_due(self) -> int | None:
         """Return when there is something to do next."""
@@ -203,14 +232,15 @@ class Ledger:
     def refer(self, model: int, log: int, id: str, items: Iterable[int], *, only: bool) -> None:
         """Note what a document refers to; with `only`, to nothing else any more."""
         if only:
-            self.db.execute("DELETE FROM refs WHERE model = ? AND log = ? AND id = ?", (model, log, id))
-        self.db.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?, ?, ?)", [(model, log, id, n) for n in items])
+            self._write("DELETE FROM refs WHERE model = ? AND log = ? AND id = ?", (model, log, id))
+        for n in items:
+            self._write("INSERT OR IGNORE INTO refs VALUES (?, ?, ?, ?)", (model, log, id, n))
 
     def forget_logs(self, log_ids: Iterable[bytes]) -> None:
         """Forget what documents of logs refer to that have left this node."""
-        with self.db:
+        with self.transaction():
             for log_id in log_ids:
-                self.db.execute("DELETE FROM refs WHERE log = ?", (self.number(log_id),))
+                self._write("DELETE FROM refs WHERE log = ?", (self.number(log_id),))
 
     def referred(self, n: int) -> list[tuple[int, int, str]]:
         """Return the documents that refer to an item: model, log, id."""
@@ -227,7 +257,7 @@ class Ledger:
 
     def note_copy(self, n: int, by: bytes, at: int, until: int, raw: bytes) -> None:
         """Note that a peer said, signed, that it holds an item, and until when it promised to keep it."""
-        self.db.execute(
+        self._write(
             "INSERT INTO copies VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at, raw = excluded.raw,"
             " until = max(until, excluded.until)",
             (n, self.number(by), at, until, raw),
@@ -235,7 +265,7 @@ class Ledger:
 
     def drop_copy(self, n: int, by: bytes) -> None:
         """Note that a peer holds an item no more."""
-        self.db.execute("DELETE FROM copies WHERE item = ? AND by = ?", (n, self.number(by)))
+        self._write("DELETE FROM copies WHERE item = ? AND by = ?", (n, self.number(by)))
 
     def copies(self, n: int, since: int) -> list[tuple[bytes, int]]:
         """Return who said since then that they hold an item, and when."""
@@ -252,7 +282,7 @@ class Ledger:
 
     def note_asked(self, n: int, by: str) -> None:
         """Count that a peer asked for an item."""
-        self.db.execute(
+        self._write(
             "INSERT INTO asked VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1", (n, self.number(by))
         )
 

@@ -142,14 +142,16 @@ class Pins:
         self._is_closed = True
         self._woken.set()
         with trio.CancelScope(shield=True):
-            if self._ledger is not None:
-                try:
-                    await self._tracker.flush(self._ledger, self._now())
-                    self.uses.flush(self._ledger, self.ruling)
-                finally:
-                    self._ledger.close()
-            if self._contents is not None:
-                await self._contents.aclose()
+            try:
+                if self._ledger is not None:
+                    try:
+                        await self._tracker.flush(self._ledger, self._now())
+                        self.uses.flush(self._ledger, self.ruling)
+                    finally:
+                        self._ledger.close()
+            finally:
+                if self._contents is not None:
+                    await self._contents.aclose()
 
     async def run(self) -> None:
         """Sweep and bring what is wanted, as long as the node is open."""

@@ -22,9 +22,11 @@ _STEP: Final = 1000
 
 async def learn(ledger: Ledger, contents: Contents, tracker: Tracker, now: int) -> None:
     """Write down what entries said of content, and see what of it is here."""
-    for item in await tracker.flush(ledger, now):
+    await tracker.flush(ledger, now)
+    for item in list(tracker.new.values()):
         if await contents.is_whole(item.link):  # the ledger is younger than the content
             ledger.change(item.n, state=states.PINNED, size=await contents.size_of(item.link))
+        tracker.new.pop(item.n, None)
 
 
 async def decided(env: Env, ledger: Ledger, ruling: Ruling, limit: Room, *, force: bool) -> dict[int, Verdict]:

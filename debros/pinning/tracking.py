@@ -6,7 +6,8 @@ that are not opened there are no rows, so whatever their entries ever named coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import trio
@@ -45,7 +46,7 @@ class Tracker:
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
         self.on_wanted: Callable[[], object] | None = None  # told that records came that may want content; quick
-        self._new: list[Item] = []
+        self.new: dict[int, Item] = {}  # by number: content that became known, and is not looked for here yet
 
     @property
     def models(self) -> frozenset[str]:
@@ -92,25 +93,47 @@ class Tracker:
         """Return what stands for the entries up to a number: the last one, and the order they are in."""
         return self._store.entries.digest_of(seen) + self._store.numbering
 
-    async def flush(self, ledger: Ledger, now: int) -> list[Item]:
-        """Write down what was learned; return the content that was not known before: it may be here already."""
-        self._new = []
+    async def flush(self, ledger: Ledger, now: int) -> None:
+        """Write down what was learned. Content that was not known before is in `new` then: it may be here already.
+
+        What could not be written down, for the disk refused or whoever waited was cancelled, is the next time.
+
+        Raises:
+            StorageError: the disk refused.
+        """
         changed, self._changed = self._changed, set()
         named, self._named = self._named, []
         seen = self._seen
         pending = [Doc(*one) for one in sorted(changed)]
-        for at in range(0, len(pending), _STEP):
-            with ledger.db:
-                for doc in pending[at : at + _STEP]:
-                    self._note(ledger, doc, self._shown(doc), now, only=True)
-            await trio.lowlevel.checkpoint()
-        with ledger.db:
-            for doc, found in named:
-                self._note(ledger, doc, found, now, only=False)
-            if seen and seen != ledger.meta("seen"):
-                ledger.set_meta("seen", seen)
-                ledger.set_meta("seen_digest", self._seen_mark(seen))
-        return self._new
+        try:
+            for at in range(0, len(pending), _STEP):
+                step = pending[at : at + _STEP]
+                with self._noting(ledger):
+                    for doc in step:
+                        self._note(ledger, doc, self._shown(doc), now, only=True)
+                changed.difference_update(step)
+                await trio.lowlevel.checkpoint()
+            with self._noting(ledger):
+                for doc, found in named:
+                    self._note(ledger, doc, found, now, only=False)
+                if seen and seen != ledger.meta("seen"):
+                    ledger.set_meta("seen", seen)
+                    ledger.set_meta("seen_digest", self._seen_mark(seen))
+        except BaseException:
+            self._changed |= changed
+            self._named = named + self._named
+            raise
+
+    @contextmanager
+    def _noting(self, ledger: Ledger) -> Iterator[None]:
+        known = len(self.new)
+        try:
+            with ledger.transaction():
+                yield
+        except BaseException:
+            for n in list(self.new)[known:]:  # the ledger does not know it, and gives the number again
+                del self.new[n]
+            raise
 
     def content_of(self, model: str, row: Row) -> list[tuple[Link, int]]:
         """Return the content that a row refers to, and its size."""
@@ -138,7 +161,7 @@ class Tracker:
             if item is None:
                 wanted = doc.model in self._ruled
                 item = ledger.add(link, PENDING if wanted else UNPINNED, now, size=size, model=model)
-                self._new.append(item)
+                self.new[item.n] = item
             elif not item.model:
                 ledger.change(item.n, model=model)
             items.append(item.n)

@@ -56,7 +56,7 @@ class Uses:
                 for link, _ in self._content_of(model, rows.popleft()):
                     self.touch(link)
         used, self._used = self._used, {}
-        with ledger.db:
+        with ledger.transaction():
             for link, (times, at) in used.items():
                 item = ledger.find(link)
                 if item is not None:
