@@ -95,12 +95,13 @@ class Collection(Source, Protocol):
         """Return the present rows in the order asked."""
         ...
 
-    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False) -> list[Row]:
+    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False, told: bool = True) -> list[Row]:
         """Write drafts and return the merged rows, durable unless inside a transaction.
 
         Args:
             drafts: one for each document.
             parts: whether several entries may be written, as the size limits need.
+            told: whether the rows are asked for; else none need be returned.
 
         Raises:
             UniqueError, NotFoundError, ConflictError, RestrictedError, PermissionDeniedError, TooLargeError: and

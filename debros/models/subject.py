@@ -93,8 +93,9 @@ class ModelSubject:
     async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         """Assign these values to records and save them: all of them, or none."""
         from debros.models.bulk import change_all  # it needs what is built on this
+        from debros.models.record import Model
 
-        await change_all(records, values)
+        await change_all(records, values, plainly=self._cls.__setattr__ is Model.__setattr__)
 
     async def delete(self, records: Sequence[Any]) -> None:
         """Delete records: all of them, or none."""

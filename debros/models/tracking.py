@@ -45,24 +45,24 @@ def changed_fields(shape: Shape, own: dict[str, Any], row: Row) -> list[tuple[in
         if spec.name not in own:  # nobody has looked at it
             continue
         value, old = own[spec.name], row[at]
-        if value is old:
-            continue
-        if value is None or old is None:
-            found.append((at, spec))
-            continue
-        codec = spec.codec
-        if codec.mutable:
-            if column_of(spec, value) != old:
-                found.append((at, spec))
-        elif codec.from_column is not None:
-            loaded = codec.from_column(old)
-            if type(value) is type(loaded) and value == loaded and codec.kind != "decimal":
-                continue
-            if not _same(to_wire(spec, value), to_wire(spec, loaded)):
-                found.append((at, spec))
-        elif type(value) is not type(old) or value != old:
+        if value is not old and is_changed(spec, value, old):
             found.append((at, spec))
     return found
+
+
+def is_changed(spec: FieldSpec, value: Any, old: Any) -> bool:
+    """Whether a field's value is another one than that of a column."""
+    if value is None or old is None:
+        return value is not old
+    codec = spec.codec
+    if codec.mutable:
+        return bool(column_of(spec, value) != old)
+    if codec.from_column is not None:
+        loaded = codec.from_column(old)
+        if type(value) is type(loaded) and value == loaded and codec.kind != "decimal":
+            return False
+        return not _same(to_wire(spec, value), to_wire(spec, loaded))
+    return type(value) is not type(old) or value != old
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -103,7 +103,7 @@ def update_draft(
         if spec.merge == "lww":
             put[spec.wire] = value
         elif spec.merge == "counter":
-            draft.inc = {**(draft.inc or {}), spec.wire: _counted(spec, value, row[at])}
+            draft.inc = {**(draft.inc or {}), spec.wire: counted(spec, value, row[at])}
         elif spec.merge == "keep":
             draft.keep = {**(draft.keep or {}), spec.wire: value}
         else:
@@ -119,7 +119,12 @@ def update_draft(
     return draft
 
 
-def _counted(spec: FieldSpec, value: int, old: int) -> int:
+def counted(spec: FieldSpec, value: int, old: int) -> int:
+    """Return by how much a counter changes.
+
+    Raises:
+        ValidationError: by more than 64 bits.
+    """
     difference = value - old
     if not -(2**63) <= difference < 2**63:
         error = FieldError(spec.name, value, "counter", f"a counter changes by at most 64 bits at once, not from {old}")

@@ -6,13 +6,14 @@ built, one per log, or as many as the size limits need where the caller allows p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
 from debros.identity.keys import Device
 from debros.log.changes import encode_change
 from debros.log.rights import may_write
+from debros.replica.ahead import TURN
 from debros.replica.changes import Change
 from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
@@ -24,6 +25,11 @@ from debros.replica.tables import Row
 MAX_BYTES: Final = 2**20 - 256  # of encoded changes in one entry: a body has at most 1 MiB
 MAX_PART: Final = 1000  # changes in one part of a bulk write
 MAX_CHANGES: Final = 10_000  # in one entry
+MANY: Final = 32  # drafts for which it is worth looking rows up all at once
+
+R = TypeVar("R")
+Place: TypeAlias = "tuple[int, str]"  # log, id
+_NOTHING: Final[Mapping[Place, Row]] = {}
 
 
 class Item(NamedTuple):
@@ -45,9 +51,11 @@ class Plan(NamedTuple):
 class Commit:
     """Some drafts, written together or, with `parts`, in as many entries as the size limits need."""
 
-    __slots__ = ("_device", "_items", "_parts", "_store", "done", "error", "rows", "weight")
+    __slots__ = ("_device", "_is_told", "_items", "_parts", "_store", "done", "error", "rows", "weight")
 
-    def __init__(self, store: Store, device: Device, items: Sequence[Item], *, parts: bool) -> None:
+    def __init__(self, store: Store, device: Device, items: Sequence[Item], *, parts: bool, told: bool = True) -> None:
+        """`told`: whether `rows` is asked for."""
+        self._is_told = told
         self._store = store
         self._device = device
         self._items = items
@@ -59,11 +67,21 @@ class Commit:
 
     def stage(self, group: Group) -> bool:
         """Check all drafts, then add their entries to the group."""
+        return finished(self.steps(group))
+
+    def steps(self, group: Group, *, alone: bool = False) -> Generator[None, None, bool]:
+        """Do what `stage` does in steps of some drafts each; nobody else writes meanwhile if it is `alone`."""
         store = self._store
         documents: set[tuple[str, int, str]] = set()
         claims: set[tuple[str, object]] = set()
         plans: dict[int, Plan] = {}
-        for item in self._items:
+        items, present = self._items, _NOTHING
+        many = len(items) >= MANY
+        for n, item in enumerate(items):
+            if many and not n % TURN:
+                if n:
+                    yield
+                present = self._present(items[n : n + TURN], keep=not alone)
             replica, model, draft = item
             place = (model.table.schema.name, replica.n, draft.id)
             if place in group.documents:
@@ -75,7 +93,9 @@ class Commit:
                 refuse_restricted(store, item)
             if place in documents:
                 raise UniqueError(place[0], ("id",), draft.id)
-            change = self._change(item)
+            change = self._change(item, present)
+            if change is not None and alone:
+                change.before = present.get((replica.n, draft.id))
             if change is None:
                 continue
             documents.add(place)
@@ -92,12 +112,30 @@ class Commit:
         entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
         whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
         for part in entries:
+            if many:
+                yield
             build(store, group, self._device, part, tx=whole)
         group.documents |= documents
         group.claims |= claims
         return True
 
-    def _change(self, item: Item) -> Change | None:
+    def _present(self, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
+        """Look the present rows of some drafts up, all at once; `keep` them in memory for whoever asks next."""
+        view = self._store.view
+        ids: dict[int, list[str]] = {}
+        for replica, model, draft in items:
+            if not (draft.fresh and draft.id > model.rows.greatest[replica.n]):
+                ids.setdefault(replica.n, []).append(draft.id)
+        rows = items[0].model.rows  # a request is of one model
+        present: dict[Place, Row] = {}
+        for log, its in ids.items():
+            for id, row in view.rows_at(rows, log, its).items():
+                present[log, id] = row
+                if keep and (log, id) not in rows.pending:
+                    view.remember(rows, (log, id), row)
+        return present
+
+    def _change(self, item: Item, present: Mapping[Place, Row]) -> Change | None:
         """Return what to write."""
         replica, model, draft = item
         table, id = model.table, draft.id
@@ -105,7 +143,7 @@ class Commit:
         if not may_write(id, self._device.user, replica.manifest):
             raise refuse_foreign(schema.name, id)
         is_new = draft.fresh and id > model.rows.greatest[replica.n]
-        before = None if is_new else self._store.view.row(model.rows, replica.n, id)
+        before = None if is_new else present.get((replica.n, id)) or self._store.view.row(model.rows, replica.n, id)
         value = draft.change if is_new and draft.change else change_of(draft, before, table, model.states)
         if value is None:
             return None
@@ -142,7 +180,9 @@ class Commit:
         """Return the unique values that the document does not claim yet."""
         replica, model, draft = item
         claims = model.claims
-        before = None if change.makes else self._store.view.row(model.rows, replica.n, draft.id)
+        before = change.before
+        if before is None and not change.makes:
+            before = self._store.view.row(model.rows, replica.n, draft.id)
         if draft.kind == "delete" or (
             before is not None and replica.n not in model.projection.lifts and not claims.concerns(change.value)
         ):
@@ -153,8 +193,31 @@ class Commit:
 
     def finish(self) -> None:
         """Take the rows as they are now."""
-        row = self._store.view.row
-        self.rows = [row(model.rows, replica.n, draft.id) for replica, model, draft in self._items]
+        for _ in self.finishing():
+            pass
+
+    def finishing(self) -> Iterator[None]:
+        """Do what `finish` does in steps."""
+        row, items = self._store.view.row, self._items
+        if not self._is_told:
+            return
+        many, present = len(items) >= MANY, _NOTHING
+        for n, (replica, model, draft) in enumerate(items):
+            if many and not n % TURN:
+                if n:
+                    yield
+                present = self._present(items[n : n + TURN], keep=False)
+            self.rows.append(present.get((replica.n, draft.id)) or row(model.rows, replica.n, draft.id))
+
+
+def finished(steps: Generator[None, None, R]) -> R:
+    """Take all steps at once and return what comes of them."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        result: R = end.value
+        return result
 
 
 def refuse_restricted(store: Store, item: Item) -> None:

@@ -28,5 +28,6 @@ class Draft:
     base: Row | None = None  # what the writer saw; None for a create
     if_unchanged: bool = False  # ConflictError when the newest entry is not that of `base`
     fresh: bool = False  # the id was generated just now, so nothing can be there
-    change: dict[str, Any] | None = None  # of a create of good values: what to write where nothing is there
+    # of a create of good values: what to write where nothing is there; of an update: what `put` alone comes to
+    change: dict[str, Any] | None = None
     wires: list[Any] | None = None  # and the wire value of each field, as good as a reader would find it

@@ -5,7 +5,7 @@ Whether the document exists, whether it changed since it was loaded, which dots 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from debros.blocks import dagcbor
 from debros.errors import ConflictError, NotFoundError, TooLargeError, UniqueError
@@ -14,6 +14,8 @@ from debros.replica.cells import Document, Elements
 from debros.replica.draft import Draft
 from debros.replica.state import States
 from debros.replica.tables import DELETED, Row, Table
+
+_GONE: Final[dict[str, Any]] = {"live": False}  # one for all, so that it is seen to be the same
 
 
 def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> dict[str, Any] | None:
@@ -40,7 +42,7 @@ def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> di
             raise UniqueError(name, ("id",), draft.id)
         return _again(draft, states.load(row))
     if draft.kind == "delete":
-        return None if gone else {"live": False}
+        return None if gone else _GONE
     if draft.kind == "restore":
         if row is None:
             raise NotFoundError(name, (draft.id,))
@@ -57,7 +59,7 @@ def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> di
         raise ConflictError(name, draft.id, _differing(draft.base, row, table))
     change = _update(draft, draft.base or row, states)
     if table.schema.store == "keyvalue" and change:
-        change["live"] = True  # the last save wins whole, over a delete too
+        change = {**change, "live": True}  # the last save wins whole, over a delete too
     return change or None
 
 
@@ -91,6 +93,8 @@ def _again(draft: Draft, cells: Document) -> dict[str, Any]:
 
 
 def _update(draft: Draft, base: Row, states: States) -> dict[str, Any]:
+    if draft.change is not None:
+        return draft.change
     change: dict[str, Any] = {}
     change |= {key: values for key, values in (("put", draft.put), ("inc", draft.inc), ("add", draft.add)) if values}
     if draft.rem or draft.keep:

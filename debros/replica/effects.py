@@ -94,8 +94,12 @@ class Effects:
             self._turned.add((name, row[model.table.log_at], row[0]))
         if is_gone:
             self._may_be_gone.add(name)
-        if any(link.child is model and link.target.table.schema.name in self._may_be_gone for link in self._links):
+        if self.may_touch(model):
             self._children.add((name, row[model.table.log_at], row[0]))
+
+    def may_touch(self, model: Model) -> bool:
+        """Whether rows of a model may show an effect: hidden, or with a key that reads null."""
+        return any(link.child is model and link.target.table.schema.name in self._may_be_gone for link in self._links)
 
     @property
     def unsettled(self) -> bool:
@@ -115,7 +119,10 @@ class Effects:
 
     def settle(self) -> list[tuple[Model, tuple[int, str]]]:
         """Bring all rows in line, in the flush's SQLite transaction; return those whose row in memory is stale."""
-        moved = self._settle()
+        return self.told(self._settle())
+
+    def told(self, moved: list[_Moved]) -> list[tuple[Model, tuple[int, str]]]:
+        """Tell who holds unique values of rows that settling changed, and return where they are."""
         for model, before, after in moved:
             if model.claims.indexes:
                 model.claims.note(after, before, checked=False)
@@ -139,16 +146,32 @@ class Effects:
 
     def _settle(self) -> list[_Moved]:
         moved: list[_Moved] = []
-        freed = self._behind([place for place in self._turned if not self._is_gone_now(place)])
+        for _ in self.settling(moved):
+            pass
+        return moved
+
+    def settling(self, moved: list[_Moved]) -> Iterator[None]:
+        """Bring all rows in line, a step for each that is looked at, and add those that change to `moved`."""
+        back: list[Place] = []
+        for place in self._turned:
+            if not self._is_gone_now(place):
+                back.append(place)
+            yield
+        freed = self._behind(back)
         for place in sorted(freed):
             self._apply(place, moved, self._without_links)
+            yield
         turned, children = self._turned, self._children | freed
         while turned or children:
             for place in sorted(turned):
                 children.update(child for child, _ in self._touched_by(place))
-            turned = {place for place in sorted(children) if self._apply(place, moved, self._gone_links)}
+                yield
+            turned = set()
+            for place in sorted(children):
+                if self._apply(place, moved, self._gone_links):
+                    turned.add(place)
+                yield
             children = set()
-        return moved
 
     def _behind(self, back: list[Place]) -> set[Place]:
         """Return all that may be hidden because of targets that came back.
@@ -164,6 +187,18 @@ class Effects:
                     if cascades:
                         back.append(child)
         return found
+
+    def exchange(
+        self, noted: tuple[set[Place], set[Place], set[str]] | None
+    ) -> tuple[set[Place], set[Place], set[str]]:
+        """Note into other sets from now on, new ones at first, and return those noted into so far."""
+        so_far = self._turned, self._children, self._may_be_gone
+        self._turned, self._children, self._may_be_gone = noted or (set(), set(), set(self._may_be_gone))
+        return so_far
+
+    def learn(self, noted: tuple[set[Place], set[Place], set[str]]) -> None:
+        """Know of which models records are gone, as was noted into other sets, and settled."""
+        self._may_be_gone |= noted[2]
 
     def forget(self) -> None:
         """Forget what is settled: the transaction is committed."""

@@ -125,6 +125,15 @@ class Entries:
             self._new_tips[row.log, row.author] = row
         self._digests[row.e] = row.digest
 
+    def expect(self, digests: Collection[bytes]) -> None:
+        """Know the next entries by their numbers, before they are admitted."""
+        self._digests.update(enumerate(digests, self.next_e))
+
+    def expect_no_more(self) -> None:
+        """Forget those that were expected, and not admitted."""
+        for e in [e for e in self._digests if e >= self.next_e]:
+            del self._digests[e]
+
     def pending(self) -> int:
         """Return how many entries are not yet in the view."""
         return len(self._pending)

@@ -65,7 +65,7 @@ class Projection:
         self.lifts: Mapping[int, Lift] = {}  # by log: what migrations make of older documents
         self.has_misread = False  # whether it met a document that does not show as it was written
         schema = table.schema
-        self._fields = [_shown(spec) for spec in schema.fields]
+        self.fields = self._fields = [_shown(spec) for spec in schema.fields]  # in the order of the schema
         self._computed = [spec for spec in schema.computed if spec.index]
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]

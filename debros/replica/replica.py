@@ -30,6 +30,7 @@ from debros.replica.tables import Row
 if TYPE_CHECKING:
     from debros.identity.keys import Device
     from debros.replica.store import Model, Store
+    from debros.replica.updates import Update
 
 
 @dataclass(slots=True)
@@ -161,15 +162,14 @@ class Replica:
 
     def _admit(
         self, entry: EntryRow, parents: Iterable[bytes], changes: Collection[Change], acts: list[Any] | None,
-        among: int | None = None,
+        among: int | None = None, *, folded: bool = False,
     ) -> None:  # fmt: skip
         """Make an entry that is on disk visible: index it, move the heads, fold its changes.
 
-        `among` is how many changes it has, of good form or not.
+        `among` is how many changes it has, of good form or not. `folded`: its rows are made, and shown by the flush that follows.
         """
         store, rights = self._store, self._rights or self.rights
-        if rights.has_cuts and rights.is_void(entry):
-            entry = entry._replace(void=True)
+        entry = self.judged(entry)
         store.entries.add(entry)
         self.heads.difference_update(parents)
         self.heads.add(entry.digest)
@@ -179,13 +179,19 @@ class Replica:
             own = self._tips[entry.author]
             if own is None or entry.seq > own[1]:  # a fork of the key may come late: the longer branch goes on
                 self._tips[entry.author] = (entry.digest, entry.seq)
-        self.fold_all(changes, entry)
+        if not folded:
+            self.fold_all(changes, entry)
         if among is not None and among != len(changes):
             self._skip(among - len(changes))
         if acts:
             store.note_acts(self, entry)
         if acts or rights.has_cuts:
             rights.admit(entry, acts)
+
+    def judged(self, entry: EntryRow) -> EntryRow:
+        """Return an entry as it counts: void, if the right to write it was cut before."""
+        rights = self._rights or self.rights
+        return entry._replace(void=True) if rights.has_cuts and rights.is_void(entry) else entry
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
@@ -245,10 +251,34 @@ class Replica:
             row = self.merged(model, None, change, entry)
             self.show_new(model, row, checked=False)
             return row
-        before = self._store.view.row(rows, self.n, change.id)
-        row = self.merged(model, before, change, entry)
-        self.show(model, row, before, claimed=bool(claims.indexes) and claims.stays(row, before, change.value))
+        before = change.before or self._store.view.row(rows, self.n, change.id)
+        patched, update = self._patched(model, before, change, entry)
+        row = self.merged(model, before, change, entry) if patched is None else patched
+        claimed = bool(claims.indexes) and claims.stays(row, before, change.value)
+        self.show(model, row, before, claimed=claimed, update=update)
         return row
+
+    def _patched(
+        self, model: Model, before: Row | None, change: Change, entry: EntryRow
+    ) -> tuple[Row | None, Update | None]:
+        """Return the row after a change that wins everywhere, and in what it differs from `before`; else `None`."""
+        if before is None or entry.void or (patch := model.patches.of(change.value)) is None:
+            return None, None
+        if model.rows.linked and self._store.effects.may_touch(model):
+            return None, None
+        row = patch.row(before, entry.clock, entry.e, change.version)
+        if row is None:
+            return None, None
+        self._touch(model, before, entry)
+        return row, patch.update
+
+    def _touch(self, model: Model, before: Row, entry: EntryRow) -> None:
+        """Note that an entry touched a document, and which one alone had made it."""
+        table, touched = model.table, model.rows.touched
+        doc = before[table.doc_at]
+        if before[table.state_at] is None:
+            touched.append((doc, before[table.e_at]))
+        touched.append((doc, entry.e))
 
     def merged(self, model: Model, before: Row | None, change: Change, entry: EntryRow) -> Row:
         """Return the row after a change, noting which entries made the document."""
@@ -266,10 +296,11 @@ class Replica:
             document = Document(self._store.entries.digest_of)
         else:
             doc, by = before[table.doc_at], before[table.by_at]
-            if before[table.state_at] is None:
-                rows.touched.append((doc, before[table.e_at]))
             document = model.states.load(before)
-        rows.touched.append((doc, entry.e))
+        if before is None:
+            rows.touched.append((doc, entry.e))
+        else:
+            self._touch(model, before, entry)
         if not entry.void:
             document.merge(change.value, entry.clock, entry.e, change.version)
             if document.born is not None and document.born[1] == entry.e:
@@ -289,15 +320,20 @@ class Replica:
         if model.claims.indexes:
             model.claims.note(row, None, checked=checked)
 
-    def show(self, model: Model, row: Row, before: Row | None, *, claimed: bool = False) -> None:
-        """Let a row be seen; `claimed`: its unique values are what they were, and nobody has to look at them."""
+    def show(
+        self, model: Model, row: Row, before: Row | None, *, claimed: bool = False, update: Update | None = None
+    ) -> None:
+        """Let a row be seen.
+
+        `claimed`: its unique values are what they were, and nobody has to look at them. `update`: in what it differs from `before`.
+        """
         rows, id = model.rows, row[0]
         if before is None:
             if row[model.table.doc_at] >= rows.next_doc:
                 rows.next_doc = row[model.table.doc_at] + 1
             if id > rows.greatest[self.n]:
                 rows.greatest[self.n] = id
-        self._store.view.put(rows, self.n, id, row)
+        self._store.view.put(rows, self.n, id, row, update)
         if rows.watch is not None:
             rows.watch(row, before, False)
         if rows.linked:

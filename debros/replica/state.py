@@ -32,6 +32,9 @@ def from_column(codec: Codec) -> Callable[[Any], Any] | None:
     return dagcbor.decode_fast
 
 
+_LINK_HEAD: Final = b"\xd8\x2a"
+
+
 class States:
     """Reads and writes the documents of one table."""
 
@@ -145,12 +148,20 @@ class States:
         live, born, newest = document.live, document.born, document.newest
         stamps_of = [None if stamp is None else list(stamp) for stamp in (live, born, newest)]
         state = [list(common), shared, apart, sums, elements, kept, *stamps_of, document.count]
-        if not elements and not kept and all(type(cell[-1]) in _EXACT for cell in apart.values()):
-            try:
-                return libipld.encode_dag_cbor(state)
-            except Exception:  # noqa: S110 - whatever it does not take, the authority does
-                pass
+        if not kept and all(type(cell[-1]) in _EXACT for cell in apart.values()):
+            return encode_state(state)
         return dagcbor.encode(state)
+
+
+def encode_state(value: Any) -> bytes:
+    """Encode a state, or a part of one, in which all is text, bytes, whole numbers, lists and maps of these: the fast way."""
+    try:
+        raw: bytes = libipld.encode_dag_cbor(value)
+        if _LINK_HEAD not in raw:  # it takes some bytes for links
+            return raw
+    except Exception:  # noqa: S110 - whatever it does not take, the authority does
+        pass
+    return dagcbor.encode(value)
 
 
 def _listed(cells: dict[bytes, set[bytes]]) -> list[list[Any]]:

@@ -8,8 +8,9 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import trio
 
@@ -22,6 +23,7 @@ from debros.log.body import SALT_SIZE, parse_body
 from debros.log.manifest import Manifest
 from debros.replica import misread
 from debros.replica import writer as writers
+from debros.replica.ahead import Large, goes_ahead, write_ahead
 from debros.replica.changes import Change, changes_in
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
@@ -31,6 +33,7 @@ from debros.replica.layouts import LAYOUTS, Layouts
 from debros.replica.lifting import Lifts
 from debros.replica.logs import Logs
 from debros.replica.packing import encoder_of
+from debros.replica.patching import Patches
 from debros.replica.projection import Projection
 from debros.replica.reading import Reader
 from debros.replica.refold import refold
@@ -66,6 +69,7 @@ class Model(NamedTuple):
     projection: Projection
     claims: Claims
     twins: Twins | None  # of a sharded model
+    patches: Patches
     encode_new: Callable[[str, int, str, dict[str, Any]], bytes]  # the change of a new document of good values
 
     def belongs_in(self, manifest: Manifest) -> bool:
@@ -121,6 +125,7 @@ class Store:
         self.closed = False
         self.is_closing = False
         self._appending: trio.Event | None = None  # set once the append that a thread is at, or was last at, is done
+        self._ahead: trio.Event | None = None  # set once what is written in turns is, or was last, over
         self.broken = ""  # why memory is behind the log for good
         self._durable = durable
         self._flush_rows = flush_rows
@@ -162,6 +167,7 @@ class Store:
         states = States(table, self.entries.digest_of)
         name, is_sharded = table.schema.name, table.schema.sharding is not None
         projection = Projection(table, states.dump, partial(self.layouts.is_in_place, name) if is_sharded else None)
+        patches = Patches(table, projection, self.entries.digest_of, rows.update_of)
         claims = Claims(self.view, rows, states, self.entries.digest_of)
         twins = Twins(self.view, rows, claims, self.entries.digest_of) if is_sharded else None
         if twins is not None:
@@ -170,7 +176,7 @@ class Store:
         elif name == LAYOUTS:
             rows.watch = self.layouts.note
         model = self.models[name] = Model(
-            table, rows, states, projection, claims, twins, encoder_of(table.schema.fields)
+            table, rows, states, projection, claims, twins, patches, encoder_of(table.schema.fields)
         )  # fmt: skip
         return model
 
@@ -190,7 +196,11 @@ class Store:
             DebrosError: the request was refused, or the disk failed; nothing of it was written.
         """
         self.check_open()
-        await self.writer.commit(request)
+        if goes_ahead(self, request):
+            async with self.writer.exclusive():
+                await write_ahead(self, cast(Large, request))
+        else:
+            await self.writer.commit(request)
 
     def check_open(self) -> None:
         """Raise `ClosedError` once the node is closed, `StorageError` once memory is behind the log."""
@@ -210,14 +220,14 @@ class Store:
     async def _run(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
         if group.staged:
-            self._admit_all(group, await self.append(group.blocks, self._parts(group)))
+            self._admit_all(group, await self.append(group.blocks, self.parts_of(group)))
         self._finish(ready)
         return deferred
 
     def _run_now(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
         if group.staged:
-            self._admit_all(group, self._append(group.blocks, self._parts(group)))
+            self._admit_all(group, self._append(group.blocks, self.parts_of(group)))
         self._finish(ready)
         return deferred
 
@@ -253,7 +263,7 @@ class Store:
                 positions[n] = position
         return positions
 
-    def _parts(self, group: Group) -> Parts:
+    def parts_of(self, group: Group) -> Parts:
         """Return which blocks of a group go into which volume."""
         if not self.placed:
             return None
@@ -277,6 +287,9 @@ class Store:
 
     async def run_exclusively(self, request: Request) -> None:
         """Write a request while the caller holds the writer's lock."""
+        if goes_ahead(self, request):
+            await write_ahead(self, cast(Large, request))
+            return
         await self._run([request]) if self._durable else self._run_now([request])
         if request.error is not None:
             raise request.error
@@ -300,26 +313,31 @@ class Store:
         return group, ready, deferred
 
     def _admit_all(self, group: Group, positions: list[int]) -> None:
-        admitted: list[Admitted] = []
         try:
-            for staged, at in zip(group.staged, group.slots, strict=True):
-                replica = staged.replica
-                entry = EntryRow(
-                    self.entries.next_e, staged.digest, replica.n, staged.device.public, staged.device.user, staged.seq, staged.clock,
-                    positions[at + 1], positions[at], False,
-                )  # fmt: skip
-                replica._admit(entry, staged.parents, staged.changes, staged.acts)
-                if self.placed:
-                    self.admitted_up_to(entry.header, entry.digest, len(staged.header))
-                admitted.append(Admitted(replica, entry, staged.changes, "local"))
+            admitted = self.admit(group, positions)
         except BaseException as error:
             raise self.break_off(error) from error
         self.announce(admitted)
+        if self.cut or self.lifts.changed:
+            self.flush_if_full()  # before anybody takes a result
+
+    def admit(self, group: Group, positions: list[int], *, folded: bool = False) -> list[Admitted]:
+        """Admit the entries of a group, which are on disk at these positions, and perhaps are `folded` already."""
+        admitted: list[Admitted] = []
+        for staged, at in zip(group.staged, group.slots, strict=True):
+            replica = staged.replica
+            entry = EntryRow(
+                self.entries.next_e, staged.digest, replica.n, staged.device.public, staged.device.user, staged.seq, staged.clock,
+                positions[at + 1], positions[at], False,
+            )  # fmt: skip
+            replica._admit(entry, staged.parents, staged.changes, staged.acts, folded=folded)
+            if self.placed:
+                self.admitted_up_to(entry.header, entry.digest, len(staged.header))
+            admitted.append(Admitted(replica, entry, staged.changes, "local"))
         if not self.placed:
             last = group.staged[-1]
             self.admitted_up_to(positions[group.slots[-1] + 1], last.digest, len(last.header))
-        if self.cut or self.lifts.changed:
-            self.flush_if_full()  # before anybody takes a result
+        return admitted
 
     def announce(self, admitted: Sequence[Admitted]) -> None:
         """Tell those who want to know of entries that have become durable and visible."""
@@ -340,6 +358,16 @@ class Store:
         pending = self.entries.pending() or self.view.pending_rows or self.effects.unsettled
         while self.is_indexing is not None and (pending or context().transaction is not None):
             await self.is_indexing.wait()
+
+    @contextmanager
+    def writing_ahead(self) -> Iterator[None]:
+        """Keep others from writing into the view's file within the block, and from closing it."""
+        self.is_indexing = self._ahead = trio.Event()
+        try:
+            yield
+        finally:
+            self.is_indexing.set()
+            self.is_indexing = None
 
     async def until_free(self) -> None:
         """Wait until nobody else writes into the view's file."""
@@ -446,7 +474,7 @@ class Store:
         self.cut = set()
         self.by_number.settle()
         self.flush_failure = None
-        if view.wal_pages > WAL_PAGES:
+        if view.wal_pages > WAL_PAGES and not view.is_through:
             view.checkpoint()
         if self.on_moved and not self.is_closing:
             turned: list[Place] = [*recast, *((model.table.schema.name, *place) for model, place in moved)]
@@ -496,6 +524,8 @@ class Store:
             if self._appending is not None:
                 await self._appending.wait()
                 await trio.lowlevel.checkpoint()  # its saver makes it visible first
+            if self._ahead is not None:
+                await self._ahead.wait()
             await self.env.offload(self.close)
             self.view.thread.take()
 

@@ -85,6 +85,7 @@ class Table:
         self.insert = f"INSERT INTO main.{quoted(self.name)} ({listed}) VALUES ({marks})"
         self.replace = self.replace_in("main")
         self.by_id = f'{self.select} WHERE "id" = ? AND "_log" = ?'
+        self.by_ids = f'{self.select} WHERE "id" IN (SELECT value FROM json_each(?)) AND "_log" = ?'
 
     def replace_in(self, schema: str) -> str:
         """Return the statement that writes a row into the table of one of the attached files."""

@@ -7,7 +7,7 @@ is never committed. At the end they become signed entries, which are admitted li
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import wraps
 from types import TracebackType
@@ -19,8 +19,9 @@ from debros.errors import TransactionError, UniqueError
 from debros.identity.keys import Device
 from debros.log.combine import combine
 from debros.log.rights import may_write
+from debros.replica.ahead import TURN
 from debros.replica.changes import Change
-from debros.replica.commit import Item, Plan, build, encoded, parts_of, refuse_restricted
+from debros.replica.commit import Item, Plan, build, encoded, finished, parts_of, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
@@ -97,7 +98,7 @@ class Transaction:
         self.after_commit: list[Callable[[], Awaitable[None]]] = []  # after-hooks
         self.on_rollback: list[Callable[[], None]] = []  # records get their unsaved state back
         self.notes: list[tuple[Replica, Change]] = []  # changes of debros's own models that go along
-        self.weight = 0
+        self.weight = 0  # changes that may be folded ahead, once it ends
         self.done = False
         self.error: BaseException | None = None
 
@@ -301,6 +302,8 @@ class Transaction:
         self.ended = True
         if self.is_doomed:
             raise TransactionError("savepoints of two tasks overlapped, so nothing was written")
+        if not self.notes:  # what a migration notes takes effect in one step
+            self.weight = len(self._changes)
         if self._changes or self.notes:
             await self._store.run_exclusively(self)
         for settle in self.settled:
@@ -315,14 +318,22 @@ class Transaction:
 
     def stage(self, group: Group) -> bool:
         """Build one entry per log touched."""
+        return finished(self.steps(group))
+
+    def steps(self, group: Group, *, alone: bool = False) -> Generator[None, None, bool]:
+        """Do what `stage` does in steps; a transaction is `alone` in any case."""
         store = self._store
         plans: dict[int, Plan] = {}
-        for (log, name, id), value in self._changes.items():
+        for n, ((log, name, id), value) in enumerate(self._changes.items(), 1):
+            if not n % TURN:
+                yield
             replica = store.by_number[log]
             version = store.models[name].table.schema.version
             plan = plans.setdefault(log, Plan(replica, [], []))
-            makes = store.view.row(store.models[name].rows, log, id) is None
-            change = Change(name, version, id, value, makes)
+            before = store.view.row(store.models[name].rows, log, id)
+            change = Change(name, version, id, value, before is None)
+            if alone:
+                change.before = before
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
         for replica, change in self.notes:
@@ -331,8 +342,13 @@ class Transaction:
             plan.encoded.append(encoded(change))
         parts = [part for plan in plans.values() for part in parts_of(plan, parts=False)]
         for part in parts:
+            yield
             build(store, group, self._device, part, tx=(self._tx_id, len(parts)) if len(parts) > 1 else None)
         return True
 
     def finish(self) -> None:
         """The entries are visible."""
+
+    def finishing(self) -> Iterator[None]:
+        """The entries are visible."""
+        return iter(())

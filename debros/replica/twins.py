@@ -64,15 +64,23 @@ class Twins:
         clock, e = row[self._rows.table.ct_at], row[self._rows.table.ce_at]
         return (2**63, b"") if clock is None else (clock, self._digest_of(e))
 
-    def settle(self) -> Iterator[tuple[int, str]]:
-        """Show and hide what has to be, in the flush's SQLite transaction; yield (log, id) of rows that changed."""
+    def settle(self) -> list[tuple[int, str]]:
+        """Show and hide what has to be, in the flush's SQLite transaction; return (log, id) of rows that changed."""
+        changed: list[tuple[int, str]] = []
+        for _ in self.settling(changed):
+            pass
+        return changed
+
+    def settling(self, changed: list[tuple[int, str]]) -> Iterator[None]:
+        """Show and hide what has to be, a step for some ids each, and add the rows that change to `changed`."""
         table = self._rows.table
         name, ids = quoted(table.name), sorted(self._dirty)
         for start in range(0, len(ids), _STEP):
             listed = json.dumps(ids[start : start + _STEP])
             several = f'SELECT "id" FROM {name} WHERE "id" IN (SELECT value FROM json_each(?)) GROUP BY "id" HAVING count(*) > 1'
             for (id,) in self._view.read(several, (listed,)):
-                yield from self._settle(id)
+                changed += self._settle(id)
+            yield
 
     def _settle(self, id: str) -> Iterator[tuple[int, str]]:
         table = self._rows.table
@@ -88,6 +96,11 @@ class Twins:
                 if self._claims.indexes:
                     self._claims.note((*row[:hidden_at], hidden, *row[hidden_at + 1 :]), row, checked=False)
                 yield row[table.log_at], id
+
+    def exchange(self, noted: set[str] | None) -> set[str]:
+        """Note into another set from now on, a new one at first, and return the one noted into so far."""
+        so_far, self._dirty = self._dirty, noted or set()
+        return so_far
 
     def forget(self) -> None:
         """Forget what is settled: the transaction is committed."""

@@ -7,7 +7,7 @@ is not UNIQUE, for losers stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from debros.replica.state import States
@@ -15,6 +15,7 @@ from debros.replica.tables import NOT_UNIQUE, Row, quoted
 from debros.replica.view import Rows, View
 
 Key: TypeAlias = "tuple[Any, ...]"  # index number, log (0: across logs), values
+Noted: TypeAlias = "tuple[dict[Key, set[tuple[int, str]]], set[Key]]"
 
 
 _WRITING: Final = ("put", "inc", "add", "rem", "keep")  # parts of a change that name fields by their stored names
@@ -120,10 +121,18 @@ class Claims:
         Runs in the flush's SQLite transaction, when all rows are in the file. Returns (log, id) of the rows in
         memory that are older than the file's now; `forget` follows once the transaction is committed.
         """
+        changed: list[tuple[int, str]] = []
+        for _ in self.settling(changed):
+            pass
+        return changed
+
+    def settling(self, changed: list[tuple[int, str]]) -> Iterator[None]:
+        """Set the flags, a step for each value and each contender, and add the rows that change to `changed`."""
         contenders: set[tuple[int, str]] = set()
         for key in sorted(self._dirty, key=repr):
             contenders.update(self._claimants(key))
-        table, changed = self._rows.table, []
+            yield
+        table = self._rows.table
         winners: dict[Key, tuple[int, str]] = {}  # thousands may contend for one value
         for log, id in sorted(contenders):
             [row] = self._view.read(table.by_id, (id, log))
@@ -136,7 +145,13 @@ class Claims:
             if flags != row[table.flags_at]:
                 self._view.update(self._rows, '"_flags"', flags, row[table.doc_at])
                 changed.append((log, id))
-        return changed
+            yield
+
+    def exchange(self, noted: Noted | None) -> Noted:
+        """Note into other sets from now on, new ones at first, and return those noted into so far."""
+        so_far = self._pending, self._dirty
+        self._pending, self._dirty = noted or ({}, set())
+        return so_far
 
     def forget(self, stale: list[tuple[int, str]]) -> None:
         """Forget what is settled, and the rows in memory that are stale."""

@@ -11,10 +11,11 @@ what may never be.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from debros.replica import arms
 from debros.replica.arms import Arm
 from debros.replica.tables import Row, Table, quoted
 from debros.replica.thread import Thread
+from debros.replica.updates import Update, Updates
 from debros.schema import key_text
 
 MEMORY: Final = ":memory:"
@@ -79,6 +81,10 @@ class Rows:
     def __init__(self, table: Table, next_doc: int, greatest: Greatest) -> None:
         self.table = table
         self.pending: dict[tuple[int, str], Row] = {}  # (log, id) -> row
+        self.updates: dict[
+            tuple[int, str], Update
+        ] = {}  # in what pending rows differ from the file's, where it is known
+        self.update_of = Updates(table)
         self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
         self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
         self.next_doc = next_doc
@@ -121,6 +127,7 @@ class View:
         self.tables: dict[str, Rows] = {}
         self.pending_rows = 0
         self.wal_pages = 0  # in the write-ahead log, as of the last commit
+        self.is_through = False  # whether another connection stands in for its own, with a transaction begun
         self._provisional = False
         self._shown: set[tuple[str, int, str]] = set()  # (model, log, id) of provisional rows
         self._arms: dict[str, tuple[Table, list[Arm]]] = {}  # by model
@@ -152,6 +159,25 @@ class View:
         """
         self.thread.check()
         return self._db
+
+    def beside(self) -> apsw.Connection:
+        """Return a connection like the view's own, to write with while that one reads; not of a view in memory."""
+        try:
+            db = self._connect()
+            for table, its in self._arms.values():
+                arms.attach(db, table, its)
+        except apsw.Error as error:
+            raise self.failure(error) from error
+        return db
+
+    @contextmanager
+    def through(self, db: apsw.Connection) -> Iterator[None]:
+        """Read and write through another connection, in its open transaction, within the block; nothing is awaited in it."""
+        own, self._db, self.is_through = self._db, db, True
+        try:
+            yield
+        finally:
+            self._db, self.is_through = own, False
 
     def another(self, *, writing: bool = False) -> apsw.Connection:
         """Return a connection that only reads, unless it is for `writing`, and sees what is committed.
@@ -361,6 +387,21 @@ class View:
         except UnicodeEncodeError:  # no id is like this
             return []
 
+    def rows_at(self, rows: Rows, log: int, ids: Sequence[str]) -> dict[str, Row]:
+        """Return the rows of some documents of one log, by id, like `row`, with one lookup for all that are not in memory."""
+        found: dict[str, Row] = {}
+        missing: list[str] = []
+        for id in ids:
+            row = rows.pending.get((log, id)) or rows.cache.get((log, id))
+            if row is None:
+                missing.append(id)
+            else:
+                found[id] = row
+        if missing:
+            for row in self.read(rows.table.by_ids, (json.dumps(missing), log)):
+                found[row[0]] = row
+        return found
+
     def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
         try:
             row: Row | None = self.db.execute(sql, bindings).fetchone()
@@ -377,12 +418,19 @@ class View:
         if len(cache) > self.row_cache:
             cache.popitem(last=False)
 
-    def put(self, rows: Rows, log: int, id: str, row: Row) -> None:
-        """Show a row from now on; it reaches the file with the next flush."""
+    def put(self, rows: Rows, log: int, id: str, row: Row, update: Update | None = None) -> None:
+        """Show a row from now on; it reaches the file with the next flush.
+
+        `update`: all in which it differs from the row that shows so far, if that is known.
+        """
         key = (log, id)
         if key not in rows.pending:
             self.pending_rows += 1
             rows.cache.pop(key, None)
+            if update is not None:
+                rows.updates[key] = update
+        elif (earlier := rows.updates.pop(key, None)) is not None and update is not None:
+            rows.updates[key] = rows.update_of.of(earlier.columns | update.columns)
         rows.pending[key] = row
         rows.revision += 1
 
@@ -418,10 +466,19 @@ class View:
                 doc_at, first_new = rows.table.doc_at, rows.next_doc if again else rows.first_new
                 known: list[Row] = []
                 new: list[Row] = []
-                for row in rows.pending.values():
-                    (new if row[doc_at] >= first_new else known).append(row)
+                updated: dict[Update, list[Row]] = {}
+                update_at = rows.updates.get
+                for place, row in rows.pending.items():
+                    if row[doc_at] >= first_new:
+                        new.append(row)
+                    elif (update := update_at(place)) is not None:
+                        updated.setdefault(update, []).append(row)
+                    else:
+                        known.append(row)
                 if new:  # in half the time of REPLACE
                     self.db.executemany(rows.table.insert, new)
+                for update, some in updated.items():  # likewise, and indexes that do not change are not looked at
+                    self.db.executemany(update.statement, map(update.values, some))
                 if known:
                     self.write_rows(rows, known)
             if rows.touched:
@@ -440,9 +497,30 @@ class View:
             rows.cache.update(rows.pending)
             while len(rows.cache) > self.row_cache:
                 rows.cache.popitem(last=False)
-            rows.pending = {}
+            rows.pending, rows.updates = {}, {}
             rows.touched = []
         self.pending_rows = 0
+
+    def let_go(self) -> dict[str, set[tuple[int, str]]]:
+        """Forget the pending rows without remembering them, and return where they are, by model: another connection wrote them."""
+        places: dict[str, set[tuple[int, str]]] = {}
+        for name, rows in self.tables.items():
+            if rows.pending:
+                places[name] = set(rows.pending)
+            rows.pending, rows.updates, rows.touched = {}, {}, []
+        self.pending_rows = 0
+        return places
+
+    def turn(self, model: str, places: Collection[tuple[int, str]]) -> None:
+        """Forget what is remembered of rows that are other ones in the file now."""
+        rows = self.tables[model]
+        rows.revision += 1
+        if len(places) >= len(rows.cache):
+            for place in [place for place in rows.cache if place in places]:
+                del rows.cache[place]
+        else:
+            for place in places:
+                rows.cache.pop(place, None)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -487,7 +565,8 @@ class View:
     def transaction(self) -> Iterator[None]:
         """Run the block as one SQLite transaction; a raise rolls it back."""
         try:
-            self.db.execute("BEGIN IMMEDIATE")
+            if not self.is_through:
+                self.db.execute("BEGIN IMMEDIATE")
             yield
             self.db.execute("COMMIT")
         except BaseException as error:

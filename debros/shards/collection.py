@@ -141,12 +141,13 @@ class Collection:
         """Return the present rows in the order asked."""
         return [self.row(id) for id in ids]
 
-    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False) -> list[Row]:
+    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False, told: bool = True) -> list[Row]:
         """Write drafts, one for each document, and return the merged rows; durable unless inside a transaction.
 
         Args:
             drafts: what to write.
             parts: whether several entries may be written, as the size limits need.
+            told: whether the rows are asked for; else none need be returned.
 
         Raises:
             UniqueError, NotFoundError, ConflictError, RestrictedError, PermissionDeniedError, TooLargeError: and
@@ -165,7 +166,7 @@ class Collection:
         if transaction is not None:
             rows = transaction.write(items)
         else:
-            request = Commit(self._store, self.node.device(), items, parts=parts)
+            request = Commit(self._store, self.node.device(), items, parts=parts, told=told)
             await self.node.measured(self._store.commit(request))
             rows = request.rows
         return [row for row in rows if row is not None]

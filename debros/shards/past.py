@@ -42,7 +42,7 @@ FLUSHED: Final = 5_000  # entries between two flushes
 class PastCollection(Collection):
     """One model's records as they were: to read."""
 
-    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False) -> list[Row]:
+    async def commit(self, drafts: Sequence[Draft], *, parts: bool = False, told: bool = True) -> list[Row]:
         """Refuse."""
         raise QueryError("a record of the past cannot be saved: get the present one and change that")
 
