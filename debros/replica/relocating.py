@@ -1,12 +1,13 @@
 """A log takes its place in a volume: the view follows, in one transaction, and memory with it.
 
-Its entries are in the volume's log file already, and the home's record says so; whatever ends the process before the view
-has followed leaves a view that does not know of the volume, and the next opening makes it anew.
+Its entries are in the volume's log file already. The home's record says so once the rows are written and before that is committed: a
+disk that has no room for them refuses the move as a whole. Whatever ends the process between the two leaves a view that does
+not know of the volume, and the next opening makes it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from debros.blocks.logfile import LogFile
@@ -24,7 +25,14 @@ class Blocks(NamedTuple):
     body: int
 
 
-def relocate(store: Store, replica: Replica, volume: Volume, log: LogFile, moved: Mapping[int, Blocks]) -> None:
+def relocate(
+    store: Store,
+    replica: Replica,
+    volume: Volume,
+    log: LogFile,
+    moved: Mapping[int, Blocks],
+    settle: Callable[[], None],
+) -> None:
     """Let a log lie in a volume from now on; the caller holds the writer's lock, and has flushed.
 
     Args:
@@ -33,9 +41,10 @@ def relocate(store: Store, replica: Replica, volume: Volume, log: LogFile, moved
         volume: where it lies now.
         log: the volume's log file.
         moved: where its entries lie there, by their numbers.
+        settle: lets the home's record say so; called when all that may be refused for want of room is written.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the disk refused. Until `settle` is called, nothing has changed then.
     """
     view, model = store.view, store.models[volume.manifest.part[0] if volume.manifest.part else ""]
     table, name, old = model.table, model.table.schema.name, store.placed.get(replica.n, 0)
@@ -45,20 +54,25 @@ def relocate(store: Store, replica: Replica, volume: Volume, log: LogFile, moved
     view.extend(table, [*before, arm])
     end = _end(store, volume.number, moved, log)
     first = first_of(volume.number)
-    with view.transaction():
-        view.db.executemany(
-            "UPDATE entries SET header = ?, body = ? WHERE e = ?",
-            [(first + at.header, first + at.body, e) for e, at in moved.items()],
-        )
-        _carry(store, model, replica.n, next((one.schema for one in before if one.log == replica.n), "main"), arm)
-        view.touch_arms([arm])
-        view.mark_arms(store.new_mark)
-        view.set_meta(volume_key("volume", volume.number), replica.log_id)
-        if end is not None:
-            for key, value in zip(("applied", "last", "last_digest"), end, strict=True):
-                view.set_meta(volume_key(key, volume.number), value)
-        for key in ("volume", "applied", "last", "last_digest", "mark") if old else ():
-            view.db.execute("DELETE FROM meta WHERE key = ?", (volume_key(key, old),))
+    try:
+        with view.transaction():
+            view.db.executemany(
+                "UPDATE entries SET header = ?, body = ? WHERE e = ?",
+                [(first + at.header, first + at.body, e) for e, at in moved.items()],
+            )
+            _carry(store, model, replica.n, next((one.schema for one in before if one.log == replica.n), "main"), arm)
+            view.set_meta(volume_key("volume", volume.number), replica.log_id)
+            if end is not None:
+                for key, value in zip(("applied", "last", "last_digest"), end, strict=True):
+                    view.set_meta(volume_key(key, volume.number), value)
+            for key in ("volume", "applied", "last", "last_digest", "mark") if old else ():
+                view.db.execute("DELETE FROM meta WHERE key = ?", (volume_key(key, old),))
+            view.touch_arms([arm])
+            view.mark_arms(store.new_mark)
+            settle()
+    except BaseException:
+        view.extend(table, before)
+        raise
     store.log.mount(volume.number, log)
     store.placed[replica.n] = volume.number
     if end is not None:

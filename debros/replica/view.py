@@ -572,6 +572,7 @@ class View:
         except BaseException as error:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+            self._unmarked = set()
             if isinstance(error, apsw.Error | UnicodeDecodeError):
                 raise self.failure(error) from error
             if isinstance(error, OverflowError):  # an integer beyond 64 bits, which no column takes

@@ -1,7 +1,7 @@
 """Moving a shard into a store of its own, while everybody goes on reading and writing.
 
-Its entries are copied beside the writes. Then, while the writer is held, what has come since is copied and synced, the
-home's record says where the shard lies now, and the view follows. So at every step the shard is whole in one place:
+Its entries are copied beside the writes. Then, while the writer is held, what has come since is copied and synced, its rows are
+written, the home's record says where the shard lies now, and the view follows. So at every step the shard is whole in one place:
 before the record in the old one, from there on in the new one. A move that ended early goes on when it is asked for again.
 """
 
@@ -151,12 +151,21 @@ class _Move:
             self._moved[entry.e] = Blocks(positions[2 * n + 1], positions[2 * n])
 
     def _switch(self, place: Place, log: LogFile) -> None:
-        """Let the shard lie in its new place: the record first, then the view, and no waiting in between."""
-        try:
+        """Let the shard lie in its new place: the record, then the view, and no waiting in between."""
+        is_settled = False
+
+        def settle() -> None:
+            nonlocal is_settled
+            is_settled = True
             self._places.settle(place, log.end)
             self._tell("switched")
-            relocate(self._store, self._replica, place.volume(), log, self._moved)
-        except BaseException as error:  # what is written now might go where nobody looks: nothing is
+
+        try:
+            relocate(self._store, self._replica, place.volume(), log, self._moved, settle)
+        except BaseException as error:
+            if not is_settled:
+                raise
+            # what is written now might go where nobody looks: nothing is
             self._store.broken = f"a move of shard {self._number} of {self._model} was cut off as it took effect ({error}); open the node again"
             raise StorageError(self._store.broken) from error
         self._tell("followed")

@@ -25,10 +25,10 @@ class Note(Model):
 
 
 @contextmanager
-def no_room_for_long_files() -> Iterator[None]:
+def no_room_for_long_files(limit: int = LIMIT) -> Iterator[None]:
     """Let writes that make a file longer than the limit fail, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         yield
     finally:
@@ -71,3 +71,20 @@ async def test_a_view_that_was_written_by_halves_says_so_and_is_whole_when_the_h
             await Note.create(day="monday", text="not now")
     async with open_node(tmp_path / "home", models=[Note], open=True):
         assert await Note.count() == 150
+
+
+async def test_a_shard_whose_new_disk_has_no_room_for_its_rows_stays_where_it_was(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with open_node(home, models=[Note], open=True):
+        await Note.create_many({"day": "monday", "text": "x" * 4000} for _ in range(150))
+    log = (home / "log" / "000001.car").stat().st_size
+    async with open_node(home, models=[Note], open=True) as db:
+        with no_room_for_long_files(log + 100_000), pytest.raises(debros.StorageError, match="full"):
+            await db.shards[Note].move(0, to=tmp_path / "store")
+        assert await Note.count() == 150
+        await Note.create(day="monday", text="and on")
+        assert (home / "log" / "000001.car").stat().st_size > log, "it is in the home still"
+        await db.shards[Note].move(0, to=tmp_path / "store")
+        assert await Note.count() == 151
+    async with open_node(home, models=[Note], open=True):
+        assert await Note.count() == 151
