@@ -30,22 +30,23 @@ Drafted: TypeAlias = "Callable[[Any, Hooks], Awaitable[tuple[Draft, Changes] | N
 """What one record's draft is, once its before-hooks are run, and what its after-hooks are told; `None`: there is nothing to write."""
 
 
-async def change_all(records: Sequence[Any], values: Mapping[str, Any], *, plainly: bool) -> None:
-    """Assign values to saved records of one model and save them.
+async def change_all(
+    cls: Any, rows: Sequence[Row], home: Collection, values: Mapping[str, Any], *, plainly: bool
+) -> None:
+    """Assign values to the saved records of some rows of one model and save them.
 
     `plainly`: its assignments are those of `Model`, so that without hooks what one record makes of the values all do.
 
     Raises:
         ValidationError, UniqueError, PermissionDeniedError, ImmutableError: and nothing is written.
     """
-    if not records or not values:
+    if not rows or not values:
         return
-    cls = type(records[0])
     shape: Shape = cls.__shape__
     if shape.append_only:
         shape.refuse_change("changed")
     if plainly and not cls.__hooks__ and _is_plain(shape, values):
-        await _change_alike(records, values)
+        await _change_alike(shape, rows, home, values)
         return
 
     async def drafted(record: Any, known: Hooks) -> tuple[Draft, Changes] | None:
@@ -61,7 +62,7 @@ async def change_all(records: Sequence[Any], values: Mapping[str, Any], *, plain
         told = changes_of(shape, own, record._row, changed) if known else {}
         return update_draft(shape, own, record._row, changed, False), told
 
-    await _write_all(records, "update", drafted)
+    await _write_all(cls, rows, home, "update", drafted)
 
 
 def _is_plain(shape: Shape, values: Mapping[str, Any]) -> bool:
@@ -71,33 +72,46 @@ def _is_plain(shape: Shape, values: Mapping[str, Any]) -> bool:
     return are_plain and shape.derived not in values and not shape.whole
 
 
-async def _change_alike(records: Sequence[Any], values: Mapping[str, Any]) -> None:
-    """Change records by what the first of them makes of the values; the others are not touched, but for their rows."""
-    first, home = records[0], records[0]._home
-    shape: Shape = type(first).__shape__
+async def _change_alike(shape: Shape, rows: Sequence[Row], home: Collection, values: Mapping[str, Any]) -> None:
+    """Change records by what the first of them makes of the values; of the others no record is made."""
+    first = shape.hydrate_one(rows[0], home)
     own = shape.decoded(first)
     assign(first, values)
     shape.check_changed(own, list(values))
-    assigned = [(at, spec, own[spec.name]) for at, spec in enumerate(shape.fields, 1) if spec.name in values]
-    may_write: set[int] = set()
-    alike = _Alike(assigned)
+    alike = _Alike([(at, spec, own[spec.name]) for at, spec in enumerate(shape.fields, 1) if spec.name in values])
+    await _write_alike(shape, rows, home, alike.draft)
+
+
+async def _write_alike(
+    shape: Shape, rows: Sequence[Row], home: Collection, draft_of: Callable[[Row], Draft | None]
+) -> None:
+    may_write = _Logs(shape, home)
     drafts: list[Draft] = []
-    for n, record in enumerate(records, 1):
-        _check_log(record, home, may_write)
-        if (draft := alike.draft(record._row)) is not None:
-            drafts.append(draft)
-        if not n % TURN:
+    for start in range(0, len(rows), TURN):
+        if start:
             await trio.lowlevel.checkpoint()
+        for row in rows[start : start + TURN]:
+            may_write.check(row)
+            if (draft := draft_of(row)) is not None:
+                drafts.append(draft)
     if drafts:
         await home.commit(drafts, parts=transaction_of(home) is None, told=False)
 
 
-def _check_log(record: Any, home: Collection, may_write: set[int]) -> None:
-    """Refuse to write a record of another user's log; `may_write` are the logs that were asked about."""
-    log = record._row[home.table.log_at]
-    if log not in may_write:
-        check_right(record, home)
-        may_write.add(log)
+class _Logs:
+    """The logs that records are in, each asked once whether the acting identity may write there."""
+
+    def __init__(self, shape: Shape, home: Collection) -> None:
+        self._shape, self._home = shape, home
+        self._good: set[int] = set()
+        self._log_at = home.table.log_at
+
+    def check(self, row: Row) -> None:
+        """Refuse to write a record of another user's log."""
+        log = row[self._log_at]
+        if log not in self._good:
+            check_right(self._shape.hydrate_one(row, self._home), self._home)
+            self._good.add(log)
 
 
 class _Alike:
@@ -137,51 +151,53 @@ class _Alike:
         return {"put": put} if put else {}
 
 
-async def delete_all(records: Sequence[Any]) -> None:
-    """Delete saved records of one model.
+async def delete_all(cls: Any, rows: Sequence[Row], home: Collection) -> None:
+    """Delete the saved records of some rows of one model.
 
     Raises:
         RestrictedError, PermissionDeniedError, ImmutableError: and nothing is written.
     """
-    if not records:
+    if not rows:
         return
-    shape: Shape = type(records[0]).__shape__
+    shape: Shape = cls.__shape__
     if shape.undeletable:
         shape.refuse_change("deleted")
+    if not cls.__hooks__:
+        await _write_alike(shape, rows, home, lambda row: Draft("delete", row[0], base=row))
+        return
 
     async def drafted(record: Any, known: Hooks) -> tuple[Draft, Changes]:
-        if known:
-            await run_before(record, "delete", known)
-        return Draft("delete", record._row[0], base=record._row), {}
+        await run_before(record, "delete", known)
+        return Draft("delete", record.id, base=record._row), {}
 
-    await _write_all(records, "delete", drafted)
+    await _write_all(cls, rows, home, "delete", drafted)
 
 
-async def _write_all(records: Sequence[Any], operation: Written, drafted: Drafted) -> None:
-    cls, home = type(records[0]), records[0]._home
+async def _write_all(cls: Any, rows: Sequence[Row], home: Collection, operation: Written, drafted: Drafted) -> None:
     shape: Shape = cls.__shape__
     known: Hooks = cls.__hooks__
     transaction = transaction_of(home)
-    may_write: set[int] = set()
+    may_write = _Logs(shape, home)
     written: list[Any] = []
     drafts: list[Draft] = []
     told: list[Changes] = []
-    for n, record in enumerate(records, 1):
-        _check_log(record, home, may_write)
-        made = await drafted(record, known)
-        if made is not None:
-            written.append(record)
-            drafts.append(made[0])
-            told.append(made[1])
-        if not n % _FEW:
+    for start in range(0, len(rows), _FEW):
+        if start:
             await trio.lowlevel.checkpoint()
+        for record in shape.hydrate(rows[start : start + _FEW], home):
+            may_write.check(record._row)
+            made = await drafted(record, known)
+            if made is not None:
+                written.append(record)
+                drafts.append(made[0])
+                told.append(made[1])
     if not drafts:
         return
-    rows = await home.commit(drafts, parts=transaction is None, told=bool(known))
+    merged = await home.commit(drafts, parts=transaction is None, told=bool(known))
     if not known:
         return
     with trio.CancelScope(shield=True):  # it is written, so each of them says so
-        for n, (record, row) in enumerate(zip(written, rows, strict=True), 1):
+        for n, (record, row) in enumerate(zip(written, merged, strict=True), 1):
             take(shape, record, row, home, None)
             if not n % _FEW:
                 await trio.lowlevel.checkpoint()

@@ -90,18 +90,19 @@ class ModelSubject:
         """Remember on each record how many related ones there are."""
         _attach(records, "_counts", relation, counts)
 
-    async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        """Assign these values to records and save them: all of them, or none."""
+    async def change(self, rows: Sequence[Row], source: Source, values: Mapping[str, Any]) -> None:
+        """Assign these values to the records of some rows and save them: all of them, or none."""
         from debros.models.bulk import change_all  # it needs what is built on this
         from debros.models.record import Model
 
-        await change_all(records, values, plainly=self._cls.__setattr__ is Model.__setattr__)
+        plainly = self._cls.__setattr__ is Model.__setattr__
+        await change_all(self._cls, rows, cast("Collection", source), values, plainly=plainly)
 
-    async def delete(self, records: Sequence[Any]) -> None:
-        """Delete records: all of them, or none."""
+    async def delete(self, rows: Sequence[Row], source: Source) -> None:
+        """Delete the records of some rows: all of them, or none."""
         from debros.models.bulk import delete_all
 
-        await delete_all(records)
+        await delete_all(self._cls, rows, cast("Collection", source))
 
     def at(self, clock: int) -> PastSubject:
         """Return the model as it was at a clock."""
@@ -150,10 +151,10 @@ class PastSubject(ModelSubject):
     def junction(self, relation: str) -> ModelSubject:
         return super().junction(relation).at(self.clock)
 
-    async def change(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+    async def change(self, rows: Sequence[Row], source: Source, values: Mapping[str, Any]) -> None:
         raise QueryError("the past cannot be changed: ask the present")
 
-    async def delete(self, records: Sequence[Any]) -> None:
+    async def delete(self, rows: Sequence[Row], source: Source) -> None:
         raise QueryError("the past cannot be changed: ask the present")
 
 

@@ -47,17 +47,20 @@ class Answers(Named[R]):
 
     async def _read(self, source: Source) -> list[Any]:
         if self.caching is None:
-            if (scan := sql.rows_as_they_lie(self, source)) is not None:
-                rows = await source.fetch(*scan, by_id=True)
-            else:
-                statement = sql.rows(self, source)
-                rows = await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
+            rows = await self._bare_rows(source)
         else:
             entry = await self._entry(source, sql.rows(self, source))
             rows = entry.rows
             if self._asks_the_same(self.caching):
                 self._last = (source, entry, self._is_bare)
         return self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
+
+    async def _bare_rows(self, source: Source) -> list[tuple[Any, ...]]:
+        """Return the rows as the view has them now, whatever is kept of earlier answers."""
+        if (scan := sql.rows_as_they_lie(self, source)) is not None:
+            return await source.fetch(*scan, by_id=True)
+        statement = sql.rows(self, source)
+        return await source.fetch(*statement, apart.rows(self, source) if source.is_spread else None)
 
     @property
     def _is_bare(self) -> bool:

@@ -207,10 +207,10 @@ class Subject(Protocol[R]):
         """Remember on each record how many related ones there are."""
         ...
 
-    async def change(self, records: Sequence[R], values: Mapping[str, Any]) -> None:
-        """Assign these values to records and save them: all of them, or none."""
+    async def change(self, rows: Sequence[Row], source: Source, values: Mapping[str, Any]) -> None:
+        """Assign these values to the records of some rows and save them: all of them, or none."""
         ...
 
-    async def delete(self, records: Sequence[R]) -> None:
-        """Delete records: all of them, or none."""
+    async def delete(self, rows: Sequence[Row], source: Source) -> None:
+        """Delete the records of some rows: all of them, or none."""
         ...

@@ -21,8 +21,10 @@ from debros.query.live import Change, Live, live
 from debros.query.operators import Op as Op  # named beside `Query` for those who annotate with it
 from debros.query.output import to_arrow, to_pandas
 from debros.query.plan import Plan, explain
+from debros.query.ports import Source
 from debros.query.rows import NumberedPage, Page, Rows
 from debros.query.streaming import Batches, LazyRows, Stream
+from debros.replica.tables import Row
 
 if TYPE_CHECKING:
     import pandas
@@ -276,21 +278,21 @@ class Query(Answers[R]):
         """
         if not values:
             raise QueryError("update() without values would change nothing; say what: update(title='...')")
-        records = await self._to_write("update")
-        await self.subject.change(records, values)
-        return len(records)
+        rows, source = await self._to_write("update")
+        await self.subject.change(rows, source, values)
+        return len(rows)
 
     async def delete(self) -> int:
         """Delete every record, with hooks, like `update`; return how many there were."""
-        records = await self._to_write("delete")
-        await self.subject.delete(records)
-        return len(records)
+        rows, source = await self._to_write("delete")
+        await self.subject.delete(rows, source)
+        return len(rows)
 
-    async def _to_write(self, what: str) -> list[Any]:
+    async def _to_write(self, what: str) -> tuple[list[Row], Source]:
         if self.picked is not None or self.at_most is not None or self.skipped:
             raise QueryError(f"{what}() is for all records of a query, without select, limit and offset")
-        records: list[Any] = await self._but("loads", ())._but("counts", ()).no_cache()._all()
-        return records
+        source = await self._source()
+        return await self._bare_rows(source), source
 
     async def to_arrow(self) -> pyarrow.Table:
         """Return the rows as an Arrow table, one column per field or selected column; needs `debros[arrow]`."""
