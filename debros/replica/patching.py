@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple, cast
 
 from debros.blocks import dagcbor
 from debros.replica.projection import INT64, Projection
@@ -20,6 +21,7 @@ from debros.replica.updates import Updates
 
 _MOST: Final = 1024  # parts of merge states that are remembered
 _Stamp = tuple[int, int, int]  # clock, entry, schema version
+_Registers = tuple[list[int], list[str], dict[str, list[int]]]  # the common stamp, which have it, the others' stamps
 
 
 class _Common(NamedTuple):
@@ -104,6 +106,7 @@ class Patch:
         self._commons: dict[_Stamp, _Common] = {}
         self._parts: dict[tuple[Any, ...], bytes] = {}
         self._states: dict[bytes, bytes | None] = {}
+        self._heads: dict[tuple[Any, ...], _Registers] = {}
 
     def row(self, before: Row, clock: int, e: int, version: int) -> Row | None:
         """Return the row that the change makes in an entry, by its clock and number; `None`: the fold is to be asked.
@@ -122,7 +125,7 @@ class Patch:
             return None
         if self._stamp != (clock, e, version):
             self._stamp = (clock, e, version)
-            self._commons, self._parts, self._states = {}, {}, {}
+            self._commons, self._parts, self._states, self._heads = {}, {}, {}, {}
         row = list(before)
         for at, column in self._columns:
             row[at] = column
@@ -159,7 +162,7 @@ class Patch:
         behind = b"".join(map(encode_state, (live, list(made[:2]), list(self._stamp), 2)))
         return _Common(dagcbor.head(4, 10) + before, _EMPTY + behind)
 
-    def _registers(self, stamps: dict[str, _Stamp]) -> tuple[list[int], list[str], dict[str, list[int]]]:
+    def _registers(self, stamps: dict[str, _Stamp]) -> _Registers:
         """Return common stamp, those that have it, and the others, as `States.dump` tells them; all registers are shown."""
         stamps.update(dict.fromkeys(self._put, self._stamp))
         common: _Stamp = (0, 0, 0)
@@ -168,6 +171,23 @@ class Patch:
             common = max(counts, key=lambda stamp: (counts[stamp], stamp))
         shared = sorted(wire for wire, stamp in stamps.items() if stamp == common)
         return list(common), shared, {wire: list(stamp) for wire, stamp in stamps.items() if stamp != common}
+
+    def _set(self, common: list[int], shared: list[str], apart: dict[str, list[int]]) -> _Registers:
+        """Return stamps after this change; the same entries made most rows that are changed alike."""
+        key = (
+            *common,
+            *shared,
+            *apart,
+            *chain.from_iterable(apart.values()),
+        )  # numbers come last, so it is told which are apart
+        found = self._heads.get(key)
+        if found is None:
+            stamps: dict[str, _Stamp] = dict.fromkeys(shared, cast(_Stamp, tuple(common)))
+            stamps.update((wire, cast(_Stamp, tuple(cell))) for wire, cell in apart.items())
+            if len(self._heads) >= _MOST:
+                self._heads = {}
+            found = self._heads[key] = self._registers(stamps)
+        return found
 
     def _sums(self, row: Row) -> bytes:
         counters = self._of.counters
@@ -217,8 +237,7 @@ class Patch:
         if kept or any(len(cell) != 3 for cell in apart.values()):  # values that no column shows
             return None
         if self._put:
-            stamps = dict.fromkeys(shared, tuple(common)) | {wire: tuple(cell) for wire, cell in apart.items()}
-            common, shared, apart = self._registers(stamps)
+            common, shared, apart = self._set(common, shared, apart)
         for _, _, wire, amount in self._inc:
             total = int(sums.get(wire, 0)) + amount
             if total not in INT64:
