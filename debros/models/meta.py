@@ -23,7 +23,7 @@ class Meta:
 
     created_by: str  # DID of the user
     owner: str | None  # DID of the user who alone may write it
-    created_at: datetime  # UTC, by the writer's clock, in milliseconds
+    created_at: datetime  # UTC, by the writer's clock, in milliseconds; in a version of before its creation, when that was written
     updated_at: datetime
     is_deleted: bool
     flagged: bool  # not unique, out of bounds, rewritten, or of another type: through a merge, a peer or a changed declaration
@@ -71,7 +71,7 @@ def _meta(record: Model) -> Meta:
     return Meta(
         created_by=facts.created_by,
         owner=facts.owner,
-        created_at=time_of(row[table.ct_at]),
+        created_at=time_of(row[table.t_at] if row[table.ct_at] is None else row[table.ct_at]),
         updated_at=time_of(row[table.t_at]),
         is_deleted=bool(row[table.hidden_at] & DELETED),
         flagged=bool(row[table.flags_at]),

@@ -48,13 +48,15 @@ class History:
         self._document = Document(store.entries.digest_of)
         self._touches: list[_Touch] = []
         before: Row | None = None
+        by: int | None = None  # who created it
         for entry in entries_of(store, model, row):
             change = None if entry.void else change_in(store, replica, model, row[0], entry)
             if change is None:
                 continue
             was_live, existed = self._document.is_live, self._document.born is not None
             self._document.merge(change.value, entry.clock, entry.e, change.version)
-            by = store.keys.number(entry.user)
+            if by is None or (self._document.born is not None and self._document.born[1] == entry.e):
+                by = store.keys.number(entry.user)
             after = model.projection.project(row[0], self._document, row[model.table.doc_at], replica.n, by)
             kind = _kind(was_live, existed, self._document.is_live)
             step = Step(

@@ -37,6 +37,32 @@ async def test_history_lists_every_version_oldest_first() -> None:
         assert versions == sorted(versions, key=lambda version: version.at)
 
 
+async def test_a_version_says_who_created_the_record_and_not_who_wrote_last() -> None:
+    async with a_node(Page) as node:
+        page = await Page.create(title="a")
+        async with node.acting_as(Identity.generate()) as bo:
+            await (await Page.get(page.id)).update(title="b")
+            await (await Page.get(page.id)).delete()
+            again = await Page.create(id=page.id, title="c")
+        versions = await again.history()
+        assert versions[-1].author == bo.did
+        assert {version.row.meta.created_by for version in versions} == {again.meta.created_by} == {node.identity.did}
+        assert versions[1].row.meta.created_at == versions[0].at
+
+
+async def test_a_version_of_before_the_creation_that_counts_has_its_facts_too() -> None:
+    async with a_node(Page, identity=(ana := Identity.generate()), admins=[ana.did]) as node:
+        async with node.acting_as(Identity.generate()) as bo:
+            page = await Page.create(title="a")
+        await (await Page.get(page.id)).update(title="b")
+        await node.revoke(bo.did, keep=False)
+        again = await Page.create(id=page.id, title="c")
+        edited, created = await again.history()
+        assert (edited.kind, edited.row.title, created.kind) == ("update", "b", "create")
+        assert edited.row.meta.created_at == edited.at
+        assert {version.row.meta.created_by for version in (edited, created)} == {ana.did}
+
+
 async def test_blame_names_the_version_of_each_fields_value() -> None:
     async with a_node(Page):
         page = await Page.create(title="a")
