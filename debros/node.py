@@ -303,6 +303,7 @@ class Debros:
         current.check_here(self.thread)
         outer = current.context().transaction
         if outer is not None and outer.belongs_to(self.store):
+            await outer.until_free()
             with outer.savepoint():
                 yield outer
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from debros.current import choosing
 from debros.errors import NotFoundError
@@ -17,6 +19,9 @@ from debros.replica.tables import DELETED
 if TYPE_CHECKING:
     from debros.models.ports import Collection
     from debros.models.shape import Shape
+
+
+_FEW: Final = 50  # records between two steps of the scheduler
 
 
 async def delete(record: Any, cascade: bool, skip_hooks: bool) -> None:
@@ -39,12 +44,16 @@ async def delete(record: Any, cascade: bool, skip_hooks: bool) -> None:
                 at = next((n for n in places if left[n]._home.restricted_by(left[n]._row) is None), -1)
                 one = left.pop(at)
                 await _delete_one(one, one._home, skip_hooks)
+                if not len(left) % _FEW:
+                    await trio.lowlevel.checkpoint()
 
 
 async def _tree_of(root: Any) -> list[Any]:
     """Return a record, what it has, and what that has: each before what it has itself, in chains of any length."""
     found, seen = [root], {(type(root).__schema__.name, root.id)}
-    for record in found:  # it grows meanwhile
+    for n, record in enumerate(found, 1):  # it grows meanwhile
+        if not n % _FEW:
+            await trio.lowlevel.checkpoint()
         for name in type(record).__shape__.relations:
             for child in await owned_records(record, name):
                 place = (type(child).__schema__.name, child.id)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 import apsw
+import trio
 
 from debros.errors import TransactionError, UniqueError
 from debros.identity.keys import Device
@@ -21,7 +22,7 @@ from debros.log.combine import combine
 from debros.log.rights import may_write
 from debros.replica.ahead import TURN
 from debros.replica.changes import Change
-from debros.replica.commit import Item, Plan, build, encoded, finished, parts_of, refuse_restricted
+from debros.replica.commit import MANY, Item, Plan, build, encoded, finished, parts_of, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
@@ -98,6 +99,7 @@ class Transaction:
         self.after_commit: list[Callable[[], Awaitable[None]]] = []  # after-hooks
         self.on_rollback: list[Callable[[], None]] = []  # records get their unsaved state back
         self.notes: list[tuple[Replica, Change]] = []  # changes of debros's own models that go along
+        self._writing: trio.Event | None = None  # set once a write of many is over
         self.weight = 0  # changes that may be folded ahead, once it ends
         self.done = False
         self.error: BaseException | None = None
@@ -131,18 +133,52 @@ class Transaction:
         row = None if changed is None else changed.get((log, id))
         return row if row is not None else self._store.view.row(model.rows, log, id)
 
-    def write(self, items: Sequence[Item]) -> list[Row | None]:
-        """Take drafts into the transaction and return the rows they make; a refused draft takes none of them in."""
+    async def write(self, items: Sequence[Item]) -> list[Row | None]:
+        """Take drafts into the transaction and return the rows they make; a refused draft takes none of them in.
+
+        Many are taken in turns with other tasks, of which those inside wait until it is over before they write.
+        """
+        if self._writing is not None:
+            await self.until_free()
         self.check()
-        mark = self.mark() if len(items) > 1 else None  # one alone is refused before it changes anything
-        try:
-            for item in items:
-                self._write(item)
-        except BaseException:
-            if mark is not None:
-                self.back_to(mark)
-            raise
+        if len(items) == 1:  # one alone is refused before it changes anything
+            self._write(items[0])
+        else:
+            self._writing = writing = trio.Event()
+            try:
+                with self.savepoint():
+                    for start in range(0, len(items), TURN):
+                        if start:
+                            await trio.lowlevel.checkpoint()
+                            self.check()
+                        some = items[start : start + TURN]
+                        self._recall(some)
+                        for item in some:
+                            self._write(item)
+            finally:
+                self._writing = None
+                writing.set()
         return [self._written(model, replica.n, draft.id) for replica, model, draft in items]
+
+    async def until_free(self) -> None:
+        """Wait until no task inside is amid a write of many."""
+        while self._writing is not None:
+            await self._writing.wait()
+
+    def _recall(self, items: Sequence[Item]) -> None:
+        """Have the rows of many drafts in memory, which `_write` asks for one by one."""
+        model = items[0].model  # a request is of one model
+        if len(items) < MANY or self._store.effects.has_restrict(model):  # which looks at the view's file in between
+            return
+        view, rows = self._store.view, model.rows
+        view.hide_provisional()
+        ids: dict[int, list[str]] = {}
+        for replica, _, draft in items:
+            if not (draft.fresh and draft.id > rows.greatest[replica.n]):
+                ids.setdefault(replica.n, []).append(draft.id)
+        for log, its in ids.items():
+            for id, row in view.rows_at(rows, log, its).items():
+                view.remember(rows, (log, id), row)
 
     def _write(self, item: Item) -> None:
         replica, model, draft = item
@@ -188,6 +224,11 @@ class Transaction:
             document = model.states.empty()
         else:
             doc, by = outside[table.doc_at], outside[table.by_at]
+            if not (model.rows.linked and store.effects.may_touch(model)):
+                patch = model.patches.of(change.value)
+                row = None if patch is None else patch.row(outside, clock, e, change.version)
+                if row is not None:
+                    return row
             document = model.states.load(outside)
         document.merge(change.value, clock, e, change.version)
         if document.born is not None and document.born[1] == e:
@@ -285,6 +326,8 @@ class Transaction:
 
     def back_to(self, mark: tuple[Any, ...]) -> None:
         """Forget what was written since `mark`; records written since get their unsaved state back."""
+        if self.ended:
+            return
         rows, changes, claimed, (settled, hooks, undo) = mark
         self._store.view.hide_provisional()
         self.rows, self._changes, self._claimed, self._dirty = rows, changes, claimed, {}
@@ -298,6 +341,7 @@ class Transaction:
 
     async def commit(self) -> None:
         """Write what the block did; the caller holds the writer's lock."""
+        await self.until_free()
         self._store.view.hide_provisional()
         self.ended = True
         if self.is_doomed:
@@ -306,8 +350,11 @@ class Transaction:
             self.weight = len(self._changes)
         if self._changes or self.notes:
             await self._store.run_exclusively(self)
-        for settle in self.settled:
-            settle()
+        with trio.CancelScope(shield=True):  # it is written, so each of them says so
+            for n, settle in enumerate(self.settled, 1):
+                settle()
+                if not n % TURN:
+                    await trio.lowlevel.checkpoint()
 
     def abandon(self) -> None:
         """Write nothing."""

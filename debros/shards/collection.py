@@ -164,7 +164,7 @@ class Collection:
                 self._store.lifts.check(model, replica)
         transaction = self._inside()
         if transaction is not None:
-            rows = transaction.write(items)
+            rows = await transaction.write(items)
         else:
             request = Commit(self._store, self.node.device(), items, parts=parts, told=told)
             await self.node.measured(self._store.commit(request))

@@ -11,7 +11,21 @@ import pytest
 import trio
 
 import debros
-from debros import Field, Model, NotFoundError, One, UniqueError, after_save, before_save, belongs_to, field, model
+from debros import (
+    Field,
+    Many,
+    Model,
+    NotFoundError,
+    One,
+    TransactionError,
+    UniqueError,
+    after_save,
+    before_save,
+    belongs_to,
+    field,
+    has_many,
+    model,
+)  # fmt: skip
 from debros.errors import ClosedError, StorageError
 from debros.node import Debros
 from tests.support.cancelling import counted_checkpoints
@@ -22,6 +36,7 @@ Work = Callable[[], Awaitable[object]]
 @model(scope="global", name="Shelf")
 class Shelf(Model):
     label: Field[str] = field(unique=True)
+    books: Many[Book] = has_many("shelf_id")
 
 
 @model(scope="global", name="Book")
@@ -404,6 +419,104 @@ async def test_others_write_before_or_behind_it(tmp_path: Path) -> None:
     forget_view(tmp_path)
     async with a_home(tmp_path) as db:
         assert shown(db) == last
+
+
+async def test_inside_a_transaction_others_have_turns_and_those_inside_write_before_or_behind_it(
+    tmp_path: Path,
+) -> None:
+    async with a_home(tmp_path) as db:
+        await prepare()
+        first = (await Book.query().all())[0]
+        title = first.title
+        others = Others(lambda: Book.where(Book.title == "new").count())
+
+        async def work() -> None:
+            async with db.transaction():
+                async with trio.open_nursery() as inside:
+                    inside.start_soon(update_all)
+                    for _ in range(COUNT // 5 + 4):  # it is amid writing
+                        await trio.lowlevel.checkpoint()
+
+                    async def change_first() -> None:
+                        async with db.transaction():
+                            await first.update(title="last")
+                            assert await Book.where(Book.title == "new").count() == COUNT - 1, "all of it was there"
+
+                    inside.start_soon(change_first)
+                assert await Book.where(Book.title == "new").count() == COUNT - 1
+
+        async def turns() -> None:
+            outside.start_soon(others.run)
+            await work()
+            outside.cancel_scope.cancel()
+
+        async with trio.open_nursery() as outside:
+            outside.start_soon(turns)
+        assert title != "last"
+        assert others.turns > 2 * COUNT // 5
+        assert set(others.seen) <= {0, COUNT - 1}
+        assert (await Book.get(first.id)).title == "last"
+
+
+async def test_a_transaction_takes_none_of_what_was_refused_or_cancelled_amid(tmp_path: Path) -> None:
+    async with a_home(tmp_path) as db:
+        await prepare()
+        before, entries = shown(db), db.status().entries
+        with counted_checkpoints() as checkpoints:
+            for nth in range(0, 200, 4):
+                async with db.transaction():
+                    await Hooked.create(title="stays")
+                    was_cancelled = await checkpoints.run(update_all, nth)
+                    with pytest.raises(UniqueError):
+                        await Book.query().update(isbn="one for all")
+                    assert await Book.where(Book.title == "new").count() == (0 if was_cancelled else COUNT)
+                    if not was_cancelled:
+                        await Book.query().update(title="old", likes=0)
+                    await Book.where(Book.title == "old").delete()
+                entries += 1
+                assert db.status().entries == entries
+                if not was_cancelled:
+                    break
+                assert shown(db)["Book"] == before["Book"]
+            assert nth > 8
+        last = shown(db)
+    forget_view(tmp_path)
+    async with a_home(tmp_path) as db:
+        assert shown(db) == last
+
+
+async def test_a_savepoint_that_ends_amid_a_write_of_many_dooms_the_transaction(tmp_path: Path) -> None:
+    async with a_home(tmp_path) as db:
+        await prepare()
+        entries = db.status().entries
+
+        async def work() -> None:
+            async with db.transaction(), trio.open_nursery() as inside, db.transaction():
+                inside.start_soon(update_all)
+                for _ in range(COUNT // 5 + 4):  # it is amid writing
+                    await trio.lowlevel.checkpoint()
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await work()
+        assert caught.group_contains(TransactionError)
+        assert db.status().entries == entries
+        assert await Book.where(Book.title == "new").count() == 0
+
+
+async def test_a_deletion_of_all_that_a_record_has_leaves_others_their_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("debros.models.deleting._FEW", 3)
+    async with a_home(tmp_path):
+        shelves = await fill()
+        others = Others(lambda: Book.query().count())
+
+        async def work() -> None:
+            await shelves[0].delete(cascade=True)
+
+        await others.during(work)
+        assert others.turns > COUNT // 3 // 3
+        assert set(others.seen) <= {COUNT, COUNT - COUNT // 3}
 
 
 async def test_live_queries_and_events_are_told_once(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_cancelled_is_raised_when_and_only_when_nothing_was_written(
                 async with home.transaction() as transaction:
                     inside.append(n)
                     await trio.lowlevel.checkpoint()
-                    home.write(transaction, new(f"d{n:03}"))
+                    await home.write(transaction, new(f"d{n:03}"))
                     await trio.lowlevel.checkpoint()
                     assert inside == [n], "one at a time"
                     inside.remove(n)

@@ -38,14 +38,14 @@ async def test_a_block_sees_its_own_writes_and_nobody_else_does_until_its_end() 
     home = Home()
     await home.save(new("here", title="old"))
     async with home.transaction() as transaction:
-        home.write(transaction, new("new"), change("here", title="new"))
+        await home.write(transaction, new("new"), change("here", title="new"))
         assert home.ids_inside(transaction) == ["here", "new"]
         assert home.values_of(transaction.row(home.model(), home.replica.n, "here"))["title"] == "new"  # type: ignore[index]
         assert home.ids() == ["here"]
         assert home.row("new") is None
         assert home.values("here")["title"] == "old"  # type: ignore[index]
         assert home.ids_inside(transaction) == ["here", "new"], "and the block sees them again"
-        home.write(transaction, Draft("delete", "here"))
+        await home.write(transaction, Draft("delete", "here"))
         assert home.ids_inside(transaction) == ["new"]
         assert home.ids() == ["here"]
     assert home.ids() == ["new"]
@@ -59,7 +59,7 @@ async def test_a_row_read_outside_while_a_query_inside_shows_rows_is_not_kept() 
 
     async def block() -> None:
         async with home.transaction() as transaction:
-            home.write(transaction, change("here", title="never"))
+            await home.write(transaction, change("here", title="never"))
             assert home.ids_inside(transaction) == ["here", "other"]
             rows = home.model().rows
             home.store.view.row(rows, home.replica.n, "other")  # and `here` is not in memory any more
@@ -83,9 +83,9 @@ async def test_a_block_that_raises_leaves_everything_as_it_was(durable: bool) ->
     async def block() -> None:
         async with home.transaction() as transaction:
             transaction.on_rollback += [lambda: undone.append("first"), lambda: undone.append("second")]
-            home.write(transaction, new("a", slug="t"), Draft("delete", "here"))
-            home.write(transaction, new("b", slug="s"))
-            home.write(transaction, new("m"), name="Mine")
+            await home.write(transaction, new("a", slug="t"), Draft("delete", "here"))
+            await home.write(transaction, new("b", slug="s"))
+            await home.write(transaction, new("m"), name="Mine")
             home.ids_inside(transaction)
             raise Stop
 
@@ -104,7 +104,7 @@ async def test_a_block_that_writes_nothing_makes_no_entry() -> None:
     before = home.state()
     async with home.transaction() as transaction:
         assert home.ids_inside(transaction) == ["here"]
-        home.write(transaction, Draft("delete", "nowhere"))
+        await home.write(transaction, Draft("delete", "nowhere"))
     assert home.state() == before
 
 
@@ -113,9 +113,9 @@ async def test_a_block_is_one_entry_with_one_change_for_each_document() -> None:
     await home.save(new("here", likes=5, tags=["x"]))
     async with home.transaction() as transaction:
         for n in range(3):
-            home.write(transaction, change("here", likes=1, title=f"t{n}"))
-        home.write(transaction, new("a"))
-        home.write(transaction, change("a", title="later"))
+            await home.write(transaction, change("here", likes=1, title=f"t{n}"))
+        await home.write(transaction, new("a"))
+        await home.write(transaction, change("a", title="later"))
     [head] = home.replica.heads
     entry = home.store.entries.find(head)
     assert entry is not None
@@ -130,7 +130,7 @@ async def test_a_refused_draft_takes_none_of_its_call_in_and_the_block_goes_on()
     home = Home()
     await home.save(new("here", slug="s"))
     async with home.transaction() as transaction:
-        home.write(transaction, new("a"))
+        await home.write(transaction, new("a"))
         for refused, error in [
             ([new("b"), new("c", slug="s")], UniqueError),
             ([change("a", title="x"), change("nowhere", title="x")], NotFoundError),
@@ -138,7 +138,7 @@ async def test_a_refused_draft_takes_none_of_its_call_in_and_the_block_goes_on()
             ([new(f"x~{tag(B.public)}")], PermissionDeniedError),
         ]:
             with pytest.raises(error):
-                home.write(transaction, *refused)
+                await home.write(transaction, *refused)
             assert home.ids_inside(transaction) == ["a", "here"]
             assert home.values_of(transaction.row(home.model(), home.replica.n, "a"))["title"] == "t"  # type: ignore[index]
     assert home.ids() == ["a", "here"]
@@ -148,23 +148,23 @@ async def test_a_savepoint_takes_back_what_came_behind_it() -> None:
     home = Home()
     await home.save(new("here", slug="s", likes=1, tags=["x"]))
     async with home.transaction() as transaction:
-        home.write(transaction, change("here", likes=1), new("a", slug="a"))
+        await home.write(transaction, change("here", likes=1), new("a", slug="a"))
         settled, undone = list[str](), list[str]()
         transaction.settled.append(lambda: settled.append("kept"))
         mark = transaction.mark()
-        home.write(transaction, change("here", likes=10, slug="moved"), new("b", slug="s"))
-        home.write(transaction, Draft("delete", "a"), new("m"), name="Post")
+        await home.write(transaction, change("here", likes=10, slug="moved"), new("b", slug="s"))
+        await home.write(transaction, Draft("delete", "a"), new("m"), name="Post")
         transaction.settled.append(lambda: settled.append("never"))
         transaction.on_rollback.append(lambda: undone.append("b"))
         assert home.ids_inside(transaction) == ["b", "here", "m"]
         inner = transaction.mark()
-        home.write(transaction, new("c"))
+        await home.write(transaction, new("c"))
         transaction.back_to(inner)
         assert home.ids_inside(transaction) == ["b", "here", "m"]
         transaction.back_to(mark)
         assert undone == ["b"]
         assert home.ids_inside(transaction) == ["a", "here"]
-        home.write(transaction, new("d", slug="b"))
+        await home.write(transaction, new("d", slug="b"))
     assert settled == ["kept"]
     assert home.ids() == ["a", "d", "here"]
     values = home.values("here")
@@ -178,18 +178,18 @@ async def test_unique_values_move_inside_a_block() -> None:
     await home.save(new("a", slug="s"), new("b", slug="t"))
     async with home.transaction() as transaction:
         with pytest.raises(UniqueError) as caught:
-            home.write(transaction, change("b", slug="s"))
+            await home.write(transaction, change("b", slug="s"))
         assert (caught.value.fields, caught.value.id) == (("slug",), "a")
-        home.write(transaction, change("a", slug="u"))
-        home.write(transaction, change("b", slug="s"))
+        await home.write(transaction, change("a", slug="u"))
+        await home.write(transaction, change("b", slug="s"))
         with pytest.raises(UniqueError) as caught:
-            home.write(transaction, new("c", slug="s"))
+            await home.write(transaction, new("c", slug="s"))
         assert caught.value.id == "b"
-        home.write(transaction, Draft("delete", "b"))
-        home.write(transaction, new("c", slug="s"))
+        await home.write(transaction, Draft("delete", "b"))
+        await home.write(transaction, new("c", slug="s"))
         with pytest.raises(UniqueError):
-            home.write(transaction, Draft("restore", "b"))
-        home.write(transaction, new("d", slug="t"))
+            await home.write(transaction, Draft("restore", "b"))
+        await home.write(transaction, new("d", slug="t"))
     rows = {id: (home.values(id) or {}).get("slug") for id in "abcd"}
     assert rows == {"a": "u", "b": None, "c": "s", "d": "t"}
     flags = home.model().table.flags_at
@@ -199,15 +199,15 @@ async def test_unique_values_move_inside_a_block() -> None:
 async def test_a_savepoint_gives_a_unique_value_back_to_who_had_it() -> None:
     home = Home()
     async with home.transaction() as transaction:
-        home.write(transaction, new("a", slug="s"))
+        await home.write(transaction, new("a", slug="s"))
         mark = transaction.mark()
-        home.write(transaction, change("a", slug="t"))
-        home.write(transaction, new("b", slug="s"))
+        await home.write(transaction, change("a", slug="t"))
+        await home.write(transaction, new("b", slug="s"))
         transaction.back_to(mark)
         with pytest.raises(UniqueError) as caught:
-            home.write(transaction, new("c", slug="s"))
+            await home.write(transaction, new("c", slug="s"))
         assert caught.value.id == "a"
-        home.write(transaction, new("c", slug="t"))
+        await home.write(transaction, new("c", slug="t"))
     assert home.ids() == ["a", "c"]
 
 
@@ -216,23 +216,23 @@ async def test_if_unchanged_looks_at_the_rows_of_the_block() -> None:
     await home.save(new("d", likes=1))
     base = home.row("d")
     async with home.transaction() as transaction:
-        home.write(transaction, Draft("update", "d", put={"title": "x"}, base=base, if_unchanged=True))
+        await home.write(transaction, Draft("update", "d", put={"title": "x"}, base=base, if_unchanged=True))
         with pytest.raises(ConflictError) as caught:
-            home.write(transaction, Draft("update", "d", put={"title": "y"}, base=base, if_unchanged=True))
+            await home.write(transaction, Draft("update", "d", put={"title": "y"}, base=base, if_unchanged=True))
         assert caught.value.changed_fields == ("title",)
 
 
 async def test_writing_behind_the_end_of_the_block_is_an_error() -> None:
     home = Home()
     async with home.transaction() as transaction:
-        home.write(transaction, new("a"))
+        await home.write(transaction, new("a"))
     with pytest.raises(TransactionError):
-        home.write(transaction, new("b"))
+        await home.write(transaction, new("b"))
     with pytest.raises(Stop):
         async with home.transaction() as transaction:
             raise Stop
     with pytest.raises(TransactionError):
-        home.write(transaction, new("b"))
+        await home.write(transaction, new("b"))
 
 
 async def test_a_disk_that_fails_at_the_end_of_the_block_leaves_everything_as_it_was() -> None:
@@ -243,8 +243,8 @@ async def test_a_disk_that_fails_at_the_end_of_the_block_leaves_everything_as_it
 
     async def block() -> None:
         async with home.transaction() as transaction:
-            home.write(transaction, change("here", slug="t"), new("a", slug="s"))
-            home.write(transaction, new("m"), name="Mine")
+            await home.write(transaction, change("here", slug="t"), new("a", slug="s"))
+            await home.write(transaction, new("m"), name="Mine")
             home.ids_inside(transaction)
             disk.arm(1, on={"pwrite"})
 
@@ -252,7 +252,7 @@ async def test_a_disk_that_fails_at_the_end_of_the_block_leaves_everything_as_it
         await block()
     assert home.state() == before
     async with home.transaction() as transaction:
-        home.write(transaction, change("here", slug="t"), new("a", slug="s"))
+        await home.write(transaction, change("here", slug="t"), new("a", slug="s"))
     assert home.ids() == ["a", "here"]
 
 
@@ -307,7 +307,7 @@ async def run_all(
             if transaction is None:
                 await home.save(again)
             else:
-                home.write(transaction, again)
+                await home.write(transaction, again)
             errors.append("")
         except DebrosError as error:
             errors.append(type(error).__name__)
@@ -355,16 +355,16 @@ def test_a_transaction_does_what_its_writes_do_one_by_one(
 
 async def over_two_logs(home: Home) -> None:
     async with home.transaction() as transaction:
-        home.write(transaction, new("ours"))
-        home.write(transaction, new("mine"), name="Mine")
+        await home.write(transaction, new("ours"))
+        await home.write(transaction, new("mine"), name="Mine")
 
 
 async def test_a_transaction_over_two_logs_names_itself_in_both() -> None:
     home = Home()
     await home.save(new("here"))
     async with home.transaction() as transaction:
-        home.write(transaction, new("ours"))
-        home.write(transaction, new("mine"), name="Mine")
+        await home.write(transaction, new("ours"))
+        await home.write(transaction, new("mine"), name="Mine")
     bodies = []
     for replica in (home.replica, home.mine):
         [head] = replica.heads

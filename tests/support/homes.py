@@ -152,8 +152,8 @@ class Home:
                 transaction.abandon()
                 raise
 
-    def write(self, transaction: Transaction, *drafts: Draft, name: str = "Post") -> Sequence[Row | None]:
-        return transaction.write([self.item(draft, name) for draft in drafts])
+    async def write(self, transaction: Transaction, *drafts: Draft, name: str = "Post") -> Sequence[Row | None]:
+        return await transaction.write([self.item(draft, name) for draft in drafts])
 
     def reopened(self, **more: Any) -> Home:
         """The home after the death of the process: what is in the log is all there is."""
