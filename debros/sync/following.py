@@ -53,20 +53,52 @@ class Following:
         follow, unfollow = self._remembered.follow, self._remembered.unfollow
         if not {model, f"{model} {shard}"}.isdisjoint(unfollow):
             return False
-        chosen = {text for text in follow if text.startswith(f"{model} ")}
+        chosen = _shards_of(model, follow)
         return not chosen or f"{model} {shard}" in chosen
 
     def change(self, texts: Iterable[str], *, follow: bool) -> None:
-        """Follow, or do not; on return it is remembered."""
+        """Follow, or do not; on return it is remembered.
+
+        The newest word counts: one on a whole model ends what was said of its shards.
+
+        Raises:
+            StorageError: the disk refused; what was chosen before counts.
+        """
+        remembered = self._remembered
+        before = set(remembered.follow), set(remembered.unfollow)
+        try:
+            for text in texts:
+                for tell in self.on_followed if follow else ():
+                    tell(text)
+                self._change(text, follow)
+            remembered.save()
+        except BaseException:
+            remembered.follow, remembered.unfollow = before
+            raise
+
+    def _change(self, text: str, follow: bool) -> None:
         into, out_of = self._remembered.follow, self._remembered.unfollow
         if not follow:
             into, out_of = out_of, into
-        for text in texts:
-            for tell in self.on_followed if follow else ():
-                tell(text)
-            into.add(text)
-            out_of.discard(text)
-        self._remembered.save()
+        model, _, shard = text.partition(" ")
+        chosen = _shards_of(model, self._remembered.follow)
+        if follow and shard and text in out_of and not chosen and model not in out_of:
+            out_of.discard(text)  # one of all that are kept comes back
+            return
+        into.add(text)
+        out_of.discard(text)
+        if not shard:
+            into -= _shards_of(text, into)
+            out_of -= _shards_of(text, out_of)
+        elif follow:
+            out_of.discard(model)
+        elif chosen == {text}:  # the last of those that were chosen: none is kept now
+            self._change(model, follow)
+
+
+def _shards_of(model: str, texts: Set[str]) -> set[str]:
+    """Return those of the texts that name single shards of a model."""
+    return {text for text in texts if text.startswith(f"{model} ")}
 
 
 def parts_meant(model: str, parts: Sequence[str], shards: Iterable[int] | None) -> list[str]:
