@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from debros.blocks.cid import digest_of
 from debros.errors import PermissionDeniedError
@@ -26,6 +27,9 @@ from debros.replica.entries import EntryRow
 from debros.replica.layouts import LAYOUTS
 from debros.replica.lifting import MODEL as MIGRATIONS
 from debros.replica.tables import Row
+
+_TOGETHER: Final = 64  # packed changes that are decoded before they are folded: they stay in a processor's cache
+_NOBODY: Final[frozenset[tuple[str, str]]] = frozenset()
 
 if TYPE_CHECKING:
     from debros.identity.keys import Device
@@ -195,7 +199,16 @@ class Replica:
 
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
+        if type(changes) is list:
+            self._fold_some(changes, entry)
+            return
+        packed = iter(changes)
+        while some := list(islice(packed, _TOGETHER)):
+            self._fold_some(some, entry)
+
+    def _fold_some(self, changes: list[Change], entry: EntryRow) -> None:
         models, log, put = self._store.models, self.n, self._store.view.put_new
+        absent = self._absent(changes) if len(changes) > 1 else _NOBODY
         model: Model | None = None
         name, is_plain = "", False
         for change in changes:
@@ -203,10 +216,11 @@ class Replica:
                 name = change.model
                 model = models.get(name)
                 is_plain = model is not None and not entry.void and self._is_plain(model)
+            id = change.id
             if is_plain and model is not None:  # most changes: a new document that is nothing but a row
-                rows, id, row = model.rows, change.id, change.row
+                rows, row = model.rows, change.row
                 is_last = id > rows.greatest[log]
-                if row is None and is_last and "~" not in id:
+                if row is None and (is_last or (name, id) in absent) and "~" not in id:
                     by = self._store.keys.number(entry.user)
                     row = model.projection.created(
                         id, change.value, rows.next_doc, log, entry.clock, entry.e, by, change.version
@@ -217,14 +231,29 @@ class Replica:
                         rows.greatest[log] = id
                     put(rows, log, id, row)
                     continue
-            self._fold_any(model, change, entry)
+            self._fold_any(model, change, entry, is_new=(name, id) in absent)
+
+    def _absent(self, changes: list[Change]) -> Collection[tuple[str, str]]:
+        """Return documents, as (model, id), that nobody has seen, though others with greater ids: asked for at once."""
+        models, log = self._store.models, self.n
+        greatest: dict[str, str] = {}
+        asked: dict[str, list[str]] = {}
+        for change in changes:
+            name, id = change.model, change.id
+            if change.row is None and change.before is None and name in models:
+                if id > (greatest.get(name) or models[name].rows.greatest[log]):
+                    greatest[name] = id
+                else:
+                    asked.setdefault(name, []).append(id)
+        found = self._store.view.absent
+        return {(name, id) for name, ids in asked.items() for id in found(models[name].rows, log, ids)}
 
     def _is_plain(self, model: Model) -> bool:
         """Whether this log may hold documents of a model, and a new one of them concerns nobody but its readers."""
         rows = model.rows
         return not (rows.linked or rows.watch or model.claims.indexes) and model.belongs_in(self.manifest)
 
-    def _fold_any(self, model: Model | None, change: Change, entry: EntryRow) -> None:
+    def _fold_any(self, model: Model | None, change: Change, entry: EntryRow, *, is_new: bool) -> None:
         if change.model == LAYOUTS and may_write(change.id, entry.user, self.manifest):
             self._store.layouts.hear(self.manifest, change)
         if model is not None and change.row is not None and not entry.void:
@@ -236,7 +265,7 @@ class Replica:
         elif model is None:
             self._store.note_unknown(change.model)
         elif model.belongs_in(self.manifest):
-            self.fold(model, change, entry)
+            self.fold(model, change, entry, is_new=is_new)
         else:
             self._skip(1)  # another log's model: who may write here says nothing about who may write there
 
@@ -244,10 +273,10 @@ class Replica:
         self.skipped += changes
         self._store.skipped += changes
 
-    def fold(self, model: Model, change: Change, entry: EntryRow) -> Row:
-        """Merge one change into its document and show the row that comes of it."""
+    def fold(self, model: Model, change: Change, entry: EntryRow, *, is_new: bool = False) -> Row:
+        """Merge one change into its document and show the row that comes of it; `is_new`: nobody has seen it yet."""
         rows, claims = model.rows, model.claims
-        if change.id > rows.greatest[self.n]:  # nobody has seen it yet
+        if is_new or change.id > rows.greatest[self.n]:
             row = self.merged(model, None, change, entry)
             self.show_new(model, row, checked=False)
             return row

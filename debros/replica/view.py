@@ -380,6 +380,17 @@ class View:
             self.remember(rows, key, row)
         return row
 
+    def absent(self, rows: Rows, log: int, ids: Sequence[str]) -> set[str]:
+        """Return those of these ids under which surely nobody has a row, whatever its state. Rows that are there are kept."""
+        unknown = [id for id in ids if (log, id) not in rows.pending and (log, id) not in rows.cache]
+        if len(unknown) < 2 or self._provisional:  # nothing to gain; what may never be is not to be remembered
+            return set()
+        asked = f'{rows.table.select} WHERE "id" IN (SELECT value FROM json_each(?)) AND "_log" = ?'
+        found = self.read(asked, (json.dumps(unknown), log))
+        for row in found:
+            self.remember(rows, (log, row[0]), row)
+        return set(unknown).difference([row[0] for row in found])
+
     def rows_of(self, rows: Rows, id: str) -> list[Row]:
         """Return the rows that the file has of one id, in any log."""
         try:
