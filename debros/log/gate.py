@@ -8,6 +8,7 @@ may check many signatures apart, in threads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
@@ -15,6 +16,8 @@ from debros.errors import (
     BodyError,
     ChainError,
     ClockError,
+    EntryHeldError,
+    EntryRefusedError,
     FutureError,
     MissingBodyError,
     OrphanError,
@@ -98,15 +101,32 @@ def judge(
     return Admission(header, body, user, known=False)
 
 
-def check_alone(header_raw: bytes, body_raw: bytes | None, log: LogState, digest: bytes | None = None) -> Checked:
-    """Steps 1 to 6, in any thread: of the log nothing is asked but its id. `digest` is the header's, where it is known.
+def check_alone(entries: Iterable[tuple[bytes, bytes | None, bytes]], log: LogState) -> list[Checked]:
+    """Steps 1 to 6 of some entries, in any thread: of the log nothing is asked but its id. It ends before the first not good.
 
-    Raises:
-        EntryRefusedError, EntryHeldError: as `judge` does for an entry that the log does not have yet.
+    All are read before the first signature is verified: the tables of that are as large as a processor's first cache, and
+    whatever follows finds it empty.
+
+    Args:
+        entries: of each the header, the body if it came, and the digest of the header.
+        log: that they are for.
+
+    Returns:
+        What is known of each. Whoever has to know why one is not among them asks `judge`.
     """
-    header = read(header_raw, log, digest)
-    check_signature(header)
-    return Checked(header, check_body(header, body_raw))
+    found: list[Checked] = []
+    try:
+        for header_raw, body_raw, digest in entries:
+            header = read(header_raw, log, digest)
+            found.append(Checked(header, check_body(header, body_raw)))
+    except (EntryRefusedError, EntryHeldError):
+        pass
+    for n, (header, _) in enumerate(found):
+        try:
+            check_signature(header)
+        except SignatureError:
+            return found[:n]
+    return found
 
 
 def read(header_raw: bytes, log: LogState, digest: bytes | None = None) -> Header:

@@ -13,7 +13,7 @@ from debros.blocks import cid
 from debros.blocks.tail import Block
 from debros.env import collector_paused
 from debros.errors import EntryHeldError, EntryRefusedError
-from debros.log.gate import Admission, Checked, Known, LogState, check_body, check_signature, judge, read
+from debros.log.gate import Admission, Checked, Known, LogState, check_alone, judge
 from debros.replica.changes import changes_in
 from debros.replica.entries import EntryRow
 from debros.replica.replica import Replica
@@ -145,27 +145,13 @@ async def _check_apart(store: Store, batch: Batch, log: _Log) -> None:
 
 
 def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
-    """Check entries by themselves, up to the first that is not good: what is behind it may never be asked.
-
-    All of them are read before the first signature is verified: the tables of that are as large as a processor's first
-    cache, and whatever follows it finds it empty.
-    """
+    """Check entries by themselves, up to the first that is not good: what is behind it may never be asked."""
     deliveries, digests, ready = batch
-    found: list[tuple[int, Checked]] = []
+    places = [n for n, digest in enumerate(digests) if digest not in known and ready[n] is None]
     with collector_paused():
-        try:
-            for n, (digest, (header, body)) in enumerate(zip(digests, deliveries, strict=True)):
-                if digest not in known and ready[n] is None:
-                    read_header = read(header, log, digest)
-                    found.append((n, Checked(read_header, check_body(read_header, body))))
-        except (EntryRefusedError, EntryHeldError):
-            pass  # the gate finds it again, and says so if it is still asked then
-        try:
-            for n, checked in found:
-                check_signature(checked.header)
-                ready[n] = checked
-        except (EntryRefusedError, EntryHeldError):
-            pass  # as above
+        found = check_alone([(*deliveries[n], digests[n]) for n in places], log)
+    for n, checked in zip(places, found, strict=False):
+        ready[n] = checked
 
 
 def _judge_all(log: _Log, batch: Batch, now_ms: int) -> EntryRefusedError | EntryHeldError | None:
