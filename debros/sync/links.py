@@ -49,6 +49,9 @@ class Link:
         self.key = b""  # the key that proved it: the user's, or a device's
         self.lots: dict[bytes, Lot] = {}  # by log id
         self.withheld: set[bytes] = set()  # ids of logs that it holds too, and serves to members only, who we are not
+        self.doubted: set[bytes] = (
+            set()
+        )  # ids of logs that it refused to compare, though it had said that it shares them
         self.due: dict[bytes, None] = {}  # logs to compare, in this order
         self.greeted = -1  # which state of our logs the last hello was about
         self.scope = trio.CancelScope()

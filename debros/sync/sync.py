@@ -284,7 +284,8 @@ class Sync:
                 proof = prove(self.device(), self.transport.peer_id, link.peer, welcome.nonce)
                 welcome = parse_welcome(await asker.one(Hello(nonce, marks, proof)), len(marks))
             for index in welcome.shared:
-                link.lot(some[index].log_id)
+                if self._keeps(some[index]):  # still
+                    link.lot(some[index].log_id)
             link.withheld -= {replica.log_id for replica in some}
             link.withheld |= {some[index].log_id for index in welcome.refused}
 
@@ -292,6 +293,7 @@ class Sync:
         """Offer what is new here, and fetch what is missing here."""
         replica, lot = self.kept(log_id), link.lots.get(log_id)
         if replica is None or lot is None:
+            link.lots.pop(log_id, None)
             return
         self.serial += 1
         begun = self.serial
@@ -306,9 +308,15 @@ class Sync:
                     link.compare(log_id)  # the peer learns so that we have them
             if state.equal or (state.known and self.all_judged(replica, state.heads)):
                 self.settle(link, replica, lot, begun)
+            link.doubted.discard(log_id)
         except NotSharedError:
             link.lots.pop(log_id, None)
-            link.withheld.add(log_id)
+            if log_id in link.doubted:
+                link.withheld.add(log_id)
+            else:  # ask whether the peer withholds the log, or does not keep it any more
+                link.doubted.add(log_id)
+                link.greeted = -1
+                link.wake()
         self.note_change()
 
     def settle(self, link: Link, replica: Replica, lot: Lot, serial: int) -> None:

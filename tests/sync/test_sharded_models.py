@@ -111,3 +111,46 @@ async def test_a_store_that_is_away_keeps_the_other_logs_of_a_node_from_nothing(
     ):
         await left.synced(timeout_s=60)
         assert await left.fingerprint() == await right.fingerprint()
+
+
+@in_virtual_time
+async def test_a_peer_that_follows_a_shard_no_more_withholds_nothing() -> None:
+    network, shared = MemoryNetwork(), sharded()
+    async with (
+        peer(network, "left", models=[shared]) as left,
+        peer(network, "right", models=[shared], peers=["left"]) as right,
+    ):
+        with left.current():
+            for author in AUTHORS:
+                await shared.create(author=author)
+        await right.synced(timeout_s=60)
+        await left.synced(timeout_s=60)
+        await right.unfollow(shared, shards=[0, 1, 2])
+        await left.synced(timeout_s=60)
+        with left.current():
+            for author in AUTHORS:
+                await shared.create(author=author)
+        await left.synced(timeout_s=60)
+        assert [other.withheld for other in left.peers] == [0]
+        with right.current():
+            rows = await shared.query().allow_partial().all()
+            assert len(rows) == 2 * sum(of_hash(author, 4) == 3 for author in AUTHORS)
+        await right.follow(shared)
+        await left.synced(timeout_s=60)
+        await right.synced(timeout_s=60)
+        assert await left.fingerprint() == await right.fingerprint()
+
+
+@pytest.mark.parametrize("steps", range(0, 24, 3))
+@in_virtual_time
+async def test_shards_that_are_given_up_while_peers_greet_keep_nobody_waiting(steps: int) -> None:
+    network, shared = MemoryNetwork(), sharded()
+    async with (
+        peer(network, "left", models=[shared]) as left,
+        peer(network, "right", models=[shared], peers=["left"]) as right,
+    ):
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        await right.follow(shared, shards=[0])
+        await right.synced(timeout_s=60)
+        await left.synced(timeout_s=60)
