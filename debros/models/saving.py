@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
+
+import trio
 
 from debros import current
 from debros.current import node_here
@@ -28,6 +31,7 @@ from debros.models.after import run_after, run_after_all, run_before
 from debros.models.ids import flaw_of, new_ids, refuse_no_text
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
 from debros.models.turns import Turn, until_free
+from debros.replica.ahead import TURN
 from debros.replica.draft import Draft
 from debros.replica.tables import Row
 from debros.schema import FieldSpec
@@ -242,8 +246,7 @@ def _give_back(shape: Shape, own: dict[str, Any], snapshot: Snapshot | None, tur
 
 async def create_many(cls: Any, given: Iterable[Any], *, plainly: bool) -> list[Any]:
     """Save new records of one model; see `Model.create_many`. `plainly`: its constructor is that of `Model`."""
-    with collector_paused():
-        records, given_as_records = _constructed(cls, given, plainly=plainly)
+    records, given_as_records = await _constructed(cls, given, plainly=plainly)
     if not records:
         return records
     shape: Shape = cls.__shape__
@@ -258,13 +261,19 @@ async def create_many(cls: Any, given: Iterable[Any], *, plainly: bool) -> list[
             for record in records:
                 await run_before(record, "create", known)
                 shape.check_whole(record.__dict__)
-        elif shape.mutable:
-            for record in given_as_records:
-                shape.check_mutable(record.__dict__)
-        drafts = [create_draft(shape, record.__dict__, "_fresh" in record.__dict__) for record in records]
-        for record in given_as_records:  # whose ids are given, so what is there is merged with; others know them
-            if "_fresh" not in record.__dict__:
-                turns[id(record)] = Turn(record.__dict__, shape.mutable)
+        drafts: list[Draft] = []
+        as_given = set(map(id, given_as_records))
+        for start in range(0, len(records), TURN):
+            if start:
+                await trio.lowlevel.checkpoint()
+            for record in records[start : start + TURN]:
+                own = record.__dict__
+                is_given = id(record) in as_given
+                if is_given and not known:
+                    shape.check_mutable(own)
+                drafts.append(create_draft(shape, own, "_fresh" in own))
+                if is_given and "_fresh" not in own:  # what is there is merged with, and others know the record
+                    turns[id(record)] = Turn(own, shape.mutable)
         rows = await home.commit(drafts, parts=transaction is None)
     except BaseException:
         for snapshot in snapshots:
@@ -275,13 +284,16 @@ async def create_many(cls: Any, given: Iterable[Any], *, plainly: bool) -> list[
             if (turn := turns.get(id(record))) is not None:
                 turn.end(record.__dict__)
     written = [changes_of(shape, record.__dict__, None) for record in records] if known else []
-    for n, (record, row) in enumerate(zip(records, rows, strict=True)):
-        take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
+    with trio.CancelScope(shield=True):  # it is written, so each of them says so
+        for n, (record, row) in enumerate(zip(records, rows, strict=True)):
+            if n and not n % TURN and not given_as_records:  # those made here nobody else knows
+                await trio.lowlevel.checkpoint()
+            take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
     await run_after_all(records, "create", known, written, transaction)
     return records
 
 
-def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tuple[list[Any], list[Any]]:
+async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tuple[list[Any], list[Any]]:
     """Return the records meant, and those of them that were given as such: what was just constructed is checked.
 
     Raises:
@@ -297,15 +309,20 @@ def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tuple[list
     records: list[Any] = []
     as_records: list[Any] = []
     errors: list[FieldError] = []
-    for n, one in enumerate(given):
-        if type(one) is not dict and not isinstance(one, Mapping):
-            records.append(one)
-            as_records.append(one)
-            continue
-        try:
-            records.append(make(**one))
-        except ValidationError as error:
-            errors += [replace(each, field=f"{n}.{each.field}") for each in error.errors]
+    each_given = enumerate(list(given) if isinstance(given, list) else given)  # others may change the list meanwhile
+    while some := list(islice(each_given, TURN)):
+        with collector_paused():
+            for n, one in some:
+                if type(one) is not dict and not isinstance(one, Mapping):
+                    records.append(one)
+                    as_records.append(one)
+                    continue
+                try:
+                    records.append(make(**one))
+                except ValidationError as error:
+                    errors += [replace(each, field=f"{n}.{each.field}") for each in error.errors]
+        if len(some) == TURN:
+            await trio.lowlevel.checkpoint()
     if errors:
         raise ValidationError(cls.__name__, tuple(errors))
     return records, as_records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from debros import (
 )  # fmt: skip
 from debros.errors import ClosedError, StorageError
 from debros.node import Debros
+from debros.replica.store import Store
 from tests.support.cancelling import counted_checkpoints
 
 Work = Callable[[], Awaitable[object]]
@@ -76,7 +78,12 @@ COUNT = 60
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few records be many."""
     monkeypatch.setattr("debros.replica.ahead.LARGE", 20)
-    for name in ("debros.replica.ahead.TURN", "debros.replica.commit.TURN", "debros.models.bulk.TURN"):
+    for name in (
+        "debros.replica.ahead.TURN",
+        "debros.replica.commit.TURN",
+        "debros.models.bulk.TURN",
+        "debros.models.saving.TURN",
+    ):
         monkeypatch.setattr(name, 5)
     monkeypatch.setattr("debros.models.bulk._FEW", 5)
     monkeypatch.setattr("debros.replica.transaction.TURN", 5)
@@ -362,6 +369,56 @@ async def test_a_view_that_takes_nothing_shows_what_is_in_the_log_all_the_same(
             assert db.store.flush_failure is not None, "it is on disk, so it is acknowledged"
         assert await Book.where(Book.title == "new").count() == await Book.query().count() > 0
         assert db.store.flush_failure is None
+        last = shown(db)
+    forget_view(tmp_path)
+    async with a_home(tmp_path) as db:
+        assert shown(db) == last
+
+
+@pytest.mark.parametrize("work", [update_all, delete_shelves, in_a_transaction], ids=lambda work: work.__name__)
+async def test_a_process_that_is_killed_meanwhile_leaves_all_of_it_or_nothing(work: Work, tmp_path: Path) -> None:
+    copies: list[Path] = []
+
+    async def copy() -> None:
+        if len(copies) < 60:
+            copies.append(tmp_path / f"copy {len(copies)}")
+            shutil.copytree(tmp_path / "home", copies[-1])
+
+    async with a_home(tmp_path / "home") as db:
+        await prepare()
+        if work is delete_shelves:
+            await Shelf.create_many([{"label": f"more {n}"} for n in range(COUNT)])
+            work = Shelf.query().delete
+        await db.store.env.offload(db.store.log.sync)
+        before = shown(db)
+        await Others(copy).during(work)
+        after = shown(db)
+    outcomes = []
+    for one in copies[::5]:
+        async with a_home(one) as db:
+            found = shown(db)
+            assert found in (before, after)
+            outcomes.append(found == after)
+    assert sorted(outcomes) == outcomes
+    assert not outcomes[0]
+
+
+async def test_what_is_on_disk_and_was_not_shown_any_more_is_shown_by_the_next_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        async with a_home(tmp_path) as db:
+            await fill()
+
+            def die(*arguments: Any, **options: Any) -> None:
+                raise RuntimeError("killed between the append and this")
+
+            patch.setattr(Store, "admit", die)
+            with pytest.raises(StorageError, match="open the node again"):
+                await update_all()
+            assert db.store.broken
+    async with a_home(tmp_path) as db:
+        assert await Book.where(Book.title == "new").count() == COUNT
         last = shown(db)
     forget_view(tmp_path)
     async with a_home(tmp_path) as db:
