@@ -144,7 +144,11 @@ def sorts(question: Question, source: Source) -> list[Sort]:
     found: dict[tuple[str, tuple[object, ...]], Sort] = {}
     for term in terms:
         found.setdefault((term.sql, term.bindings), term)
-    return list(found.values())
+    listed = list(found.values())
+    if question.is_distinct or question.is_of_several:
+        return listed
+    at = next(n for n, term in enumerate(listed) if term.sql == columns.id.sql)
+    return listed[: at + 1]  # rows differ by their ids; what comes behind them may change, and orders nothing
 
 
 def cut(question: Question) -> Sql:

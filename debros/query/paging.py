@@ -1,12 +1,13 @@
 """Pages by cursor: a page begins behind the last row of the one before, so inserts neither repeat nor skip rows.
 
-A cursor is the base64url of DAG-CBOR `[fingerprint, [sort values of the last row]]`: opaque, but no secret. The
+A cursor is the base64url of DAG-CBOR `[fingerprint, [sort values of the last row]]`, infinity as `["inf"]`: opaque, but no secret. The
 fingerprint says which question it answers: model, users, conditions with their values, order. A page's size and
 what is included may change from page to page.
 """
 
 from __future__ import annotations
 
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from debros.query.expressions import Leaf, Statement
 
 PAGE_SIZE: Final = 50  # rows, where the query has no limit
 _FINGERPRINT_SIZE: Final = 8
+_INFINITE: Final = (math.inf, -math.inf)  # which expressions come to, and no field holds
+_INFINITE_TOLD: Final = (["inf"], ["-inf"])
 
 
 def fingerprint(question: Question) -> bytes:
@@ -35,7 +38,8 @@ def fingerprint(question: Question) -> bytes:
 
 def write_cursor(mark: bytes, values: Sequence[object]) -> str:
     """Return the cursor behind a row with these sort values."""
-    return urlsafe_b64encode(dagcbor.encode([mark, list(values)])).rstrip(b"=").decode()
+    told = [[str(value)] if value in _INFINITE else value for value in values]
+    return urlsafe_b64encode(dagcbor.encode([mark, told])).rstrip(b"=").decode()
 
 
 def read_cursor(cursor: str, mark: bytes, size: int) -> list[Any]:
@@ -57,6 +61,8 @@ def read_cursor(cursor: str, mark: bytes, size: int) -> list[Any]:
     if type(found) is not list or len(found) != 2 or found[0] != mark:
         raise CursorError(f"the cursor {cursor[:40]!r} belongs to another query; {again}")
     values = found[1]
+    if type(values) is list:
+        values = [float(value[0]) if value in _INFINITE_TOLD else value for value in values]
     if type(values) is not list or len(values) != size or not all(map(_can_be_bound, values)):
         raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}")
     return values

@@ -141,3 +141,26 @@ async def test_numbered_pages() -> None:
     ):
         with pytest.raises(QueryError):
             await wrong
+
+
+async def test_a_row_that_changes_behind_the_id_in_the_order_is_not_told_twice() -> None:
+    node = items(6)
+    query = node.query("Item").order_by("id").order_by("n", "desc").limit(2)
+    first = await query.page()
+    assert [row.id for row in first.rows] == ["i000", "i001"]
+    node.connection.execute("UPDATE m_Item SET f_n = -1 WHERE id = 'i001'")
+    assert [row.id for row in (await query.page(first.next)).rows] == ["i002", "i003"]
+
+
+@pytest.mark.parametrize("direction", ["", "-"])
+async def test_pages_go_on_behind_infinity_which_an_expression_comes_to(direction: str) -> None:
+    node = Node(schema("Item", {"f": float}))
+    node.add("Item", *({"id": f"i{n}", "f": f} for n, f in enumerate([1e308, -1e308, 0.5, 1e308, -1e308])))
+    query = node.query("Item").order_by_raw(f"{direction}{{f}} * 10").limit(1)
+    ids: list[str] = []
+    page = await query.page()
+    while page.next is not None:
+        ids += [row.id for row in page.rows]
+        page = await query.page(page.next)
+    ids += [row.id for row in page.rows]
+    assert ids == (["i0", "i3", "i2", "i1", "i4"] if direction else ["i1", "i4", "i2", "i0", "i3"])
