@@ -15,7 +15,7 @@ import trio
 from debros.blocks import dagcbor
 from debros.blocks.cid import Link
 from debros.pinning.ledger import PENDING, UNPINNED, Item, Ledger
-from debros.replica.changes import models_of
+from debros.replica.changes import Packed
 from debros.replica.store import Admitted, Store
 from debros.replica.tables import Row
 from debros.schema import Schema
@@ -63,7 +63,7 @@ class Tracker:
         columns, opened, is_wanted = self._columns, self._store.models, False
         for replica, entry, changes, origin in admitted:  # every write comes here, so it does no more than note
             self._seen = entry.e
-            if not any(name in columns or name not in opened for name in models_of(changes)):
+            if type(changes) is Packed and not any(name in columns or name not in opened for name in changes.models):
                 continue
             for change in changes:
                 name = change.model

@@ -200,7 +200,10 @@ class Replica:
     def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
         if type(changes) is list:
-            self._fold_some(changes, entry)
+            if len(changes) == 1 and changes[0].row is not None:  # one that was written here
+                self._fold_any(self._store.models.get(changes[0].model), changes[0], entry, is_new=False)
+            else:
+                self._fold_some(changes, entry)
             return
         packed = iter(changes)
         while some := list(islice(packed, _TOGETHER)):

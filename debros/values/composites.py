@@ -25,8 +25,7 @@ def encode_sorted(values: list[Any]) -> list[Any]:
     """Return the wire values of a set: ascending by encoding, each once."""
     if len(values) < 2:
         return values
-    found = sorted_texts(values)
-    if found is not None:
+    if (found := sorted_texts(values)) is not None:
         return found
     return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
 
