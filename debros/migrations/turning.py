@@ -80,6 +80,9 @@ async def turned(store: Store, aims: Callable[[], list[Aim]], tell: Tell) -> Asy
         store.on_moved.remove(touched.on_moved)
         for aim in wanted:
             store.lifts.made.pop(aim.model.table.schema.name, None)
+        with trio.CancelScope(shield=True):
+            await store.until_free()
+        for aim in wanted:
             if not store.closed:
                 drop_aside(store, aim.model)
 
@@ -110,11 +113,13 @@ def _flush(store: Store) -> None:
 
 
 async def _make(store: Store, aim: Aim, tell: Tell) -> None:
+    await store.until_free()
     _flush(store)
     name, done = aim.model.table.schema.name, 0
     total = sum(counting.count_rows(store, aim.model, log) for log in aim.logs)
     batches = project_again(store, aim.model, aim.logs, _checked(aim, aside(store, aim.model)))
     while True:
+        await store.until_free()
         store.view.hide_provisional()
         with counting.projecting(aim.model, aim.lifts):
             looked_at = next(batches, None)

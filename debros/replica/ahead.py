@@ -61,6 +61,7 @@ async def write_ahead(store: Store, request: Large) -> None:
     await _in_turns(store, request.steps(group, alone=True))
     if group.staged:
         group.seal()
+        await store.until_free()  # others may have begun meanwhile to write into the view's file
         with store.writing_ahead():
             await _fold_and_append(store, group)
     request.done = True
@@ -74,6 +75,8 @@ async def _fold_and_append(store: Store, group: Group) -> None:
     try:
         await _in_turns(store, ahead.fold())
         await _in_turns(store, ahead.settle())
+        await store.env.offload(ahead.write_out)
+        store.check_open()
         with trio.CancelScope(shield=True):
             ahead.show(await store.append(group.blocks, store.parts_of(group)))
             await store.env.offload(ahead.checkpoint)
@@ -210,6 +213,17 @@ class Ahead:
         for name, log, id in places:
             self._moved.append((name, log, id))
             self._written.setdefault(name, set()).add((log, id))
+
+    def write_out(self) -> None:
+        """Write all to disk that the transaction changed, in a thread, so that its commit has little left to write.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            self._db.cache_flush()
+        except apsw.Error as error:
+            raise self._store.view.failure(error) from error
 
     def show(self, positions: list[int]) -> None:
         """Let the entries be seen, which are on disk at these positions; synchronous."""

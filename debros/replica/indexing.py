@@ -105,6 +105,7 @@ async def build_indexes(store: Store) -> None:
     while store.building:
         build = store.building[0]
         try:
+            await store.until_free()
             store.flush()
             db = store.view.another(writing=True)
             store.is_indexing = trio.Event()

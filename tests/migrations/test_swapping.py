@@ -35,6 +35,11 @@ class Log2(Model):
     size: Field[int] = field(default=0, index=True)
 
 
+@model(name="Other")
+class Other(Model):
+    text: Field[str] = field(default="", index=True)
+
+
 SIZE = migration("size", "1.1.0").add_field("Log", "size", make=lambda row: len(row["text"]) + 1)
 OLD, NEW = [0] * COUNT, list(range(1, COUNT + 1))
 
@@ -190,3 +195,27 @@ async def test_rows_with_unique_values_and_those_in_memory_are_swapped_by_the_fl
             await new.migrations.apply()
             assert await sizes() == NEW
     assert swaps == []
+
+
+@pytest.mark.parametrize("ahead", [0, 2, 8, 20])
+async def test_many_other_records_may_be_written_at_once_while_rows_are_made_beside_the_old_ones(
+    home: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    monkeypatch.setattr("debros.replica.relifting.BATCH", 5)
+    monkeypatch.setattr("debros.replica.ahead.LARGE", 10)
+    monkeypatch.setattr("debros.replica.ahead.TURN", 3)
+    async with open_node(str(home), models=[Log2, Other], migrations=[SIZE]) as node:
+        node.store.view.db.set_busy_timeout(0)  # nobody waits for another connection with the loop in its hands
+        await Other.create_many({"text": "a"} for _ in range(COUNT))
+
+        async def write() -> None:
+            for text in "bcde":
+                await Other.query().update(text=text)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            for _ in range(ahead):
+                await trio.lowlevel.checkpoint()
+            await node.migrations.apply()
+        assert await sizes() == NEW
+        assert await Other.where(Other.text == "e").count() == COUNT
