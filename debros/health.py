@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
 from debros import audit
+from debros.log import clock
+from debros.log.gate import MOST_AHEAD_MS
 from debros.replica.misread import misread
 from debros.sync.reporting import share_nothing
 from debros.sync.waiting import WITHHELD
@@ -108,6 +111,13 @@ def _log(node: Debros) -> Component:
         damaged = [finding for finding in status.findings if "damage" in finding]
         if damaged:
             return Component("log", "degraded", f"{len(damaged)} places are damaged; next: debros verify", damaged[0])
+    newest_ms = clock.ms(max(replica.clock for replica in node.written()))
+    if newest_ms - node.env.now_us() // 1000 > MOST_AHEAD_MS:
+        date = f"{datetime.fromtimestamp(newest_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        return Component(
+            "log", "degraded", f"the clock was ahead when something was written, or is behind now: peers let in what is written here at "
+            f"{date} and not before; set the clock, and write what they need earlier in another home"
+        )  # fmt: skip
     return Component("log", "good")
 
 

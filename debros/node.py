@@ -408,6 +408,10 @@ class Debros:
         """The log that all users of the application share."""
         return self.store.replica(self._map.shared)
 
+    def written(self) -> list[Replica]:
+        """Return the logs that writes here go to: global ones, and those of users that were asked for."""
+        return [*self._globals(), *(replica for (scope, _), replica in self._replicas.items() if scope == "user")]
+
     def _globals(self) -> list[Replica]:
         """Return all global logs: the unsharded one, and those of shards that are held here."""
         sharded = [home.shards.replicas() for home in self._collections.values() if home.shards is not None]
