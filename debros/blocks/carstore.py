@@ -49,6 +49,7 @@ class CarStore:
         self._index = index
         self._writing = trio.Lock()  # appends and compaction, one after another
         self._lock = Lock()  # the index, used by threads
+        self._unnoted: list[Place] = []  # blocks on disk for which the index had no room
         self._is_closed = False
 
     @classmethod
@@ -132,7 +133,9 @@ class CarStore:
     def _note(self, group: Sequence[Block], places: Sequence[int]) -> None:
         found = [Place(c, d, at, len(b)) for (c, d, b), at in zip(group, places, strict=True)]
         with self._lock:
-            self._index.add(found, self._log.end)
+            self._unnoted += found
+            self._index.add(self._unnoted, self._log.end)
+            self._unnoted = []
 
     async def has(self, link: Link) -> bool:
         await trio.lowlevel.checkpoint()

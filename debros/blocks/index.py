@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 import apsw
@@ -74,9 +74,12 @@ class Index:
         """Note where blocks are now; `applied` is the position up to which the segments are known, 0: as before.
 
         A block may be among them twice, for it went and came back: it is where it was put last.
+
+        Raises:
+            StorageError: the disk refused.
         """
         places = list({(place.codec, place.digest): place for place in places}.values())
-        with self._db:
+        with self._transaction():
             self._db.executemany("DELETE FROM blocks WHERE k = ? AND digest = ? AND codec = ?",
                                  [(_k(p.digest), p.digest, p.codec) for p in places])  # fmt: skip
             self._db.executemany(
@@ -96,12 +99,24 @@ class Index:
         return None
 
     def remove(self, links: Iterable[Link]) -> None:
-        """Forget blocks."""
-        with self._db:
+        """Forget blocks.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._transaction():
             self._db.executemany(
                 "DELETE FROM blocks WHERE k = ? AND digest = ? AND codec = ?",
                 [(_k(link.digest), link.digest, link.codec) for link in links],
             )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._db:
+                yield
+        except apsw.Error as error:
+            raise StorageError(f"{self._name} cannot be written: {error}; make room on its disk") from error
 
     def page(self, after: int, limit: int) -> tuple[list[Link], int]:
         """Return some blocks, and what to give as `after` for the next ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -206,3 +207,24 @@ async def test_a_block_that_went_and_came_back_counts_once_when_the_index_is_mad
         assert [link async for link in store.scan()].count(link_of(block)) == 1
         await store.delete([link_of(block)])
         assert not await store.has(link_of(block))
+
+
+async def test_an_index_without_room_is_an_error_of_ours_and_knows_all_blocks_once_it_has_some(tmp_path: Path) -> None:
+    index, files = tmp_path / "index.sqlite", MemoryFiles()
+    blocks = [block_of(bytes([n]) * 100) for n in range(60)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with car_store(files, str(index)) as store:
+        await store.put(blocks[:1])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(f"{index}-wal"), before[1]))
+        try:
+            for block in blocks[1:50]:
+                with pytest.raises(StorageError, match="make room"):
+                    await store.put([block])
+            with pytest.raises(StorageError, match="make room"):
+                await store.delete([link_of(blocks[0])])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        await store.put(blocks[50:])
+        assert [await store.get(link_of(block)) for block in blocks] == [block[2] for block in blocks]
+    async with car_store(files, str(index)) as store:
+        assert [await store.get(link_of(block)) for block in blocks] == [block[2] for block in blocks]
