@@ -129,10 +129,7 @@ class Commit:
         rows = items[0].model.rows  # a request is of one model
         present: dict[Place, Row] = {}
         for log, its in ids.items():
-            for id, row in view.rows_at(rows, log, its).items():
-                present[log, id] = row
-                if keep and (log, id) not in rows.pending:
-                    view.remember(rows, (log, id), row)
+            present.update(((log, id), row) for id, row in view.rows_at(rows, log, its, keep=keep).items())
         return present
 
     def _change(self, item: Item, present: Mapping[Place, Row]) -> Change | None:

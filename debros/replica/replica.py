@@ -248,8 +248,12 @@ class Replica:
                     greatest[name] = id
                 else:
                     asked.setdefault(name, []).append(id)
-        found = self._store.view.absent
-        return {(name, id) for name, ids in asked.items() for id in found(models[name].rows, log, ids)}
+        absent: set[tuple[str, str]] = set()
+        for name, ids in asked.items():
+            if len(ids) > 1:  # else nothing is gained
+                found = self._store.view.rows_at(models[name].rows, log, ids, keep=True)
+                absent.update((name, id) for id in ids if id not in found)
+        return absent
 
     def _is_plain(self, model: Model) -> bool:
         """Whether this log may hold documents of a model, and a new one of them concerns nobody but its readers."""

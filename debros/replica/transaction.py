@@ -170,15 +170,13 @@ class Transaction:
         model = items[0].model  # a request is of one model
         if len(items) < MANY or self._store.effects.has_restrict(model):  # which looks at the view's file in between
             return
-        view, rows = self._store.view, model.rows
-        view.hide_provisional()
+        rows = model.rows
         ids: dict[int, list[str]] = {}
         for replica, _, draft in items:
             if not (draft.fresh and draft.id > rows.greatest[replica.n]):
                 ids.setdefault(replica.n, []).append(draft.id)
         for log, its in ids.items():
-            for id, row in view.rows_at(rows, log, its).items():
-                view.remember(rows, (log, id), row)
+            self._store.view.rows_at(rows, log, its, keep=True)
 
     def _write(self, item: Item) -> None:
         replica, model, draft = item

@@ -380,17 +380,6 @@ class View:
             self.remember(rows, key, row)
         return row
 
-    def absent(self, rows: Rows, log: int, ids: Sequence[str]) -> set[str]:
-        """Return those of these ids under which surely nobody has a row, whatever its state. Rows that are there are kept."""
-        unknown = [id for id in ids if (log, id) not in rows.pending and (log, id) not in rows.cache]
-        if len(unknown) < 2 or self._provisional:  # nothing to gain; what may never be is not to be remembered
-            return set()
-        asked = f'{rows.table.select} WHERE "id" IN (SELECT value FROM json_each(?)) AND "_log" = ?'
-        found = self.read(asked, (json.dumps(unknown), log))
-        for row in found:
-            self.remember(rows, (log, row[0]), row)
-        return set(unknown).difference([row[0] for row in found])
-
     def rows_of(self, rows: Rows, id: str) -> list[Row]:
         """Return the rows that the file has of one id, in any log."""
         try:
@@ -398,8 +387,11 @@ class View:
         except UnicodeEncodeError:  # no id is like this
             return []
 
-    def rows_at(self, rows: Rows, log: int, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the rows of some documents of one log, by id, like `row`, with one lookup for all that are not in memory."""
+    def rows_at(self, rows: Rows, log: int, ids: Sequence[str], *, keep: bool) -> dict[str, Row]:
+        """Return the rows of some documents of one log, by id, like `row`, with one lookup for all that are not in memory.
+
+        `keep`: in memory, for whoever asks next.
+        """
         found: dict[str, Row] = {}
         missing: list[str] = []
         for id in ids:
@@ -409,8 +401,11 @@ class View:
             else:
                 found[id] = row
         if missing:
+            self.hide_provisional()  # a row that may never be is none
             for row in self.read(rows.table.by_ids, (json.dumps(missing), log)):
                 found[row[0]] = row
+                if keep:
+                    self.remember(rows, (log, row[0]), row)
         return found
 
     def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
