@@ -41,9 +41,9 @@ class Large(Request, Protocol):
         ...
 
 
-def goes_ahead(store: Store, request: Request) -> bool:
-    """Whether a request is so large that it is written in turns. A view in memory has no second connection."""
-    return request.weight >= LARGE and store.view.name != MEMORY
+def goes_ahead(request: Request) -> bool:
+    """Whether a request is so large that it is written in turns."""
+    return request.weight >= LARGE
 
 
 async def write_ahead(store: Store, request: Large) -> None:
@@ -62,8 +62,13 @@ async def write_ahead(store: Store, request: Large) -> None:
     if group.staged:
         group.seal()
         await store.until_free()  # others may have begun meanwhile to write into the view's file
-        with store.writing_ahead():
-            await _fold_and_append(store, group)
+        if store.view.name == MEMORY:  # which has no second connection
+            with trio.CancelScope(shield=True):
+                store.show(group, await store.append(group.blocks, store.parts_of(group)))
+                store.flush_if_full()
+        else:
+            with store.writing_ahead():
+                await _fold_and_append(store, group)
     request.done = True
     with trio.CancelScope(shield=True):
         for _ in request.finishing():

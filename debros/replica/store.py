@@ -196,7 +196,7 @@ class Store:
             DebrosError: the request was refused, or the disk failed; nothing of it was written.
         """
         self.check_open()
-        if goes_ahead(self, request):
+        if goes_ahead(request):
             async with self.writer.exclusive():
                 await write_ahead(self, cast(Large, request))
         else:
@@ -220,14 +220,14 @@ class Store:
     async def _run(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
         if group.staged:
-            self._admit_all(group, await self.append(group.blocks, self.parts_of(group)))
+            self.show(group, await self.append(group.blocks, self.parts_of(group)))
         self._finish(ready)
         return deferred
 
     def _run_now(self, requests: Sequence[Request]) -> list[Request]:
         group, ready, deferred = self._stage(requests)
         if group.staged:
-            self._admit_all(group, self._append(group.blocks, self.parts_of(group)))
+            self.show(group, self._append(group.blocks, self.parts_of(group)))
         self._finish(ready)
         return deferred
 
@@ -287,7 +287,7 @@ class Store:
 
     async def run_exclusively(self, request: Request) -> None:
         """Write a request while the caller holds the writer's lock."""
-        if goes_ahead(self, request):
+        if goes_ahead(request):
             await write_ahead(self, cast(Large, request))
             return
         await self._run([request]) if self._durable else self._run_now([request])
@@ -312,7 +312,8 @@ class Store:
         group.seal()
         return group, ready, deferred
 
-    def _admit_all(self, group: Group, positions: list[int]) -> None:
+    def show(self, group: Group, positions: list[int]) -> None:
+        """Let the entries of a group be seen, which are on disk at these positions."""
         try:
             admitted = self.admit(group, positions)
         except BaseException as error:

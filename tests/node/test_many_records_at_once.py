@@ -245,6 +245,22 @@ async def test_other_tasks_have_their_turns_and_see_all_of_it_or_nothing(work: W
         assert db.store.view.pending_rows == 0
 
 
+async def test_a_node_in_memory_shows_it_in_one_step_and_leaves_turns_before(tmp_path: Path) -> None:
+    async with debros.open(":memory:", models=MODELS):
+        await prepare()
+        others = Others(lambda: Book.where(Book.title == "new").count())
+        await others.during(update_all)
+        assert others.turns > COUNT // 5
+        assert set(others.seen) <= {0, COUNT}
+        with counted_checkpoints() as checkpoints:
+            for nth in range(200):
+                was_cancelled = await checkpoints.run(Book.where(Book.title == "new").delete, nth)
+                assert await Book.query().count() == (COUNT if was_cancelled else 0)
+                if not was_cancelled:
+                    break
+        assert nth > COUNT // 5
+
+
 async def test_nobody_waits_for_longer_than_a_step_of_each_kind_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
