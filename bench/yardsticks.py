@@ -64,6 +64,7 @@ _CREATE: Final = (
 )
 _LISTED: Final = ", ".join(COLUMNS)
 _INSERT: Final = f"INSERT INTO posts ({_LISTED}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_UPDATE: Final = "UPDATE posts SET language = ? WHERE id = ?"
 _GET: Final = f"SELECT {_LISTED} FROM posts WHERE id = ?"
 _TOP: Final = f"SELECT {_LISTED} FROM posts WHERE author_id = ? ORDER BY created_at DESC LIMIT 20"
 _TAGS, _PUBLISHED, _CREATED_AT = (COLUMNS.index(name) for name in ("tags", "published", "created_at"))
@@ -104,6 +105,11 @@ class RawTable:
         """Insert ready rows in one transaction."""
         with self.db:
             self.db.executemany(_INSERT, rows)
+
+    def update(self, ids: Iterable[str], language: str) -> None:
+        """Set one column of some rows in one transaction."""
+        with self.db:
+            self.db.executemany(_UPDATE, [(language, id) for id in ids])
 
     def get(self, id: str) -> dict[str, Any]:
         """Return one document."""

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from bench.measure import Line
 from bench.paths import (
     bulk,
+    changing,
     content,
     create,
     differences,
@@ -32,6 +33,7 @@ Path: TypeAlias = Callable[[Setting], Awaitable[list[Line]]]
 PATHS: Final[dict[str, Path]] = {
     "create": create.measure,
     "bulk": bulk.measure,
+    "changing": changing.measure,
     "durable": durable.measure,
     "get": get.measure,
     "newest": newest.measure,
