@@ -63,7 +63,9 @@ class Tracker:
         columns, opened, is_wanted = self._columns, self._store.models, False
         for replica, entry, changes, origin in admitted:  # every write comes here, so it does no more than note
             self._seen = entry.e
-            if type(changes) is Packed and not any(name in columns or name not in opened for name in changes.models):
+            if isinstance(changes, Packed) and not any(
+                name in columns or name not in opened for name in changes.models
+            ):
                 continue
             for change in changes:
                 name = change.model

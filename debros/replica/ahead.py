@@ -19,7 +19,7 @@ from debros.env import collector_paused
 from debros.errors import StorageError
 from debros.replica.entries import EntryRow
 from debros.replica.group import Group, Request
-from debros.replica.view import MEMORY
+from debros.replica.view import MEMORY, write_out
 
 if TYPE_CHECKING:
     from debros.replica.effects import Place
@@ -226,7 +226,7 @@ class Ahead:
             StorageError: the disk refuses.
         """
         try:
-            self._db.cache_flush()
+            write_out(self._db)
         except apsw.Error as error:
             raise self._store.view.failure(error) from error
 

@@ -149,7 +149,7 @@ def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
     deliveries, digests, ready = batch
     places = [n for n, digest in enumerate(digests) if digest not in known and ready[n] is None]
     with collector_paused():
-        found = check_alone([(*deliveries[n], digests[n]) for n in places], log)
+        found = check_alone([(deliveries[n].header, deliveries[n].body, digests[n]) for n in places], log)
     for n, checked in zip(places, found, strict=False):
         ready[n] = checked
 

@@ -57,6 +57,18 @@ _SYSTEM: Final = (
 )
 
 
+def write_out(db: apsw.Connection) -> None:
+    """Write to disk what the running transaction changed, in all files, so that its commit only adds a page to each.
+
+    Raises:
+        apsw.Error: the disk refuses; SQLite's own has no text here.
+    """
+    try:
+        db.cache_flush()
+    except apsw.Error as error:
+        raise type(error)("the disk of a file of the view is full, or refused a write") from error
+
+
 def volume_key(name: str, volume: int) -> str:
     """Return the key under which the view keeps something about a volume; of the home's own, the bare name."""
     return f"{name} {volume}" if volume else name
@@ -330,10 +342,7 @@ class View:
             self.db.execute(f"REPLACE INTO {arm.schema}.meta VALUES ('mark', ?)", (now,))
             self.set_meta(volume_key("mark", arm.volume), now)
         if self._unmarked:
-            try:
-                self.db.cache_flush()
-            except apsw.Error as error:  # which has no text of its own
-                raise type(error)("the disk of a file of the view is full, or refused a write") from error
+            write_out(self.db)
         self._unmarked = set()
 
     @property
