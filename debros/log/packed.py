@@ -43,6 +43,16 @@ class PackedOps:
             body: Any = dagcbor.decode(self._raw)
             yield from body["ops"][n:]  # what was whole before that, stands there too
 
+    def naming(self, text: str) -> Iterator[Any]:
+        """Yield at least the items that hold a text."""
+        if self.model is None:  # an item that was not checked may be what somebody wrote into a value of another one
+            yield from self
+            return
+        wanted = text.encode()
+        for item in self._items:
+            if wanted in item:
+                yield dagcbor.decode_known(item)
+
 
 def packed_ops(raw: bytes, end: int, *, known: bool) -> tuple[PackedOps, bytes | None, int] | None:
     """Cut the changes of a large body without acts, all of which begin alike; `None`: decode it whole.

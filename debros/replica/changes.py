@@ -51,6 +51,11 @@ class Packed:
             self._good = sum(1 for _ in good_changes(self._ops))
         return self._good
 
+    def naming(self, id: str) -> Iterator[Change]:
+        """Yield at least the changes of documents with this id; most others are not decoded for it."""
+        for _, model, version, its, value in good_changes(self._ops.naming(id)):
+            yield Change(model, version, its, value)
+
     def __contains__(self, change: object) -> bool:
         return any(change == one for one in self)
 
@@ -67,6 +72,12 @@ def changes_in(body: Body | None) -> Collection[Change]:
     if type(body.ops) is PackedOps:
         return Packed(body.ops)
     return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+
+
+def change_of(changes: Collection[Change], model: str, id: str) -> Change | None:
+    """Return the change of one document, `None` if it is not among them."""
+    found = changes.naming(id) if type(changes) is Packed else changes
+    return next((change for change in found if change.model == model and change.id == id), None)
 
 
 def models_of(changes: Collection[Change]) -> set[str]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from debros.log.rights import may_write
 from debros.replica.cells import Document
+from debros.replica.changes import Change, change_of
 from debros.replica.entries import EntryRow
 from debros.replica.tables import Row
 
 if TYPE_CHECKING:
-    from debros.replica.changes import Change
     from debros.replica.replica import Replica
     from debros.replica.store import Model, Store
 
@@ -28,8 +28,7 @@ def change_in(store: Store, replica: Replica, model: Model, id: str, entry: Entr
     """Return what an entry says of a document, `None` if its writer had no right to."""
     if not may_write(id, entry.user, replica.manifest):
         return None
-    name = model.table.schema.name
-    return next((c for c in store.changes_of(entry) if c.model == name and c.id == id), None)
+    return change_of(store.changes_of(entry), model.table.schema.name, id)
 
 
 def refold(store: Store, replica: Replica, model: Model, id: str) -> None:

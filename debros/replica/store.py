@@ -24,7 +24,7 @@ from debros.log.manifest import Manifest
 from debros.replica import misread
 from debros.replica import writer as writers
 from debros.replica.ahead import Large, goes_ahead, write_ahead
-from debros.replica.changes import Change, changes_in
+from debros.replica.changes import Change, Packed, changes_in
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
 from debros.replica.group import Group, Request
@@ -117,6 +117,7 @@ class Store:
         self.lifts = Lifts(self)
         self.layouts = Layouts(self)
         self.unknown: set[str] = set()  # models in the log that nobody opened
+        self._read: tuple[bytes, Collection[Change]] = (b"", [])  # the large entry that was read last, and its changes
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self._salts: Iterator[bytes] = iter(())
         self.on_admitted: list[Callable[[Sequence[Admitted]], None]] = []  # told of each group; quick, never raising
@@ -511,12 +512,18 @@ class Store:
         Raises:
             CorruptionError: its body is damaged.
         """
+        digest, found = self._read
+        if digest == entry.digest:
+            return found
         codec, _, block = self.log.read_section(entry.body)
         if codec == cid.RAW:  # encrypted
             return []
         if codec != cid.DAG_CBOR:
             raise CorruptionError(f"the codec of the block at {entry.body} has rotted: no body is dag-pb")
-        return changes_in(parse_body(block))
+        found = changes_in(parse_body(block))
+        if type(found) is Packed:  # whose documents are often asked about one after the other; each asking decodes anew
+            self._read = (entry.digest, found)
+        return found
 
     async def aclose(self) -> None:
         """Let what is being written come to its end, then flush and close; from now on nothing else begins."""

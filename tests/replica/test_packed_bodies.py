@@ -11,9 +11,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debros.log.body import parse_body
+from debros.blocks import dagcbor
+from debros.log.body import encode_body, parse_body
 from debros.log.packed import PackedOps
 from debros.replica import replica as replicas
+from debros.replica.changes import change_of, changes_in
+from debros.replica.refold import refold
 from debros.replica.store import Store
 from tests.support.naive import fold
 from tests.support.naive_rows import expected
@@ -100,3 +103,49 @@ def test_it_makes_no_difference_how_many_changes_are_folded_together(
     usual = trio.run(main)
     monkeypatch.setattr(replicas, "_TOGETHER", together)
     assert trio.run(main) == usual
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_change_of_one_document_is_the_one_that_is_found_by_going_through_all(seed: int) -> None:
+    for made in large_world(seed).entries:
+        changes = changes_in(parse_body(made.body))
+        by_id = {change.id: change for change in changes}
+        for id in IDS:
+            for model in PUTS:
+                found = by_id.get(id)
+                expected = found if found is not None and found.model == model else None
+                assert change_of(changes, model, id) == expected
+
+
+def test_what_somebody_wrote_into_a_value_is_no_change_of_another_document() -> None:
+    forged = dagcbor.encode(["Event", 1, "d070", {"live": False}])
+    ops = [["Event", 1, id, {"put": {"title": "x" * 50}, "live": True}] for id in IDS[:100]]
+    ops[50][3]["unknown"] = forged  # the last key, so that behind it the next change begins
+    ops[90][0] = "Other"  # so that as many pieces begin like a change as there are
+    raw = encode_body([dagcbor.encode(op) for op in ops], salt=bytes(16))
+    for known in (False, True):
+        body = parse_body(raw, known=known)
+        assert (type(body.ops) is PackedOps) is known
+        change = change_of(changes_in(body), "Event", "d070")
+        assert change is not None
+        assert change.value["live"] is True
+
+
+async def test_one_large_entry_is_read_once_for_all_its_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = OPEN_LOG()
+    world.write(0, [["Event", 1, id, {"put": {"title": "x" * 50, "at": 1}, "live": True}] for id in IDS])
+    store = opened(schemas(world.manifest.scope)).store
+    replica = store.replica(world.manifest)
+    await deliver(store, replica, world.entries)
+    store.flush()
+    reads: list[int] = []
+    read = store.log.read_section
+    monkeypatch.setattr(store.log, "read_section", lambda position: reads.append(position) or read(position))
+    model = store.models["Event"]
+    rows = {id: store.view.row(model.rows, replica.n, id) for id in IDS}
+    for id in IDS:
+        refold(store, replica, model, id)
+    store.flush()
+    assert len(reads) == 1
+    assert [store.view.row(model.rows, replica.n, id)[1] for id in IDS] == [rows[id][1] for id in IDS]  # type: ignore[index]  # all are there
