@@ -70,7 +70,17 @@ class Hooked(Model):
         await trio.lowlevel.checkpoint()
 
 
-MODELS: list[Any] = [Shelf, Book, Hooked]
+@model(scope="global", name="Plain")
+class Plain(Model):
+    """Of which no kept value asks for cells."""
+
+    title: Field[str] = field(index=True)
+    topics: Field[list[str]] = field(default_factory=list, index=True)
+    seen: Field[set[str]] = field(default_factory=set, merge="set")
+    likes: Field[int] = field(default=0, merge="counter", index=True)
+
+
+MODELS: list[Any] = [Shelf, Book, Hooked, Plain]
 COUNT = 60
 
 
@@ -138,6 +148,16 @@ async def update_all() -> int:
     return await Book.query().update(title="new", likes=9)
 
 
+async def update_plain() -> int:
+    await Plain.query().update(title="new", likes=9)
+    return await Plain.where(Plain.likes == 9).update(topics=["n"])
+
+
+async def delete_plain() -> int:
+    await Plain.where(Plain.likes > 2).update(title="changed before")
+    return await Plain.query().delete()
+
+
 async def set_all() -> int:
     return await Book.query().update(seen={"z"}, note="m")
 
@@ -166,13 +186,16 @@ async def delete_shelves() -> None:
 
 
 ALL: list[Callable[[], Awaitable[Any]]] = [
-    update_all, set_all, delete_all, hook_all, in_a_transaction, create_more, delete_shelves
+    update_all, update_plain, delete_plain, set_all, delete_all, hook_all, in_a_transaction, create_more, delete_shelves
 ]  # fmt: skip
 
 
 async def prepare() -> None:
     await fill()
     await Hooked.create_many([{"title": f"t{n}"} for n in range(COUNT)])
+    await Plain.create_many(
+        {"title": f"t{n % 2}", "topics": [f"c{n % 2}"], "seen": {f"s{n % 4}"}, "likes": n % 5} for n in range(COUNT)
+    )
 
 
 def shown(db: Debros) -> dict[str, Any]:
@@ -180,7 +203,7 @@ def shown(db: Debros) -> dict[str, Any]:
     db.store.flush()
     read = db.store.view.read
     found: dict[str, Any] = {}
-    for name in ("Shelf", "Book", "Hooked"):
+    for name in ("Shelf", "Book", "Hooked", "Plain"):
         table = db.store.models[name].table
         rows = read(table.select, ())
         docs = {row[table.doc_at]: row[0] for row in rows}

@@ -177,3 +177,11 @@ def test_one_patch_serves_many_rows_and_entries() -> None:
         new = {**NEW, "add": {"tags": [f"t{n}"]}, "inc": {"n": n + 1}}
         row = thing.folded(None, new, 50 + made_by, made_by)
         assert thing.patched(row, change, 70 + e, e) == thing.folded(row, change, 70 + e, e)
+
+
+def test_of_two_stamps_that_as_many_registers_have_the_newer_one_is_common() -> None:
+    thing = Thing([spec("a", str), spec("b", str)])
+    row = thing.folded(None, {"live": True, "put": {"a": "x", "b": "x"}}, 50, 1)
+    for e, wire in ((2, "b"), (3, "a"), (4, "b")):
+        change = {"put": {wire: str(e)}}
+        assert thing.patched(row, change, 50 + e, e) == (row := thing.folded(row, change, 50 + e, e))
