@@ -62,17 +62,27 @@ async def write_ahead(store: Store, request: Large) -> None:
     if group.staged:
         group.seal()
         await store.until_free()  # others may have begun meanwhile to write into the view's file
-        if store.view.name == MEMORY:  # which has no second connection
-            with trio.CancelScope(shield=True):
-                store.show(group, await store.append(group.blocks, store.parts_of(group)))
-                store.flush_if_full()
-        else:
-            with store.writing_ahead():
-                await _fold_and_append(store, group)
-    request.done = True
-    with trio.CancelScope(shield=True):
-        for _ in request.finishing():
-            await trio.lowlevel.checkpoint()
+        store.check_open()
+    with store.kept_open():  # also until the result is taken: what is written is not to end as if it were not
+        if group.staged:
+            await _append(store, group)
+        request.done = True
+        with trio.CancelScope(shield=True):
+            try:
+                for _ in request.finishing():
+                    await trio.lowlevel.checkpoint()
+            except Exception as error:
+                raise StorageError(f"written, but it cannot be read back: {error}") from error
+
+
+async def _append(store: Store, group: Group) -> None:
+    if store.view.name == MEMORY:  # which has no second connection
+        with trio.CancelScope(shield=True):
+            store.show(group, await store.append(group.blocks, store.parts_of(group)))
+            store.flush_if_full()
+    else:
+        with store.writing_ahead():
+            await _fold_and_append(store, group)
 
 
 async def _fold_and_append(store: Store, group: Group) -> None:
@@ -264,11 +274,11 @@ class Ahead:
             replica.fold_all(changes, entry)
 
     def checkpoint(self) -> None:
-        """Move what was written into the view's file, in a thread: it is much."""
+        """Move what was written into the view's file, in a thread: it is much. If the disk refuses, a later one moves it."""
         try:
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as error:
-            raise self._store.view.failure(error) from error
+            self._store.flush_failure = _refused(self._store, error)
 
     def close(self) -> None:
         """Take back what is not shown."""

@@ -126,7 +126,7 @@ class Store:
         self.closed = False
         self.is_closing = False
         self._appending: trio.Event | None = None  # set once the append that a thread is at, or was last at, is done
-        self._ahead: trio.Event | None = None  # set once what is written in turns is, or was last, over
+        self._kept_open: trio.Event | None = None  # set once what is, or was last, written in turns is over
         self.broken = ""  # why memory is behind the log for good
         self._durable = durable
         self._flush_rows = flush_rows
@@ -363,13 +363,22 @@ class Store:
 
     @contextmanager
     def writing_ahead(self) -> Iterator[None]:
-        """Keep others from writing into the view's file within the block, and from closing it."""
-        self.is_indexing = self._ahead = trio.Event()
+        """Keep others from writing into the view's file within the block."""
+        self.is_indexing = trio.Event()
         try:
             yield
         finally:
             self.is_indexing.set()
             self.is_indexing = None
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Have whoever closes wait for the end of the block; its caller holds the writer's lock."""
+        self._kept_open = trio.Event()
+        try:
+            yield
+        finally:
+            self._kept_open.set()
 
     async def until_free(self) -> None:
         """Wait until nobody else writes into the view's file."""
@@ -532,8 +541,8 @@ class Store:
             if self._appending is not None:
                 await self._appending.wait()
                 await trio.lowlevel.checkpoint()  # its saver makes it visible first
-            if self._ahead is not None:
-                await self._ahead.wait()
+            if self._kept_open is not None:
+                await self._kept_open.wait()
             await self.env.offload(self.close)
             self.view.thread.take()
 

@@ -350,6 +350,8 @@ class Transaction:
             await self._store.run_exclusively(self)
         with trio.CancelScope(shield=True):  # it is written, so each of them says so
             for n, settle in enumerate(self.settled, 1):
+                if self._store.is_closing:  # and answers nobody any more: what they hold is what was written
+                    break
                 settle()
                 if not n % TURN:
                     await trio.lowlevel.checkpoint()

@@ -486,6 +486,62 @@ async def test_a_node_that_is_closed_meanwhile_writes_all_of_it_or_nothing(tmp_p
             assert changed == (COUNT if outcomes == [COUNT] else 0)
 
 
+async def create_new() -> None:
+    assert len(await Book.create_many([given(n) | {"isbn": None, "title": "new"} for n in range(COUNT)])) == COUNT
+
+
+async def save_each() -> None:
+    async with debros.current_node().transaction():
+        for book in await Book.query().all():
+            await book.update(title="new")
+
+
+@pytest.mark.parametrize("work", [create_new, save_each], ids=lambda work: work.__name__)
+async def test_a_node_that_is_closed_while_the_result_is_taken_does_not_say_that_nothing_was_written(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("debros.replica.transaction.TURN", 1)  # so that it is closed before it comes to the last record
+    async with trio.open_nursery() as nursery, a_home(tmp_path) as db:
+        await fill()
+        entries = db.store.entries.next_e
+        with debros.current.choosing(node=db):
+            nursery.start_soon(work)
+        while db.store.entries.next_e == entries:
+            await trio.lowlevel.checkpoint()
+        await db.store.aclose()
+    async with a_home(tmp_path):
+        assert await Book.where(Book.title == "new").count() == COUNT
+
+
+class _Full:
+    """A connection whose disk has no room for what is moved into the file."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def wal_checkpoint(self, **_: Any) -> None:
+        raise apsw.FullError("no room")
+
+
+async def test_a_disk_that_fails_behind_the_write_is_told_of_and_the_write_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_home(tmp_path) as db:
+        await fill()
+        with monkeypatch.context() as patch:
+            beside = db.store.view.beside
+            patch.setattr(db.store.view, "beside", lambda: _Full(beside()))
+            assert await update_all() == COUNT
+        assert "no room" in db.status().last_failure
+        assert await Book.where(Book.title == "new").count() == COUNT
+        await Book.create(title="goes on")
+        db.store.flush()
+        assert not db.status().last_failure
+
+
 async def test_others_write_before_or_behind_it(tmp_path: Path) -> None:
     async with a_home(tmp_path) as db:
         await fill()
