@@ -173,7 +173,7 @@ class Pasts:
                 last = entry.e
                 header = parse_header(live.log.read(entry.header))
                 codec, _, block = live.log.read_section(entry.body)
-                body = None if codec == cid.RAW else parse_body(block)  # else encrypted
+                body = None if codec == cid.RAW else parse_body(block, known=True)  # else encrypted
                 admitted = entry._replace(e=store.entries.next_e, void=False)
                 acts, among = (None, None) if body is None else (body.acts, len(body.ops))
                 store.by_number[entry.log]._admit(admitted, header.parents(), changes_in(body), acts, among)
