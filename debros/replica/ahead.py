@@ -19,7 +19,7 @@ from debros.env import collector_paused
 from debros.errors import StorageError
 from debros.replica.entries import EntryRow
 from debros.replica.group import Group, Request
-from debros.replica.view import MEMORY, write_out
+from debros.replica.viewfile import MEMORY, write_out
 
 if TYPE_CHECKING:
     from debros.replica.effects import Place

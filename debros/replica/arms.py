@@ -59,6 +59,11 @@ class Arm(NamedTuple):
         return f"v{self.volume}"
 
 
+def volume_key(name: str, volume: int) -> str:
+    """Return the key under which the view keeps something about a volume; of the home's own, the bare name."""
+    return f"{name} {volume}" if volume else name
+
+
 def in_schema(schema: str, name: str) -> str:
     """Return the SQL name of a table in one of the attached files."""
     return f"{schema}.{quoted(name)}"

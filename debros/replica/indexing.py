@@ -16,7 +16,7 @@ import trio
 
 from debros.errors import StorageError
 from debros.replica.tables import Table, TableIndex, quoted
-from debros.replica.view import BUSY_MS
+from debros.replica.viewfile import BUSY_MS
 
 if TYPE_CHECKING:
     from debros.replica.store import Store

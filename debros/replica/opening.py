@@ -21,14 +21,15 @@ from debros.env import Env
 from debros.errors import CorruptionError, DebrosError, StorageError
 from debros.log.manifest import Manifest
 from debros.replica import misread
-from debros.replica.arms import Arm, Volume
+from debros.replica.arms import Arm, Volume, volume_key
 from debros.replica.indexing import IndexBuild, build_now, missing_indexes, put_off
 from debros.replica.layouts import LAYOUTS, refuse_other_key, with_layouts
 from debros.replica.lifting import NoPlans, Plans
 from debros.replica.replay import Replay
 from debros.replica.store import End, Store, behind
 from debros.replica.tables import Table
-from debros.replica.view import MEMORY, Prepare, View, volume_key
+from debros.replica.view import View
+from debros.replica.viewfile import MEMORY, Prepare
 from debros.schema import Schema
 
 

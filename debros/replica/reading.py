@@ -24,7 +24,8 @@ from cachetools import LRUCache
 from debros.env import Env
 from debros.errors import ClosedError, DebrosError, QueryError
 from debros.replica.tables import Row
-from debros.replica.view import MEMORY, View
+from debros.replica.view import View
+from debros.replica.viewfile import MEMORY
 
 QUICK_S: Final = 0.03  # of the loop's time, for one query
 QUICK_SUMMARY_S: Final = 0.002  # of one that several files are asked for: threads pay from about there on

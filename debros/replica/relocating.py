@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from debros.blocks.logfile import LogFile
 from debros.blocks.volumes import first_of
-from debros.replica.arms import Arm, Volume, in_schema
+from debros.replica.arms import Arm, Volume, in_schema, volume_key
 from debros.replica.replica import Replica
 from debros.replica.store import End, Model, Store
-from debros.replica.view import volume_key
 
 
 class Blocks(NamedTuple):

@@ -24,6 +24,7 @@ from debros.log.manifest import Manifest
 from debros.replica import misread
 from debros.replica import writer as writers
 from debros.replica.ahead import Large, goes_ahead, write_ahead
+from debros.replica.arms import volume_key
 from debros.replica.changes import Change, Packed, changes_in
 from debros.replica.effects import Effects, Place
 from debros.replica.entries import Entries, EntryRow, Keys
@@ -38,11 +39,12 @@ from debros.replica.projection import Projection
 from debros.replica.reading import Reader
 from debros.replica.refold import refold
 from debros.replica.replica import Replica
+from debros.replica.rows import Rows
 from debros.replica.state import States
 from debros.replica.tables import Table, quoted
 from debros.replica.twins import Twins
 from debros.replica.uniqueness import Claims
-from debros.replica.view import Rows, View, volume_key
+from debros.replica.view import View
 
 _SALTS: Final = 64
 MARK_SIZE: Final = 7  # bytes of the mark that the home's view and a volume's share: an integer of SQLite's

@@ -16,7 +16,7 @@ import trio
 from debros.replica.indexing import LONGEST_MS
 from debros.replica.relifting import beside
 from debros.replica.tables import quoted
-from debros.replica.view import BUSY_MS, MEMORY
+from debros.replica.viewfile import BUSY_MS, MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
+from debros.replica.rows import Rows
 from debros.replica.tables import DELETED, SHADOWED, UNREADABLE, WRONG_ID, WRONG_SHARD, Row, quoted
 from debros.replica.uniqueness import Claims
-from debros.replica.view import Rows, View
+from debros.replica.view import View
 
 _OUT: Final = DELETED | WRONG_ID | WRONG_SHARD | UNREADABLE  # what does not count as the holder of its id
 _STEP: Final = 1000  # ids asked for at once

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from debros.replica.rows import Rows
 from debros.replica.state import States
 from debros.replica.tables import NOT_UNIQUE, Row, quoted
-from debros.replica.view import Rows, View
+from debros.replica.view import View
 
 Key: TypeAlias = "tuple[Any, ...]"  # index number, log (0: across logs), values
 Noted: TypeAlias = "tuple[dict[Key, set[tuple[int, str]]], set[Key]]"

@@ -12,28 +12,23 @@ what may never be.
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
 
 from debros.blocks.plans import ALONE, keep_plans
-from debros.errors import ClosedError, ModelError, StorageError
+from debros.errors import ModelError
 from debros.replica import arms
-from debros.replica.arms import Arm
+from debros.replica.arms import Arm, volume_key
+from debros.replica.rows import Greatest, Rows
 from debros.replica.tables import Row, Table, quoted
-from debros.replica.thread import Thread
-from debros.replica.updates import Update, Updates
+from debros.replica.updates import Update
+from debros.replica.viewfile import BUSY_MS, MEMORY, Prepare, ViewFile
 from debros.schema import key_text
 
-MEMORY: Final = ":memory:"
-BUSY_MS: Final = 5000  # that a connection waits for another one's lock
 FORMAT: Final = 3  # of the view's own tables; another number means: rebuild
-Prepare = Callable[[apsw.Connection], None]  # puts the SQL functions on a connection that queries use
 
 _SYSTEM: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -57,68 +52,7 @@ _SYSTEM: Final = (
 )
 
 
-def write_out(db: apsw.Connection) -> None:
-    """Write to disk what the running transaction changed, in all files, so that its commit only adds a page to each.
-
-    Raises:
-        apsw.Error: the disk refuses; SQLite's own has no text here.
-    """
-    try:
-        db.cache_flush()
-    except apsw.Error as error:
-        raise type(error)("the disk of a file of the view is full, or refused a write") from error
-
-
-def volume_key(name: str, volume: int) -> str:
-    """Return the key under which the view keeps something about a volume; of the home's own, the bare name."""
-    return f"{name} {volume}" if volume else name
-
-
-class Greatest(dict[int, str]):
-    """An id for each log that none of its ids exceeds. Of logs that were there before it is the table's greatest."""
-
-    def __init__(self, logs: int, greatest: str) -> None:
-        super().__init__()
-        self._logs = logs
-        self._greatest = greatest
-
-    def __missing__(self, log: int) -> str:
-        found = self[log] = self._greatest if log <= self._logs else ""
-        return found
-
-
-class Rows:
-    """The rows of one table: those not yet in the file, those kept in memory, and the file."""
-
-    def __init__(self, table: Table, next_doc: int, greatest: Greatest) -> None:
-        self.table = table
-        self.pending: dict[tuple[int, str], Row] = {}  # (log, id) -> row
-        self.updates: dict[
-            tuple[int, str], Update
-        ] = {}  # in what pending rows differ from the file's, where it is known
-        self.update_of = Updates(table)
-        self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
-        self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
-        self.next_doc = next_doc
-        self.first_new = next_doc  # the file has no row with this `_doc`, nor with a greater one
-        self.greatest = greatest  # of each log: a greater id, as UUIDv7 gives, cannot exist yet
-        self.watch: Callable[[Row, Row | None, bool], None] | None = None  # told of each new state of a row
-        self.linked = False  # whether its rows have `on_delete` effects, on others or from others
-        self.revision = 0  # changes whenever a row that anybody but a transaction sees may have changed
-        self.touch = quoted(f"t_{table.schema.name}")
-        self.arms: dict[int, Arm] = {}  # by log: where its rows lie, if not in the home's own view
-
-    def shares(self) -> list[tuple[str, str]]:
-        """Return the SQL names of the tables that hold the rows, each with the condition that says which ones."""
-        name = self.table.name
-        if not self.arms:
-            return [(arms.in_schema("main", name), "")]
-        own = f' WHERE "_log" NOT IN ({", ".join(map(str, self.arms))})'
-        rest = [(arms.in_schema(arm.schema, name), f' WHERE "_log" = {log}') for log, arm in self.arms.items()]
-        return [(arms.in_schema("main", name), own), *rest]
-
-
-class View:
+class View(ViewFile):
     """Tables of the opened models over one SQLite database, opened by `View.open`."""
 
     def __init__(self, name: str, prepare: Prepare, row_cache: int) -> None:
@@ -127,50 +61,13 @@ class View:
         Raises:
             StorageError: it is no database, or the disk refused.
         """
-        self.name = name
-        self._prepare = prepare
+        super().__init__(name, prepare)
         self.row_cache = row_cache
-        self.is_damaged = False  # its file is gone, so that the next opening makes a new one
-        self.thread = Thread()
-        try:
-            self._db = self._connect()
-        except apsw.Error as error:
-            raise self.failure(error) from error
         self.tables: dict[str, Rows] = {}
         self.pending_rows = 0
-        self.wal_pages = 0  # in the write-ahead log, as of the last commit
-        self.is_through = False  # whether another connection stands in for its own, with a transaction begun
         self._provisional = False
         self._shown: set[tuple[str, int, str]] = set()  # (model, log, id) of provisional rows
         self._arms: dict[str, tuple[Table, list[Arm]]] = {}  # by model
-        self._unmarked: set[Arm] = set()  # arms that the running transaction touches
-
-    def _connect(self) -> apsw.Connection:
-        db = apsw.Connection(self.name, flags=ALONE, statementcachesize=256)
-        keep_plans(db)
-        self._prepare(db)
-        db.set_wal_hook(self._note_wal)
-        on_disk = self.name != MEMORY
-        for pragma in (
-            "page_size = 4096",
-            "journal_mode = WAL" if on_disk else "journal_mode = MEMORY",
-            *arms.PRAGMAS,
-            "wal_autocheckpoint = 0",
-            "temp_store = MEMORY",
-        ):
-            db.execute(f"PRAGMA {pragma}").fetchall()
-        db.set_busy_timeout(BUSY_MS)
-        return db
-
-    @property
-    def db(self) -> apsw.Connection:
-        """The connection; for the thread that the view belongs to.
-
-        Raises:
-            NoNodeError, ClosedError: this is another one.
-        """
-        self.thread.check()
-        return self._db
 
     def beside(self) -> apsw.Connection:
         """Return a connection like the view's own, to write with while that one reads; not of a view in memory."""
@@ -181,15 +78,6 @@ class View:
         except apsw.Error as error:
             raise self.failure(error) from error
         return db
-
-    @contextmanager
-    def through(self, db: apsw.Connection) -> Iterator[None]:
-        """Read and write through another connection, in its open transaction, within the block; nothing is awaited in it."""
-        own, self._db, self.is_through = self._db, db, True
-        try:
-            yield
-        finally:
-            self._db, self.is_through = own, False
 
     def another(self, *, writing: bool = False) -> apsw.Connection:
         """Return a connection that only reads, unless it is for `writing`, and sees what is committed.
@@ -227,14 +115,6 @@ class View:
             for statement in _SYSTEM:
                 self.db.execute(statement)
             self.set_meta("format", FORMAT)
-
-    def meta(self, key: str) -> Any:
-        """Return a value of the view's own state, or `None`."""
-        return self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
-
-    def set_meta(self, key: str, value: Any) -> None:
-        """Set a value of the view's own state, within the running transaction."""
-        self.db.execute("REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def fingerprint(self, table: Table) -> str | None:
         """Return the fingerprint under which the model's rows were projected, `None` when it has no rows yet."""
@@ -328,23 +208,6 @@ class View:
     def _schemas(self) -> set[str]:
         return {"main", "temp", *(arm.schema for _, its in self._arms.values() for arm in its)}
 
-    def touch_arms(self, its: Iterable[Arm]) -> None:
-        """Note that the running transaction writes into arms."""
-        self._unmarked.update(its)
-
-    def mark_arms(self, mark: Callable[[], int]) -> None:
-        """Write a new mark into the arms that the running transaction touches, and into the home's view.
-
-        All that it changed goes to disk here, so that a full disk refuses it as a whole: a commit only adds a page to each file.
-        """
-        for arm in self._unmarked:
-            now = mark()
-            self.db.execute(f"REPLACE INTO {arm.schema}.meta VALUES ('mark', ?)", (now,))
-            self.set_meta(volume_key("mark", arm.volume), now)
-        if self._unmarked:
-            write_out(self.db)
-        self._unmarked = set()
-
     @property
     def is_torn(self) -> bool:
         """Whether a commit came about in the home's view and not in an arm: files commit one after the other."""
@@ -416,15 +279,6 @@ class View:
                 if keep:
                     self.remember(rows, (log, row[0]), row)
         return found
-
-    def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
-        try:
-            row: Row | None = self.db.execute(sql, bindings).fetchone()
-        except UnicodeEncodeError:  # no id is like this
-            return None
-        except (apsw.Error, UnicodeDecodeError) as error:
-            raise self.failure(error) from error
-        return row
 
     def remember(self, rows: Rows, key: tuple[int, str], row: Row) -> None:
         """Keep a row in memory, letting go of the one unused for longest."""
@@ -539,13 +393,6 @@ class View:
 
     # -- reading -----------------------------------------------------------------------------------------------
 
-    def read(self, sql: str, bindings: Sequence[Any]) -> list[Row]:
-        """Run a query on the writer's connection; the caller has flushed."""
-        try:
-            return self.db.execute(sql, bindings).fetchall()
-        except (apsw.Error, UnicodeDecodeError) as error:
-            raise self.failure(error) from error
-
     def show_provisional(self, rows: Mapping[str, Mapping[tuple[int, str], Row]]) -> None:
         """Write a transaction's rows where only its own reads see them, until `hide_provisional`."""
         try:
@@ -575,63 +422,3 @@ class View:
             self._shown = set()
             if self.db.in_transaction:  # SQLite itself rolls back on some errors
                 self.db.execute("ROLLBACK")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the block as one SQLite transaction; a raise rolls it back."""
-        try:
-            if not self.is_through:
-                self.db.execute("BEGIN IMMEDIATE")
-            yield
-            self.db.execute("COMMIT")
-        except BaseException as error:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
-            self._unmarked = set()
-            if isinstance(error, apsw.Error | UnicodeDecodeError):
-                raise self.failure(error) from error
-            if isinstance(error, OverflowError):  # an integer beyond 64 bits, which no column takes
-                raise StorageError(f"the view cannot hold a value: {error}") from error
-            raise
-
-    def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
-        self.wal_pages = pages
-        return int(apsw.SQLITE_OK)
-
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file, as far as readers allow."""
-        try:
-            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error as error:
-            raise self.failure(error) from error
-
-    def close(self) -> None:
-        """Close the connections; the write-ahead log is folded in."""
-        self.db.close()
-
-    # -- failing -----------------------------------------------------------------------------------------------
-
-    def failure(self, error: apsw.Error | UnicodeDecodeError) -> StorageError | ClosedError:
-        """Return the error of ours for one of SQLite's. A damaged view is given up: the next opening makes a new one.
-
-        SQLite has no checksums: damage is noticed where it breaks the structure of a page, or text.
-        """
-        if isinstance(error, apsw.ConnectionClosedError):
-            return ClosedError("the node is closed")
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
-            return self.damage(error)
-        return StorageError(f"the view cannot be used: {error}; deleting view.sqlite rebuilds it from the log")
-
-    def damage(self, error: Exception) -> StorageError:
-        """Give a view up in which something was found that cannot be; return the error that says so."""
-        self.give_up()
-        return StorageError(
-            f"the view is damaged ({error}); the log is not: open the node again, and the view is made anew from it"
-        )
-
-    def give_up(self) -> None:
-        """Take the name from the file, so that whoever opens the home next, even after a crash, makes a new view."""
-        self.is_damaged = True
-        if self.name != MEMORY:
-            with suppress(OSError):  # then its damage is found again at the next opening
-                os.remove(self.name)

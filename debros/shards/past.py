@@ -25,7 +25,8 @@ from debros.replica.layouts import LAYOUTS
 from debros.replica.replica import Replica
 from debros.replica.store import Store
 from debros.replica.tables import Row, Table
-from debros.replica.view import MEMORY, Prepare, View
+from debros.replica.view import View
+from debros.replica.viewfile import MEMORY, Prepare
 from debros.shards.collection import Collection
 
 if TYPE_CHECKING:

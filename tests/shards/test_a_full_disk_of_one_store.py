@@ -13,7 +13,7 @@ import debros
 from debros import Field, Model, hash_shards, model
 from debros.node import Debros
 from debros.opening import open as open_node
-from debros.replica.view import volume_key
+from debros.replica.arms import volume_key
 
 LIMIT = 200_000  # bytes of a file: more than the home's view writes in one flush, less than the store's does
 
