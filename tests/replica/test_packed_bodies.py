@@ -71,7 +71,7 @@ async def received(world: World, seed: int) -> tuple[Store, Any]:
     return store, replica
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_view_of_large_bodies_is_the_naive_fold(seed: int) -> None:
     async def main() -> None:
@@ -95,7 +95,7 @@ def test_it_makes_no_difference_how_many_changes_are_folded_together(
 ) -> None:
     async def main() -> list[Any]:
         found = []
-        for seed in range(6):
+        for seed in range(3):
             store, replica = await received(large_world(seed), seed)
             found.append((meaning(store, replica), replica.skipped))
         return found
@@ -105,7 +105,7 @@ def test_it_makes_no_difference_how_many_changes_are_folded_together(
     assert trio.run(main) == usual
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_change_of_one_document_is_the_one_that_is_found_by_going_through_all(seed: int) -> None:
     for made in large_world(seed).entries:
