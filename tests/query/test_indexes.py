@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -79,7 +80,11 @@ async def built(db: Debros) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def test_indexes_are_built_in_the_background_and_change_no_answer(tmp_path: Path) -> None:
+async def test_indexes_are_built_in_the_background_and_change_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, build_one = Event(), indexing._build
+    monkeypatch.setattr(indexing, "_build", lambda *build: begin.wait(60) and build_one(*build))
     plain, indexed = declared(False), declared(True)
     async with open_items(tmp_path, plain) as db:
         assert db.indexing == []
@@ -93,6 +98,7 @@ async def test_indexes_are_built_in_the_background_and_change_no_answer(tmp_path
         ]  # fmt: skip
         assert {build.progress for build in waiting} == {0.0}
         assert await answers(indexed) == expected  # while they are not there
+        begin.set()
         await built(db)
         assert waiting[0].rows == ROWS
         assert await answers(indexed) == expected
