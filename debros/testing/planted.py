@@ -109,22 +109,15 @@ def _equal_by_count(heads: Any) -> bytes:
 _admit = replicas.Replica._admit
 
 
-def _last_change_only(
-    replica: Any, entry: Any, parents: Any, changes: Any, acts: Any, among: int | None = None
-) -> None:
+def _last_change_only(replica: Any, entry: Any, parents: Any, changes: Any, *rest: Any, **how: Any) -> None:
     kept = [change for change in changes if entry.digest[0] % 4]
     _admit(
-        replica,
-        entry,
-        parents,
-        kept if replica.manifest.scope == "global" and not entry.e % 3 else changes,
-        acts,
-        among,
-    )
+        replica, entry, parents, kept if replica.manifest.scope == "global" and not entry.e % 3 else changes, *rest, **how
+    )  # fmt: skip
 
 
-def _counts_twice(replica: Any, entry: Any, parents: Any, changes: Any, acts: Any, among: int | None = None) -> None:
-    _admit(replica, entry, parents, changes, acts, among)
+def _counts_twice(replica: Any, entry: Any, parents: Any, changes: Any, *rest: Any, **how: Any) -> None:
+    _admit(replica, entry, parents, changes, *rest, **how)
     if entry.e % 5 == 0:
         for change in changes:
             model = replica._store.models.get(change.model)
@@ -132,8 +125,8 @@ def _counts_twice(replica: Any, entry: Any, parents: Any, changes: Any, acts: An
                 replica.fold(model, change, entry)
 
 
-def _keeps_old_heads(replica: Any, entry: Any, parents: Any, changes: Any, acts: Any, among: int | None = None) -> None:
-    _admit(replica, entry, [parent for parent in parents if parent[0] & 3], changes, acts, among)
+def _keeps_old_heads(replica: Any, entry: Any, parents: Any, changes: Any, *rest: Any, **how: Any) -> None:
+    _admit(replica, entry, [parent for parent in parents if parent[0] & 3], changes, *rest, **how)
 
 
 def _truncating(log: LogFile, blocks: Any, *, durable: bool) -> list[int]:
