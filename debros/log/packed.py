@@ -72,10 +72,8 @@ def packed_ops(raw: bytes, end: int, *, known: bool) -> tuple[PackedOps, bytes |
     count = few[0] & 31 if few else int.from_bytes(some or many, "big")
     begin = found.end()
     behind = begin + len(start) + (start[-1] & 31)
-    model, start = (
-        raw[begin + 2 : behind],
-        raw[begin : behind + 2],
-    )  # and the version, if it is small, and the head of a short id
+    model = raw[begin + 2 : behind]
+    start = raw[begin : behind + 2]  # with the version, if it is a small one, and the head of a short id
     items = dagcbor.cut_alike(raw[begin:end], start) if len(start) > 1 else None
     if items is None or len(items) != count or not (known or all(map(dagcbor.is_inner, items))):
         return None

@@ -6,7 +6,7 @@ merged values on the object: after `commit` returns there is no await until they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -305,7 +305,7 @@ async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tupl
         )
     make: Callable[..., Any] = cls
     if plainly and cls.__shape__ is not None:
-        make = partial(_record, cls, _ids())
+        make = partial(_record, cls, _ids(len(given) if isinstance(given, Sized) else _DRAWN))
     records: list[Any] = []
     as_records: list[Any] = []
     errors: list[FieldError] = []
@@ -328,10 +328,10 @@ async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tupl
     return records, as_records
 
 
-def _ids() -> Iterator[str]:
-    """Yield new ids, rising, drawn many at once when one is needed."""
+def _ids(count: int) -> Iterator[str]:
+    """Yield new ids, rising, for perhaps so many records; drawn many at once when one is needed."""
     while True:
-        yield from new_ids(_DRAWN)
+        yield from new_ids(max(1, min(count, _DRAWN)))
 
 
 def _record(cls: Any, ids: Iterator[str], /, **values: Any) -> Any:

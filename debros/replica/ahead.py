@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import apsw
 import trio
@@ -24,6 +24,8 @@ from debros.replica.viewfile import MEMORY, write_out
 if TYPE_CHECKING:
     from debros.replica.effects import Place
     from debros.replica.store import Admitted, Store
+
+R = TypeVar("R")
 
 LARGE: Final = 2_000  # changes: as many rows as are flushed in one step anyway
 TURN: Final = 250  # changes between two steps of the scheduler
@@ -58,7 +60,8 @@ async def write_ahead(store: Store, request: Large) -> None:
     store.view.hide_provisional()
     store.flush()
     group = Group(store)
-    await _in_turns(store, request.steps(group, alone=True))
+    is_staged = await _in_turns(store, request.steps(group, alone=True))
+    assert is_staged, "nothing is in the group before it"
     if group.staged:
         group.seal()
         await store.until_free()  # others may have begun meanwhile to write into the view's file
@@ -81,7 +84,7 @@ async def _append(store: Store, group: Group) -> None:
             store.show(group, await store.append(group.blocks, store.parts_of(group)))
             store.flush_if_full()
     else:
-        with store.writing_ahead():
+        with store.taking():
             await _fold_and_append(store, group)
 
 
@@ -99,12 +102,14 @@ async def _fold_and_append(store: Store, group: Group) -> None:
         ahead.close()
 
 
-async def _in_turns(store: Store, steps: Iterator[None]) -> None:
+async def _in_turns(store: Store, steps: Generator[None, None, R]) -> R:
     while True:
-        with collector_paused():
-            is_over = next(steps, _OVER) is _OVER
-        if is_over:
-            return
+        try:
+            with collector_paused():
+                next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
         await trio.lowlevel.checkpoint()
         store.check_open()
 
@@ -157,7 +162,7 @@ class Ahead:
             if model.twins is not None:
                 self._twins[name] = model.twins.exchange(self._twins.get(name))
 
-    def fold(self) -> Iterator[None]:
+    def fold(self) -> Generator[None, None, None]:
         """Fold the entries into rows that nobody else sees, a step for some changes each."""
         store = self._store
         for n, staged in enumerate(self._group.staged):
@@ -182,7 +187,7 @@ class Ahead:
         for name, places in view.let_go().items():
             self._written.setdefault(name, set()).update(places)
 
-    def settle(self) -> Iterator[None]:
+    def settle(self) -> Generator[None, None, None]:
         """Settle what the rows mean for others, as a flush does."""
         store = self._store
         for settling in (self._settle_effects, self._settle_twins, self._settle_claims):

@@ -81,7 +81,7 @@ class Commit:
             if many and not n % TURN:
                 if n:
                     yield
-                present = self._present(items[n : n + TURN], keep=not alone)
+                present = present_rows(self._store, items[n : n + TURN], keep=not alone)
             replica, model, draft = item
             place = (model.table.schema.name, replica.n, draft.id)
             if place in group.documents:
@@ -118,19 +118,6 @@ class Commit:
         group.documents |= documents
         group.claims |= claims
         return True
-
-    def _present(self, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
-        """Look the present rows of some drafts up, all at once; `keep` them in memory for whoever asks next."""
-        view = self._store.view
-        ids: dict[int, list[str]] = {}
-        for replica, model, draft in items:
-            if not (draft.fresh and draft.id > model.rows.greatest[replica.n]):
-                ids.setdefault(replica.n, []).append(draft.id)
-        rows = items[0].model.rows  # a request is of one model
-        present: dict[Place, Row] = {}
-        for log, its in ids.items():
-            present.update(((log, id), row) for id, row in view.rows_at(rows, log, its, keep=keep).items())
-        return present
 
     def _change(self, item: Item, present: Mapping[Place, Row]) -> Change | None:
         """Return what to write."""
@@ -207,8 +194,19 @@ class Commit:
             if many and not n % TURN:
                 if n:
                     yield
-                present = self._present(items[n : n + TURN], keep=False)
+                present = present_rows(self._store, items[n : n + TURN], keep=False)
             self.rows.append(present.get((replica.n, draft.id)) or row(model.rows, replica.n, draft.id))
+
+
+def present_rows(store: Store, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
+    """Look the present rows of some drafts up, all at once; `keep` them in memory for whoever asks next."""
+    rows = items[0].model.rows  # a request is of one model
+    ids: dict[int, list[str]] = {}
+    for replica, _, draft in items:
+        if not (draft.fresh and draft.id > rows.greatest[replica.n]):
+            ids.setdefault(replica.n, []).append(draft.id)
+    found = store.view.rows_at
+    return {(log, id): row for log, its in ids.items() for id, row in found(rows, log, its, keep=keep).items()}
 
 
 def finished(steps: Generator[None, None, R]) -> R:

@@ -108,14 +108,12 @@ async def build_indexes(store: Store) -> None:
             await store.until_free()
             store.flush()
             db = store.view.another(writing=True)
-            store.is_indexing = trio.Event()
-            store.view.db.set_busy_timeout(LONGEST_MS)  # whoever cannot wait otherwise waits in SQLite
-            try:
-                await store.env.offload_until_cancelled(_build, db, build, stop=db.interrupt)
-            finally:
-                store.view.db.set_busy_timeout(BUSY_MS)
-                store.is_indexing.set()
-                store.is_indexing = None
+            with store.taking():
+                store.view.db.set_busy_timeout(LONGEST_MS)  # whoever cannot wait otherwise waits in SQLite
+                try:
+                    await store.env.offload_until_cancelled(_build, db, build, stop=db.interrupt)
+                finally:
+                    store.view.db.set_busy_timeout(BUSY_MS)
         except (StorageError, apsw.Error) as error:  # queries do without it, and the next opening tries again
             build.failure = str(error)
             return

@@ -63,7 +63,7 @@ def forget(store: Store) -> None:
 
 def misread(store: Store) -> list[Misread]:
     """Return what is not shown as it was written, of each model where there is something."""
-    if store.is_indexing is None:
+    if store.taken is None:
         try:
             store.flush()
         except StorageError:  # that the disk refused, others tell; what waits in memory is told of later

@@ -23,19 +23,8 @@ from debros.values.scalars import EARLIEST, LATEST, TEXT
 # of which the type of a wire value alone tells that it is good
 _TYPES: Final = {"text": "str", "float": "float", "bytes": "bytes", "bool": "bool"}
 _RANGES: Final = {"int": (INT_MIN, INT_MAX), "instant": (EARLIEST, LATEST)}  # of those that are integers
-_KEPT: Final = (
-    "log",
-    "e",
-    "None",
-    "flags",
-    "version",
-    "doc",
-    "hidden",
-    "clock",
-    "e",
-    "clock",
-    "by",
-)  # in the order of `SYSTEM`
+# what a row has behind its fields, in the order of `SYSTEM`
+_KEPT: Final = ("log", "e", "None", "flags", "version", "doc", "hidden", "clock", "e", "clock", "by")
 _FLAT: Final = frozenset(
     {"text", "int", "float", "bool", "instant", "duration", "date", "time", "decimal", "uuid", "choice"}
 )

@@ -29,7 +29,6 @@ from debros.replica.lifting import MODEL as MIGRATIONS
 from debros.replica.tables import Row
 
 _TOGETHER: Final = 64  # packed changes that are decoded before they are folded: they stay in a processor's cache
-_NOBODY: Final[frozenset[tuple[str, str]]] = frozenset()
 
 if TYPE_CHECKING:
     from debros.identity.keys import Device
@@ -211,7 +210,7 @@ class Replica:
 
     def _fold_some(self, changes: list[Change], entry: EntryRow) -> None:
         models, log, put = self._store.models, self.n, self._store.view.put_new
-        absent = self._absent(changes) if len(changes) > 1 else _NOBODY
+        absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
         model: Model | None = None
         name, is_plain = "", False
         for change in changes:
@@ -288,25 +287,18 @@ class Replica:
             self.show_new(model, row, checked=False)
             return row
         before = change.before or self._store.view.row(rows, self.n, change.id)
-        patched, update = self._patched(model, before, change, entry)
-        row = self.merged(model, before, change, entry) if patched is None else patched
+        update: Update | None = None
+        found = (
+            None if before is None or entry.void else patched(self._store, model, before, change, entry.clock, entry.e)
+        )
+        if before is None or found is None:
+            row = self.merged(model, before, change, entry)
+        else:
+            row, update = found
+            self._touch(model, before, entry)
         claimed = bool(claims.indexes) and claims.stays(row, before, change.value)
         self.show(model, row, before, claimed=claimed, update=update)
         return row
-
-    def _patched(
-        self, model: Model, before: Row | None, change: Change, entry: EntryRow
-    ) -> tuple[Row | None, Update | None]:
-        """Return the row after a change that wins everywhere, and in what it differs from `before`; else `None`."""
-        if before is None or entry.void or (patch := model.patches.of(change.value)) is None:
-            return None, None
-        if model.rows.linked and self._store.effects.may_touch(model):
-            return None, None
-        row = patch.row(before, entry.clock, entry.e, change.version)
-        if row is None:
-            return None, None
-        self._touch(model, before, entry)
-        return row, patch.update
 
     def _touch(self, model: Model, before: Row, entry: EntryRow) -> None:
         """Note that an entry touched a document, and which one alone had made it."""
@@ -383,6 +375,17 @@ class Replica:
         if self._rights is None:
             self._rights = Rights(self._store, self)
         return self._rights
+
+
+def patched(
+    store: Store, model: Model, before: Row, change: Change, clock: int, e: int
+) -> tuple[Row, Update | None] | None:
+    """Return the row after a change that wins everywhere, and in what it differs from `before`; else `None`: merge it."""
+    patch = model.patches.of(change.value)
+    if patch is None or (model.rows.linked and store.effects.may_touch(model)):
+        return None
+    row = patch.row(before, clock, e, change.version)
+    return None if row is None else (row, patch.update)
 
 
 def refuse_foreign(model: str, id: str) -> PermissionDeniedError:

@@ -30,9 +30,8 @@ class Rows:
     def __init__(self, table: Table, next_doc: int, greatest: Greatest) -> None:
         self.table = table
         self.pending: dict[tuple[int, str], Row] = {}  # (log, id) -> row
-        self.updates: dict[
-            tuple[int, str], Update
-        ] = {}  # in what pending rows differ from the file's, where it is known
+        # in what pending rows differ from the file's, where it is known
+        self.updates: dict[tuple[int, str], Update] = {}
         self.update_of = Updates(table)
         self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
         self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()

@@ -137,7 +137,7 @@ class Store:
         self._new_acts: list[tuple[int, int]] = []
         self.reader = Reader(env, view)
         self.building: list[IndexBuild] = []  # indexes that are declared and not there yet
-        self.is_indexing: trio.Event | None = None  # set when the view's file may be written again
+        self.taken: trio.Event | None = None  # while another connection writes into the view's file: set when it has
         self.writer = writers.Writer(self._run, None if durable else self._run_now)
 
     def salt(self) -> bytes:
@@ -360,18 +360,18 @@ class Store:
     async def until_writable(self) -> None:
         """Wait for an index that is being built, if something has to be written into the view before it can be read."""
         pending = self.entries.pending() or self.view.pending_rows or self.effects.unsettled
-        while self.is_indexing is not None and (pending or context().transaction is not None):
-            await self.is_indexing.wait()
+        while self.taken is not None and (pending or context().transaction is not None):
+            await self.taken.wait()
 
     @contextmanager
-    def writing_ahead(self) -> Iterator[None]:
-        """Keep others from writing into the view's file within the block."""
-        self.is_indexing = trio.Event()
+    def taking(self) -> Iterator[None]:
+        """Keep others from writing into the view's file within the block; the caller has waited until it is free."""
+        self.taken = trio.Event()
         try:
             yield
         finally:
-            self.is_indexing.set()
-            self.is_indexing = None
+            self.taken.set()
+            self.taken = None
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -384,12 +384,12 @@ class Store:
 
     async def until_free(self) -> None:
         """Wait until nobody else writes into the view's file."""
-        while self.is_indexing is not None:
-            await self.is_indexing.wait()
+        while self.taken is not None:
+            await self.taken.wait()
 
     def flush_if_full(self) -> None:
         """Move what is pending into the view when there is enough of it."""
-        if self.is_full() and self.is_indexing is None:
+        if self.is_full() and self.taken is None:
             try:
                 self.flush()
             except StorageError as error:  # the writes stand; the view catches up before the next one or query

@@ -11,7 +11,6 @@ import json
 from typing import TYPE_CHECKING
 
 import apsw
-import trio
 
 from debros.replica.indexing import LONGEST_MS
 from debros.replica.relifting import beside
@@ -42,20 +41,18 @@ async def swap(store: Store, model: Model) -> None:
     await store.until_free()
     told = json.dumps(lifts.shown_with(model))
     db = view.another(writing=True)
-    store.is_indexing = trio.Event()  # nobody else writes into the file
-    view.db.set_busy_timeout(LONGEST_MS)
-    try:
+    with store.taking():
+        view.db.set_busy_timeout(LONGEST_MS)
         try:
-            await store.env.offload(_put, db, _statements(model), told)
-            db.execute("COMMIT")
+            try:
+                await store.env.offload(_put, db, _statements(model), told)
+                db.execute("COMMIT")
+            finally:
+                db.close()
+        except apsw.Error as error:
+            raise view.failure(error) from error
         finally:
-            db.close()
-    except apsw.Error as error:
-        raise view.failure(error) from error
-    finally:
-        view.db.set_busy_timeout(BUSY_MS)
-        store.is_indexing.set()
-        store.is_indexing = None
+            view.db.set_busy_timeout(BUSY_MS)
     lifts.take_up(model)
     for tell in store.on_moved:
         tell([], [model.table.schema.name])

@@ -22,11 +22,11 @@ from debros.log.combine import combine
 from debros.log.rights import may_write
 from debros.replica.ahead import TURN
 from debros.replica.changes import Change
-from debros.replica.commit import MANY, Item, Plan, build, encoded, finished, parts_of, refuse_restricted
+from debros.replica.commit import MANY, Item, Plan, build, encoded, finished, parts_of, present_rows, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
-from debros.replica.replica import Replica, refuse_foreign
+from debros.replica.replica import Replica, patched, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 
@@ -170,13 +170,7 @@ class Transaction:
         model = items[0].model  # a request is of one model
         if len(items) < MANY or self._store.effects.has_restrict(model):  # which looks at the view's file in between
             return
-        rows = model.rows
-        ids: dict[int, list[str]] = {}
-        for replica, _, draft in items:
-            if not (draft.fresh and draft.id > rows.greatest[replica.n]):
-                ids.setdefault(replica.n, []).append(draft.id)
-        for log, its in ids.items():
-            self._store.view.rows_at(rows, log, its, keep=True)
+        present_rows(self._store, items, keep=True)
 
     def _write(self, item: Item) -> None:
         replica, model, draft = item
@@ -222,11 +216,8 @@ class Transaction:
             document = model.states.empty()
         else:
             doc, by = outside[table.doc_at], outside[table.by_at]
-            if not (model.rows.linked and store.effects.may_touch(model)):
-                patch = model.patches.of(change.value)
-                row = None if patch is None else patch.row(outside, clock, e, change.version)
-                if row is not None:
-                    return row
+            if (found := patched(store, model, outside, change, clock, e)) is not None:
+                return found[0]
             document = model.states.load(outside)
         document.merge(change.value, clock, e, change.version)
         if document.born is not None and document.born[1] == e:

@@ -219,7 +219,7 @@ class Collection:
         transaction = None if context().transaction is None else self._inside()
         now = store.reader.now
         began = now()
-        if store.is_indexing is not None:
+        if store.taken is not None:
             await store.until_writable()
         is_sorted = False
         if transaction is not None:
