@@ -5,7 +5,7 @@ Trio copies the context into child tasks, so a block's choice holds for the task
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -39,9 +39,8 @@ _context: ContextVar[Context] = ContextVar("debros", default=Context())  # noqa:
 open_nodes: list[Debros] = []
 
 
-def context() -> Context:
-    """Return what the running task has chosen."""
-    return _context.get()
+context: Final[Callable[[], Context]] = _context.get
+"""Return what the running task has chosen."""
 
 
 @contextmanager
@@ -86,7 +85,7 @@ def node_here() -> Debros:
     Raises:
         NoNodeError: as `current_node`, or the node lives in another thread.
     """
-    node = current_node()
+    node = open_nodes[0] if len(open_nodes) == 1 and _context.get().node is None else current_node()
     if node.thread != this_thread():
         raise NoNodeError(ELSEWHERE)
     return node

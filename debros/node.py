@@ -136,7 +136,7 @@ class Debros:
         self.store.on_admitted.append(self.meter.on_admitted)
         self.checks = Checks(self)
         self.store.reader.places.total_tokens = config.concurrent_queries
-        self.slow_queries = SlowQueries(config.slow_query_s, self.meter.queries.observe)
+        self.slow_queries = SlowQueries(config.slow_query_s, self.meter.queries)
         self._pasts = Pasts(self, register)
         self._devices = devices
         self.pins = pins

@@ -146,7 +146,7 @@ class Model(metaclass=ModelMeta):
         subject = cls.__subject__
         if subject is None:
             raise ModelError(f"{cls.__name__} is abstract: put `@model(...)` above the class to query it")
-        return subject.query()
+        return subject.every
 
     @overload
     @classmethod
@@ -169,7 +169,8 @@ class Model(metaclass=ModelMeta):
             raise QueryError(
                 f"conditions are written out: `{cls.__name__}.where({cls.__name__}.{name} == ...)`, or by name `where({name!r}, ...)`"
             )
-        return cls.query().where(*args)
+        subject = cls.__subject__
+        return (cls.query() if subject is None else subject.every).where(*args)
 
     @classmethod
     def as_of(cls, at: int | datetime, /) -> Query[Self]:

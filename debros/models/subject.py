@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from debros.current import node_here
@@ -27,7 +28,6 @@ class ModelSubject:
 
     def __init__(self, cls: Any) -> None:
         self._cls = cls
-        self._all: Query[Any] | None = None
         self.schema = cls.__schema__
         self._columns: dict[str, Column[Any]] = {}  # those asked for
         self._relations: dict[str, Relation[Any]] = {}
@@ -40,11 +40,10 @@ class ModelSubject:
         """The model class."""
         return self._cls
 
-    def query(self) -> Query[Any]:
-        """Return a query for all records: one value, for queries do not change."""
-        if self._all is None:
-            self._all = Query(self)
-        return self._all
+    @cached_property
+    def every(self) -> Query[Any]:
+        """The query for all records: one value, for queries do not change."""
+        return Query(self)
 
     def source(self) -> Collection:
         """Return the model's records on the current node.

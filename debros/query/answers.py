@@ -52,7 +52,7 @@ class Answers(Named[R]):
             entry = await self._entry(source, sql.rows(self, source))
             rows = entry.rows
             if self._asks_the_same(self.caching):
-                self._last = (source, entry, self._is_bare)
+                self._last = (source, entry)
         return self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
 
     async def _bare_rows(self, source: Source) -> list[tuple[Any, ...]]:
@@ -78,18 +78,13 @@ class Answers(Named[R]):
         is_global = self.columns.schema.scope == "global" and len(self.models()) == 1
         return is_global and not caching.is_fresh and not any(order.is_random for order in self.orders)
 
-    async def _again(self) -> Rows[R] | None:
-        """Return what this very query found before, if nothing was written since: the short way to a hit."""
+    def _again(self, source: Source) -> list[tuple[Any, ...]] | None:
+        """Return the rows that this very query found before, if nothing was written since: the short way to a hit."""
         try:
-            source, entry, is_bare = self._last
-        except AttributeError:
+            known, entry = self._last
+        except AttributeError:  # it found none
             return None
-        if await self._source() is not source:
-            return None
-        rows = source.cache.queries.again(entry, source)
-        if rows is None:
-            return None
-        return Rows(self.subject.hydrate(rows, source) if is_bare else await self._made(rows, source), source, self)
+        return source.cache.queries.again(entry, source) if source is known else None
 
     async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
         """Return what the rows are to the program, with their relations."""
@@ -117,8 +112,9 @@ class Answers(Named[R]):
         Raises:
             DeadlineError: they took longer than `timeout` allows.
         """
-        if self.caching is not None and (found := await self._again()) is not None:
-            return found
+        if self.caching is not None and (rows := self._again(source := await self._source())) is not None:
+            found = self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
+            return Rows(found, source, self)
         if self.seconds is None and self.answer_instead is None:
             self._check_includes()
             source = await self._source()

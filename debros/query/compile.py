@@ -90,13 +90,14 @@ def unordered(question: Question, source: Source) -> Sql:
 
 def restriction(question: Question, source: Source) -> Sql:
     """Return ` AND ...`: the logs that may be read, and the condition."""
-    logs = logs_of(source, question.users, question.columns, question.condition, question.is_partial)
+    condition = question.condition
     text = ""
     bound: tuple[object, ...] = ()
-    if logs is not None:
-        one = len(logs) == 1
-        text, bound = (question.columns.one_log, logs) if one else logs_clause(question.columns.sql_name, logs)
-    condition = question.condition
+    if not source.is_whole:
+        logs = logs_of(source, question.users, question.columns, condition, question.is_partial)
+        if logs is not None:
+            one = len(logs) == 1
+            text, bound = (question.columns.one_log, logs) if one else logs_clause(question.columns.sql_name, logs)
     if condition is None:
         return text, bound
     if type(condition) is Leaf:
@@ -219,10 +220,8 @@ def _listed(question: Question, whole: bool) -> Sql:
 def count(question: Question, source: Source) -> Sql:
     """Return the SELECT of the number of rows."""
     condition = question.condition
-    if type(condition) is Leaf and vars(question).keys() == _ONE_CONDITION and not source.is_spread:
-        columns = question.columns
-        if logs_of(source, None, columns, condition, False) is None:
-            return columns.count_where(condition.text), condition.bindings
+    if type(condition) is Leaf and source.is_whole and vars(question).keys() == _ONE_CONDITION:
+        return question.columns.count_where(condition.text), condition.bindings
     found, bound = unordered(question, source)
     group, group_bound = grouping(question)
     limit, limit_bound = cut(question)

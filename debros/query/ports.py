@@ -40,6 +40,7 @@ class Source(Protocol):
     """One model's records on one node, as the acting identity sees them."""
 
     table: Table
+    is_whole: bool  # whether all its rows lie in one log of everybody's, which is here: nothing restricts what is read
 
     def read(self, sql: str, bindings: Sequence[object]) -> list[tuple[Any, ...]]:
         """Run one SELECT. Flushes pending rows first; inside a transaction it sees the transaction's writes.

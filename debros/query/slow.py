@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+from debros.metrics import Histogram
 
 KEPT: Final = 100  # the newest ones
 _logger: Final = logging.getLogger("debros.query")
@@ -25,23 +26,22 @@ class SlowQuery:
 class SlowQueries:
     """The newest slow queries, oldest first, and how many there were."""
 
-    def __init__(self, threshold_s: float, observe: Callable[[float], None] = lambda seconds: None) -> None:
+    def __init__(self, threshold_s: float, times: Histogram) -> None:
         self.threshold_s = threshold_s
-        self._observe = observe  # told the time of each
+        self.times = times  # of all statements, slow ones too
         self.count = 0
-        self.queries = 0  # statements in all, slow ones too
-        self.total_s = 0.0
         self._kept: deque[SlowQuery] = deque(maxlen=KEPT)
 
+    def took(self, seconds: float) -> bool:
+        """Count a query's time; return whether it was slow, which is then to be noted."""
+        self.times.observe(seconds)
+        return seconds >= self.threshold_s
+
     def note(self, model: str, sql: str, seconds: float, rows: int) -> None:
-        """Take notice of a query."""
-        self.queries += 1
-        self.total_s += seconds
-        self._observe(seconds)
-        if seconds >= self.threshold_s:
-            self.count += 1
-            self._kept.append(SlowQuery(model, sql, seconds, rows))
-            _logger.warning("slow query, %.3f s, %d rows of %s: %s", seconds, rows, model, sql)
+        """Remember a slow query, and warn of it."""
+        self.count += 1
+        self._kept.append(SlowQuery(model, sql, seconds, rows))
+        _logger.warning("slow query, %.3f s, %d rows of %s: %s", seconds, rows, model, sql)
 
     def newest(self) -> list[SlowQuery]:
         """Return those kept, oldest first."""
@@ -50,4 +50,9 @@ class SlowQueries:
     @property
     def average_s(self) -> float:
         """Mean time of a statement, in seconds."""
-        return self.total_s / self.queries if self.queries else 0.0
+        return self.times.mean_s
+
+    @property
+    def queries(self) -> int:
+        """How many statements there were, slow ones too."""
+        return self.times.count

@@ -207,7 +207,7 @@ class Store:
 
     def check_open(self) -> None:
         """Raise `ClosedError` once the node is closed, `StorageError` once memory is behind the log."""
-        if self.closed or self.is_closing:
+        if self.is_closing:
             raise ClosedError("the node is closed; open it again to read or write")
         if self.broken:
             raise StorageError(self.broken)
@@ -416,6 +416,8 @@ class Store:
         """
         if self.broken:
             raise StorageError(self.broken)
+        if not (self.entries.pending() or self.view.pending_rows or self.effects.unsettled or self.lifts.changed):
+            return
         try:
             self._flush()
         except StorageError as error:
@@ -426,8 +428,6 @@ class Store:
 
     def _flush(self) -> None:
         view, entries = self.view, self.entries
-        if not (entries.pending() or view.pending_rows or self.effects.unsettled or self.lifts.changed):
-            return
         relaid = self.layouts.relaid
         recast: list[Place] = []  # documents folded anew, because entries are void now or count again
         with view.transaction():
@@ -552,6 +552,7 @@ class Store:
         """Flush and close. What was acknowledged is in the log in any case."""
         if self.closed:
             return
+        self.is_closing = True
         self.view.thread.take_to_close()
         try:
             self.log.sync()

@@ -10,6 +10,7 @@ from typing import Any, Final
 import apsw
 
 from debros.blocks.plans import ALONE, keep_plans
+from debros.env import this_thread
 from debros.errors import ClosedError, StorageError
 from debros.replica import arms
 from debros.replica.arms import Arm, volume_key
@@ -78,7 +79,8 @@ class ViewFile:
         Raises:
             NoNodeError, ClosedError: this is another one.
         """
-        self.thread.check()
+        if this_thread() != self.thread.number:
+            self.thread.check()
         return self._db
 
     @contextmanager

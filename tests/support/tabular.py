@@ -137,6 +137,7 @@ class TabularSource:
         return self.node.connection.execute(sql, tuple(bindings)).fetchall()
 
     is_spread = False
+    is_whole = True
 
     async def fetch(
         self, sql: str, bindings: Sequence[object], apart: Any = None, *, by_id: bool = False
