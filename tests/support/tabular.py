@@ -137,7 +137,10 @@ class TabularSource:
         return self.node.connection.execute(sql, tuple(bindings)).fetchall()
 
     is_spread = False
-    is_whole = True
+
+    @property
+    def is_whole(self) -> bool:
+        return self.table.schema.scope == "global" and self.model not in self.node.shards
 
     async def fetch(
         self, sql: str, bindings: Sequence[object], apart: Any = None, *, by_id: bool = False
