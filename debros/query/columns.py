@@ -265,6 +265,8 @@ class Column(Generic[T]):
             QueryError: it is no value of this column's type.
         """
         codec = self.codec
+        if codec is TEXT and type(value) is str and value.isascii():  # what is mostly given
+            return value
         if value is None:
             raise QueryError(f"{self!r}: None has no order; write `is_null()` or `== None`")
         if not codec.is_operand(value):
@@ -326,8 +328,6 @@ class Column(Generic[T]):
         return Leaf(text, (*self.bindings, *values), self.owners)
 
     def _compare(self, operator: str, other: object) -> Expr:
-        if type(other) is str and self.codec is TEXT and other.isascii():  # what is mostly given
-            return Leaf(f"{self.sql} {operator} ?", (*self.bindings, other), self.owners)
         if isinstance(other, Column):
             return self._compare_column(operator, other)
         return Leaf(f"{self.sql} {operator} ?", (*self.bindings, self.operand(other)), self.owners)
