@@ -11,7 +11,7 @@ import trio
 import debros
 from debros import DeadlineError, Field, Model, field, model
 from debros.replica import reading
-from debros.shards import collection
+from debros.shards import source
 
 SLOW = "^(a|b)*c$"
 
@@ -39,7 +39,7 @@ def slow() -> Any:
 async def test_a_long_query_goes_on_beside_the_loop_and_sees_the_same(
     home: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection, "QUICK_S", 0.0)
+    monkeypatch.setattr(source, "QUICK_S", 0.0)
     monkeypatch.setattr(reading, "STEPS", 100)
     async with debros.open(home, models=[Word], app="long", durability="process") as db:
         await fill()
@@ -56,7 +56,7 @@ async def test_a_long_query_goes_on_beside_the_loop_and_sees_the_same(
 
 
 async def test_a_runaway_query_is_left_when_its_scope_is_cancelled(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "QUICK_S", 0.0)
+    monkeypatch.setattr(source, "QUICK_S", 0.0)
     monkeypatch.setattr(reading, "STEPS", 100)
     async with debros.open(home, models=[Word], app="long", durability="process") as db:
         await fill()
@@ -89,7 +89,7 @@ async def test_a_deadline_ends_a_query_inside_a_transaction(monkeypatch: pytest.
 
 
 async def test_a_query_may_say_how_long_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "QUICK_S", 0.0)
+    monkeypatch.setattr(source, "QUICK_S", 0.0)
     monkeypatch.setattr(reading, "STEPS", 100)
     async with debros.open(":memory:", models=[Word], app="long", durability="process"):
         await fill()
@@ -120,7 +120,7 @@ async def test_slow_queries_are_noted(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_closed_node_ends_long_queries_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "QUICK_S", 0.0)
+    monkeypatch.setattr(source, "QUICK_S", 0.0)
     monkeypatch.setattr(reading, "STEPS", 100)
     async with debros.open(str(tmp_path), models=[Word], app="long", durability="process") as db:
         await fill()
@@ -131,7 +131,7 @@ async def test_a_closed_node_ends_long_queries_too(tmp_path: Path, monkeypatch: 
 
 
 async def test_a_plan_counts_the_rows_of_a_long_query_once(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "QUICK_S", 0.0)
+    monkeypatch.setattr(source, "QUICK_S", 0.0)
     monkeypatch.setattr(reading, "STEPS", 100)
     async with debros.open(home, models=[Word], app="long", durability="process") as db:
         await fill(500)

@@ -80,11 +80,11 @@ async def test_a_query_known_to_take_long_goes_beside_the_loop_at_once(
         expected = [f"w{n:05}" for n in range(20_000) if n % 7 != 3]
         assert [word.id for word in await query.all()] == expected
         monkeypatch.setattr(reading, "QUICK_S", 0.0)
-        monkeypatch.setattr("debros.shards.collection.QUICK_S", 0.0)
+        monkeypatch.setattr("debros.shards.source.QUICK_S", 0.0)
         before = reader.long_ones
         assert [word.id for word in await query.all()] == expected
         assert reader.long_ones == before + 1, "it was broken off, and run by a thread, which sorts"
-        monkeypatch.setattr("debros.shards.collection.QUICK_S", 1000.0)
+        monkeypatch.setattr("debros.shards.source.QUICK_S", 1000.0)
         assert [word.id for word in await query.all()] == expected
         assert reader.long_ones == before + 2, "it is known to take long"
         monkeypatch.setattr(reading, "QUICK_S", 1000.0)
