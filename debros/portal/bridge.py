@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import outcome
 
 from debros import current
-from debros.errors import ClosedError
 from debros.node import Debros
 from debros.opening import open as open_node
 from debros.portal.loop import (
@@ -24,6 +23,7 @@ from debros.portal.loop import (
     check_block,
     check_iterable,
     is_swallowed,
+    leaving,
 )
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Bridge(Outside):
         check_awaitable(awaitable)
         call = Call(lambda found, context: None)
         call.awaitable = awaitable
-        found, _ = await self._sent(call)
+        found, _ = await self._sent(call, self._task())
         value: T = found.unwrap()
         return value
 
@@ -81,33 +81,36 @@ class Bridge(Outside):
         check_block(context)
         call = Call(lambda found, chosen: None)
         call.block = context
-        found, chosen = await self._sent(call)
+        task = self._task()  # which leaves the block too, whoever asks for that
+        found, chosen = await self._sent(call, task)
         value: T = found.unwrap()
         try:
             with self._portal.meant(chosen):
                 yield value
         except BaseException as error:
-            if not await self._leave(error):
+            if not await self._leave(error, call, task):
                 raise
         else:
-            await self._leave(None)
+            await self._leave(None, call, task)
 
-    async def _leave(self, error: BaseException | None) -> bool:
-        call = Call(lambda found, chosen: None)
-        call.error = error
-        found, _ = await self._sent(call)
+    async def _leave(self, error: BaseException | None, entered: Call, task: Task) -> bool:
+        found, _ = await self._sent(leaving(entered, lambda found, chosen: None, error), task)
         return is_swallowed(error, found.unwrap)
 
-    async def _sent(self, call: Call) -> tuple[outcome.Outcome[Any], current.Context]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[outcome.Outcome[Any], current.Context]] = loop.create_future()
-        call.told = lambda found, chosen: _tell(loop, future, found, chosen)
+    def _task(self) -> Task:
         here = asyncio.current_task()
         assert here is not None, "a coroutine runs in a task"
         task = self._tasks.get(here)
         if task is None:
             task = self._tasks[here] = Task(self._portal)
             here.add_done_callback(partial(_end, task))
+            finalize(here, task.end).atexit = False  # a loop may be closed with tasks that are not done
+        return task
+
+    async def _sent(self, call: Call, task: Task) -> tuple[outcome.Outcome[Any], current.Context]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[outcome.Outcome[Any], current.Context]] = loop.create_future()
+        call.told = lambda found, chosen: _tell(loop, future, found, chosen)
         task.send(call)
         try:
             return await asyncio.shield(future)
@@ -128,14 +131,12 @@ def _tell(
         if not future.done():
             future.set_result((found, chosen))
 
-    loop.call_soon_threadsafe(tell)
+    with suppress(RuntimeError):  # that loop was closed, so nobody waits any more
+        loop.call_soon_threadsafe(tell)
 
 
 def _end(task: Task, _: object) -> None:
-    try:
-        task.end()
-    except ClosedError:
-        return  # the loop has ended, and the task with it
+    task.end()
 
 
 def _bridged(opening: Opening[P]) -> Callable[P, AbstractAsyncContextManager[Bridge]]:
@@ -147,7 +148,8 @@ def _bridged(opening: Opening[P]) -> Callable[P, AbstractAsyncContextManager[Bri
         opened: asyncio.Future[BaseException | None] = loop.create_future()
 
         def ready(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(opened.set_result, error)
+            with suppress(RuntimeError):  # that loop was closed meanwhile
+                loop.call_soon_threadsafe(opened.set_result, error)
 
         portal.start(ready)
         try:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 Told = Callable[["outcome.Outcome[Any]", current.Context], None]
 
 OVER = "the node is closed: this call came after the end of the block that opened it"
+_LEFT = (
+    "the thread or asyncio task that entered this block has ended, and the block was left with an error then: nothing of its "
+    "transaction was written"
+)
+_NESTED = "blocks of one thread or asyncio task nest: a block that was entered in this one is still open, and has to be left first"
 _FORKED = (
     "the node is in the process that opened it, and this one was forked from that: threads do not come along. Open the node "
     "behind the fork; of one home, in one process at a time"
@@ -32,6 +37,10 @@ _FORKED = (
 
 class _Interrupted(BaseException):
     """The caller gave up waiting, and what it waited for was cancelled."""
+
+
+class _CallerEnded(Exception):
+    """Who entered a block has ended without leaving it."""
 
 
 class _Elsewhere:
@@ -56,15 +65,17 @@ class Call:
         self.scope = trio.CancelScope()
         self.awaitable: Awaitable[Any] | None = None
         self.block: AbstractAsyncContextManager[Any] | None = None
+        self.leaves: Call | None = None  # the call that entered the block
         self.error: BaseException | None = None  # that the block is left with
         self.was_sent = False
 
 
 class Task:
-    """One caller's task in the node's loop."""
+    """One caller's task in the node's loop; it ends when its caller does."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
+        self._over = OVER  # why it does nothing more
         self._send, self._calls = trio.open_memory_channel[Call](math.inf)  # one call waits at a time
         portal.soon(self._start)
 
@@ -85,18 +96,20 @@ class Task:
         """Tell those who wait for what nobody will do any more, and whoever sends something later, that it is over."""
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
-                self._calls.receive_nowait().told(outcome.Error(ClosedError(OVER)), current.Context())
+                self._calls.receive_nowait().told(outcome.Error(ClosedError(self._over)), current.Context())
         self._calls.close()
 
-    async def _serve(self) -> Call | None:
-        """Do what comes, until a block is to be left."""
+    async def _serve(self, inside: Call | None = None) -> Call | None:
+        """Do what comes, until the block that was entered last is to be left; `None`: its caller has ended."""
         async for call in self._calls:
             if call.awaitable is not None:
                 await self._await(call, call.awaitable)
             elif call.block is not None:
                 await self._enter(call, call.block)
-            else:
+            elif call.leaves is inside:
                 return call
+            else:
+                call.told(outcome.Error(ArgumentError(_NESTED)), current.context())
         return None
 
     async def _await(self, call: Call, awaitable: Awaitable[Any]) -> None:
@@ -122,9 +135,9 @@ class Task:
                 try:
                     async with block as value:
                         call.told(outcome.Value(value), current.context())
-                        left = await self._serve()
+                        left = await self._serve(call)
                         if left is None:
-                            return
+                            raise _CallerEnded
                         waiting = left
                         if left.error is not None:
                             raise left.error
@@ -157,11 +170,23 @@ class Task:
         try:
             self._send.send_nowait(call)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            call.told(outcome.Error(ClosedError(OVER)), current.Context())
+            call.told(outcome.Error(ClosedError(self._over)), current.Context())
 
     def end(self) -> None:
-        """Do nothing more."""
-        self._portal.soon(self._send.close)
+        """Do nothing more: the caller has ended. What it entered and did not leave is left with an error."""
+        with suppress(ClosedError):  # the loop has ended, and the task with it
+            self._portal.soon(self._end)
+
+    def _end(self) -> None:
+        self._over = _LEFT
+        self._send.close()
+
+
+def leaving(entered: Call, told: Told, error: BaseException | None) -> Call:
+    """Return the call that leaves a block with an error or none; given up, it cancels the block, as any wait in it."""
+    call = Call(told)
+    call.leaves, call.scope, call.error = entered, entered.scope, error
+    return call
 
 
 class Portal:
@@ -173,7 +198,9 @@ class Portal:
     def __init__(self, opening: Callable[[], AbstractAsyncContextManager[Debros]]) -> None:
         self._opening = opening
         self._token: trio.lowlevel.TrioToken | None = None
-        self._stop: trio.Event | None = None
+        self._stop: trio.Event | None = None  # once the node is open
+        self._opened = trio.CancelScope()
+        self._is_stopped = False
         self._ready: Callable[[BaseException | None], None] = lambda error: None
         self._thread = threading.Thread(target=self._run, name="debros", daemon=True)
         self._failure: BaseException | None = None
@@ -200,13 +227,17 @@ class Portal:
             raise ClosedError(OVER) from None
 
     def stop(self) -> None:
-        """Close the node; `join` waits for it."""
-        stop = self._stop
-        if stop is not None:
-            try:
-                self.soon(stop.set)
-            except ClosedError:
-                return  # it has ended by itself
+        """Close the node, or open it no further; `join` waits for it."""
+        self._is_stopped = True
+        if self._token is not None:
+            with suppress(ClosedError):  # it has ended by itself
+                self.soon(self._end)
+
+    def _end(self) -> None:
+        if self._stop is None:
+            self._opened.cancel()
+        else:
+            self._stop.set()
 
     def join(self) -> None:
         """Wait for the end, and raise what went wrong there."""
@@ -228,12 +259,15 @@ class Portal:
                 self._failure = error
 
     async def _main(self) -> None:
-        async with self._opening() as self.node, trio.open_nursery() as self.nursery:
-            self._token = trio.lowlevel.current_trio_token()
-            self._stop = trio.Event()
-            self._ready(None)
-            await self._stop.wait()
-            self.nursery.cancel_scope.cancel()
+        self._token = trio.lowlevel.current_trio_token()
+        with self._opened:
+            if self._is_stopped:  # before there was a loop to tell
+                return
+            async with self._opening() as self.node, trio.open_nursery() as self.nursery:
+                self._stop = trio.Event()
+                self._ready(None)
+                await self._stop.wait()
+                self.nursery.cancel_scope.cancel()
 
 
 def is_swallowed(error: BaseException | None, leave: Callable[[], object]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import finalize
 
 import outcome
 
@@ -24,6 +25,7 @@ from debros.portal.loop import (
     check_block,
     check_iterable,
     is_swallowed,
+    leaving,
 )
 
 T = TypeVar("T")
@@ -57,6 +59,14 @@ class _Waiting:
         return self._found.unwrap()
 
 
+class _Here:
+    """What a thread has of a node: its task there, which ends with the thread."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.task = Task(portal)
+        finalize(self, self.task.end).atexit = False
+
+
 class Blocking(Outside):
     """A node for synchronous callers; `debros.blocking(...)` makes it."""
 
@@ -75,7 +85,7 @@ class Blocking(Outside):
         waiting = _Waiting()
         call = Call(waiting.told)
         call.awaitable = awaitable
-        found: T = self._sent(call, waiting)
+        found: T = waiting.send(self._task(), call)
         return found
 
     def iterate(self, items: AsyncIterable[T], /) -> Iterator[T]:
@@ -108,27 +118,27 @@ class Blocking(Outside):
         waiting = _Waiting()
         call = Call(waiting.told)
         call.block = context
-        value: T = self._sent(call, waiting)
+        task = self._task()  # which leaves the block too, whichever thread asks for that
+        value: T = waiting.send(task, call)
         try:
             with self._portal.meant(waiting.context):
                 yield value
         except BaseException as error:
-            if not self._leave(error):
+            if not _leave(error, call, task):
                 raise
         else:
-            self._leave(None)
+            _leave(None, call, task)
 
-    def _leave(self, error: BaseException | None) -> bool:
-        waiting = _Waiting()
-        call = Call(waiting.told)
-        call.error = error
-        return is_swallowed(error, partial(self._sent, call, waiting))
+    def _task(self) -> Task:
+        here: _Here | None = getattr(self._local, "here", None)
+        if here is None:
+            here = self._local.here = _Here(self._portal)
+        return here.task
 
-    def _sent(self, call: Call, waiting: _Waiting) -> Any:
-        task: Task | None = getattr(self._local, "task", None)
-        if task is None:
-            task = self._local.task = Task(self._portal)
-        return waiting.send(task, call)
+
+def _leave(error: BaseException | None, entered: Call, task: Task) -> bool:
+    waiting = _Waiting()
+    return is_swallowed(error, partial(waiting.send, task, leaving(entered, waiting.told, error)))
 
 
 class _Block(AbstractContextManager[Blocking]):
@@ -165,10 +175,10 @@ def _blocking(opening: Opening[P]) -> Callable[P, AbstractContextManager[Blockin
             opened.set()
 
         portal.start(ready)
-        opened.wait()
-        if failures:
-            raise failures[0]
         try:
+            opened.wait()
+            if failures:
+                raise failures[0]
             with portal.meant(current.Context(portal.node)):
                 yield Blocking(portal)
         finally:
