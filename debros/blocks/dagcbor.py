@@ -16,6 +16,7 @@ DAG-CBOR specification: https://ipld.io/specs/codecs/dag-cbor/spec/; CBOR is RFC
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import isfinite
 from struct import Struct, pack, unpack
 from typing import Any, Final, TypeAlias
@@ -128,6 +129,12 @@ def decode_known(data: bytes) -> Value:
     if _NEGATIVE_ZERO not in data and (_LINK_HEAD not in data or _LINK.search(data) is None):
         return libipld.decode_dag_cbor(data)  # type: ignore[no-any-return]  # untyped extension
     return decode(data)
+
+
+def decoder_within(data: bytes) -> Callable[[bytes], Value]:
+    """Return what decodes a document like `decode_known`, if it stands in these bytes: they are searched once for all in them."""
+    is_plain = _NEGATIVE_ZERO not in data and _LINK.search(data) is None
+    return libipld.decode_dag_cbor if is_plain else decode_known
 
 
 def encode(value: object) -> bytes:

@@ -22,11 +22,11 @@ GoodChange: TypeAlias = tuple[int, str, int, str, dict[str, Any]]
 """Position in `ops`, model, version, id, change."""
 
 
-def good_changes(ops: Iterable[Any]) -> Iterator[GoodChange]:
+def good_changes(ops: Iterable[Any], *, unformed: bool = False) -> Iterator[GoodChange]:
     """Yield the changes of good form, at most one per document; every other position of `ops` is skipped.
 
     The first change of a document whose model, version and id are good is the one that counts, and if its form is
-    bad, none does.
+    bad, none does. `unformed`: it is yielded before anybody asked `is_change`, for a caller who will.
     """
     seen: set[str] = set()  # ids of the model that the last change was of
     ids_of: dict[str, set[str]] = {}
@@ -44,7 +44,7 @@ def good_changes(ops: Iterable[Any]) -> Iterator[GoodChange]:
         if id in seen or not is_id(id):
             continue
         seen.add(id)
-        if is_change(change):
+        if unformed or is_change(change):
             yield position, model, version, id, change
 
 

@@ -23,10 +23,11 @@ _USUAL: Final = re.compile(
 class PackedOps:
     """The `ops` of a body, decoded anew whenever they are gone through."""
 
-    __slots__ = ("_items", "_raw", "model")
+    __slots__ = ("_decode", "_items", "_raw", "model")
 
     def __init__(self, items: list[bytes], raw: bytes, model: str | None) -> None:
         self._items = items  # joined, they are what stands in the body; each decodes for itself, if they were checked
+        self._decode = dagcbor.decoder_within(raw)
         self._raw = raw
         self.model = model  # that all of them name, where that is known
 
@@ -35,9 +36,10 @@ class PackedOps:
 
     def __iter__(self) -> Iterator[Any]:
         n = 0
+        decode = self._decode
         try:
             for item in self._items:
-                yield dagcbor.decode_known(item)
+                yield decode(item)
                 n += 1
         except ValueError:  # unchecked, and cut where a value only looked like the beginning of a change
             body: Any = dagcbor.decode(self._raw)
@@ -51,7 +53,7 @@ class PackedOps:
         wanted = text.encode()
         for item in self._items:
             if wanted in item:
-                yield dagcbor.decode_known(item)
+                yield self._decode(item)
 
 
 def packed_ops(raw: bytes, end: int, *, known: bool) -> tuple[PackedOps, bytes | None, int] | None:

@@ -46,6 +46,15 @@ class Packed:
             yield Change(model, version, id, value)
         self._good = good
 
+    def unformed(self) -> Iterator[Change]:
+        """Yield the changes before anybody asked `is_change` of their values; who did says `count` then."""
+        for _, model, version, id, value in good_changes(self._ops, unformed=True):
+            yield Change(model, version, id, value)
+
+    def count(self, good: int) -> None:
+        """Take notice of how many are of good form."""
+        self._good = good
+
     def __len__(self) -> int:
         if self._good is None:
             self._good = sum(1 for _ in good_changes(self._ops))

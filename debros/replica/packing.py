@@ -68,7 +68,7 @@ def rows_in(
     beyond: Mapping[int, Callable[[Any], bool]],
     is_in_place: Callable[[int, str, Any], bool] | None,
     key_at: int | None,
-) -> Callable[[str, dict[str, Any], int, int, int, int, int, int, int], list[Any] | None]:
+) -> Callable[[str, Any, int, int, int, int, int, int, int], tuple[Any, ...] | None]:
     """Return the function from a document that a peer's change made to its row, as far as fields and the fold's keeping go.
 
     Args:
@@ -80,22 +80,24 @@ def rows_in(
     Returns:
         Of id, change, number of the log, of the entry, version, number of the document, reasons why it does not show, clock,
         and number of the user, the columns of the row. `None` where the change leaves a field out that has to be there,
-        knows others, or holds a value that does not show as it is.
+        knows others, or holds a value that does not show as it is. Nobody needs to have looked at the form of the change: it
+        gives a row only where `is_change`.
     """
     given: dict[str, Any] = {"nothing": {}, "sort": encode_sorted, "texts": sorted_texts, "in_place": is_in_place}
     put = [(at, spec) for at, spec in enumerate(fields) if spec.merge == "lww"]
     merging = [(at, spec) for at, spec in enumerate(fields) if spec.merge != "lww"]
     lines = [
         "def made(id, change, log, e, version, doc, hidden, clock, by):",
-        "    put = change.get('put', nothing)",
-        f"    if change.get('live') is not True or 'rem' in change or len(put) != {len(put)}:",
+        "    if type(change) is not dict or change.get('live') is not True or 'rem' in change:",
+        "        return None",
+        *(f"    {key} = change.get({key!r}, nothing)" for key in ("put", "inc", "add", "keep")),
+        f"    if not (type(put) is type(inc) is type(add) is type(keep) is dict) or len(put) != {len(put)}:",
         "        return None",
     ]
     if put:
         lines += ["    try:", *(f"        v{at} = put[{spec.wire!r}]" for at, spec in put)]
         lines += ["    except KeyError:", "        return None"]
         lines += [f"    if {' or '.join(_does_not_show(at, spec, given) for at, spec in put)}:", "        return None"]
-    lines += [f"    {key} = change.get({key!r}, nothing)" for key in ("inc", "add", "keep")]
     lines += ["    left = len(inc) + len(add) + len(keep)"]
     for at, spec in merging:
         lines += _taken(at, spec, given)
@@ -108,22 +110,27 @@ def rows_in(
         given[f"beyond_{at}"] = check
         lines += [f"    if v{at} is not None and beyond_{at}(v{at}):", f"        flags = {OUT_OF_BOUNDS}"]
     columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields)), *_KEPT])
-    return _made([*lines, f"    return [{columns}]"], given)
+    return _made([*lines, f"    return ({columns})"], given)
 
 
 def _taken(at: int, spec: FieldSpec, given: dict[str, Any]) -> list[str]:
     """Return the lines that take the value of a counter, a merging set or a kept field."""
     wire, refuse = repr(spec.wire), f"if {_does_not_show(at, spec, given)}: return None"
     if spec.merge == "keep":
-        taken = [f"if {wire} not in keep or keep[{wire}][1]: return None", f"v{at} = keep[{wire}][0]"]
-        return [f"    {line}" for line in ["left -= 1", *taken, refuse]]
+        taken = [
+            f"kept = keep.get({wire})",
+            "if type(kept) is not list or len(kept) != 2 or kept[1] != []: return None",
+        ]
+        return [f"    {line}" for line in ["left -= 1", *taken, f"v{at} = kept[0]", refuse]]
     if spec.merge == "counter":
         key, value, missing = "inc", f"inc[{wire}]", "0"
     elif spec.codec.item is TEXT:
         key, value, missing, refuse = "add", f"texts(add[{wire}])", "[]", f"if v{at} is None: return None"
     else:
         key, value, missing = "add", f"sort(add[{wire}])", "[]"
-    lines = [f"if {wire} in {key}:", "    left -= 1", f"    v{at} = {value}", f"    {refuse}"]
+    lines = [f"if {wire} in {key}:", "    left -= 1"]
+    lines += [f"    if type(add[{wire}]) is not list: return None"] if key == "add" else []
+    lines += [f"    v{at} = {value}", f"    {refuse}"]
     if spec.merge == "set" and not is_exact(spec.codec):
         given[f"is_kept_{at}"] = lambda wire: to_column(spec.codec, wire) == dagcbor.encode(wire)
         # else -0.0, which the column does not keep, and ends name the very value

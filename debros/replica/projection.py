@@ -106,15 +106,16 @@ class Projection:
         return tuple(row) if self._plain else self.finished(row)
 
     def created(
-        self, id: str, change: dict[str, Any], doc: int, log: int, clock: int, e: int, by: int, version: int
+        self, id: str, change: Any, doc: int, log: int, clock: int, e: int, by: int, version: int
     ) -> Row | None:
-        """Return the row of a document that this one change makes whole, else `None`: merge it the long way."""
+        """Return the row of a document that this one change makes whole, else `None`: merge it the long way.
+
+        A change that makes a row is of good form; of any other one nothing is said.
+        """
         if version not in INT64 or (self.lifts and self.would_lift(log, version)):
             return None
         row = self._row_in(id, change, log, e, version, doc, 0 if self._id_is_good(id) else WRONG_ID, clock, by)
-        if row is None:
-            return None
-        return tuple(row) if self._plain else self.finished(row)
+        return row if row is None or self._plain else self.finished(list(row))
 
     def would_lift(self, log: int, version: int) -> bool:
         """Whether a document all of which was written under this version shows otherwise than it is stored."""

@@ -17,11 +17,12 @@ from debros.log.body import encode_body
 from debros.log.certificate import Certificate
 from debros.log.clock import tick
 from debros.log.entry import MAX_LINKS, sign_header
+from debros.log.forms import is_change
 from debros.log.gate import Known
 from debros.log.manifest import Manifest
 from debros.log.rights import may_write
 from debros.replica.cells import Document
-from debros.replica.changes import Change
+from debros.replica.changes import Change, Packed
 from debros.replica.cuts import Rights
 from debros.replica.entries import EntryRow
 from debros.replica.layouts import LAYOUTS
@@ -196,20 +197,24 @@ class Replica:
         rights = self._rights or self.rights
         return entry._replace(void=True) if rights.has_cuts and rights.is_void(entry) else entry
 
-    def fold_all(self, changes: Iterable[Change], entry: EntryRow) -> None:
+    def fold_all(self, changes: Collection[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
-        if type(changes) is list:
-            if len(changes) == 1 and changes[0].row is not None:  # one that was written here
-                self._fold_any(self._store.models.get(changes[0].model), changes[0], entry, is_new=False)
-            else:
-                self._fold_some(changes, entry)
+        if isinstance(changes, Packed):
+            packed, good = changes.unformed(), 0
+            while some := list(islice(packed, _TOGETHER)):
+                good += self._fold_some(some, entry, is_formed=False)
+            changes.count(good)
             return
-        packed = iter(changes)
-        while some := list(islice(packed, _TOGETHER)):
-            self._fold_some(some, entry)
+        given = list(changes)
+        if len(given) == 1 and given[0].row is not None:  # one that was written here
+            self._fold_any(self._store.models.get(given[0].model), given[0], entry, is_new=False)
+        else:
+            self._fold_some(given, entry)
 
-    def _fold_some(self, changes: list[Change], entry: EntryRow) -> None:
+    def _fold_some(self, changes: list[Change], entry: EntryRow, *, is_formed: bool = True) -> int:
+        """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
         models, log, put = self._store.models, self.n, self._store.view.put_new
+        by, bad = -1, 0
         absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
         model: Model | None = None
         name, is_plain = "", False
@@ -223,7 +228,8 @@ class Replica:
                 rows, row = model.rows, change.row
                 is_last = id > rows.greatest[log]
                 if row is None and (is_last or (name, id) in absent) and "~" not in id:
-                    by = self._store.keys.number(entry.user)
+                    if by < 0:
+                        by = self._store.keys.number(entry.user)
                     row = model.projection.created(
                         id, change.value, rows.next_doc, log, entry.clock, entry.e, by, change.version
                     )
@@ -233,7 +239,11 @@ class Replica:
                         rows.greatest[log] = id
                     put(rows, log, id, row)
                     continue
-            self._fold_any(model, change, entry, is_new=(name, id) in absent)
+            if is_formed or is_change(change.value):
+                self._fold_any(model, change, entry, is_new=(name, id) in absent)
+            else:
+                bad += 1
+        return len(changes) - bad
 
     def _absent(self, changes: list[Change]) -> Collection[tuple[str, str]]:
         """Return documents, as (model, id), that nobody has seen, though others with greater ids: asked for at once."""

@@ -85,11 +85,16 @@ def test_its_row_is_the_one_that_the_fold_makes_of_the_change(made: tuple[Any, A
         assert list(row[: len(specs) + 1]) == columns_of(specs)("id", wires)
 
 
-def made_at_once(specs: list[FieldSpec], change: dict[str, Any]) -> bool:
-    """Whether a peer's change makes a row at once; if so, row and cells have to be those of the general fold."""
+def things(specs: list[FieldSpec]) -> tuple[Table, States, Projection]:
+    """A model of these fields."""
     table = Table(Schema("Thing", 1, "global", "documents", "anyone", tuple(specs)))
     states = States(table, lambda e: DIGEST)
-    projection = Projection(table, states.dump)
+    return table, states, Projection(table, states.dump)
+
+
+def made_at_once(specs: list[FieldSpec], change: dict[str, Any]) -> bool:
+    """Whether a peer's change makes a row at once; if so, row and cells have to be those of the general fold."""
+    table, states, projection = things(specs)
     document = states.empty()
     document.merge(change, 70, 9, 1)
     row = projection.created("id", change, 7, 1, 70, 9, 1, 1)
@@ -150,6 +155,49 @@ def test_whatever_a_peer_says_its_row_and_its_cells_are_those_of_the_fold(
             part[wire] = value
     assume(is_change(change))
     made_at_once(specs, change)
+
+
+@settings(max_examples=250, deadline=None)
+@given(fields(), st.data())
+def test_a_change_of_bad_form_makes_no_row(made: tuple[Any, Any], data: st.DataObject) -> None:
+    specs, values = made
+    change: Any = dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values))))
+    wires = [spec.wire for spec in specs] + ["unknown", "no name"]
+    key = data.draw(st.sampled_from([*change, "put", "inc", "add", "keep", "rem", "live", "other"]))
+    where = data.draw(st.sampled_from(["whole", "part", "value", "pair"]))
+    odd = data.draw(ODD)
+    if where == "whole":
+        change = odd
+    elif where == "part":
+        change[key] = odd
+    else:
+        part = change.get(key)
+        part = change[key] = part if type(part) is dict else {}
+        part[data.draw(st.sampled_from(wires))] = odd if where == "value" else [odd, data.draw(ODD)]
+    _, _, projection = things(specs)
+    assert projection.created("id", change, 7, 1, 70, 9, 1, 1) is None or is_change(change)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"add": {"tags": "x"}}, {"add": {"tags": {"x": 1}}}, {"add": {"tags": b"x"}}, {"add": {"tags": None}}, {"add": "tags"},
+        {"inc": {"n": True}}, {"inc": {"n": 2**63}}, {"inc": {"n": 1.0}}, {"inc": ["n"]},
+        {"keep": {"k": ["x"]}}, {"keep": {"k": "x"}}, {"keep": {"k": ["x", b""]}}, {"keep": {"k": ["x", {}]}}, {"keep": []},
+        {"put": "abc"}, {"put": ["t"]}, {"live": 1}, {"rem": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_part_of_bad_form_or_one_that_ends_something_makes_no_row(part: dict[str, Any]) -> None:
+    specs = [
+        FieldSpec("t", "t", describe(str).codec),
+        FieldSpec("tags", "tags", describe(set[str]).codec, False, "set"),
+        FieldSpec("n", "n", describe(int).codec, False, "counter"),
+        FieldSpec("k", "k", describe(str).codec, True, "keep"),
+    ]
+    good = {"live": True, "put": {"t": "x"}, "add": {"tags": ["x"]}, "inc": {"n": 1}, "keep": {"k": ["x", []]}}
+    assert made_at_once(specs, good)
+    assert things(specs)[2].created("id", good | part, 7, 1, 70, 9, 1, 1) is None
 
 
 def test_text_that_is_not_unicode_is_refused_with_the_reason() -> None:
