@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from debros.replica import arms
 from debros.replica.arms import Arm
+from debros.replica.rowcache import RowCache
 from debros.replica.tables import Row, Table, quoted
 from debros.replica.updates import Update, Updates
 
@@ -34,7 +34,7 @@ class Rows:
         self.updates: dict[tuple[int, str], Update] = {}
         self.update_of = Updates(table)
         self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
-        self.cache: OrderedDict[tuple[int, str], Row] = OrderedDict()
+        self.cache = RowCache()
         self.next_doc = next_doc
         self.first_new = next_doc  # the file has no row with this `_doc`, nor with a greater one
         self.greatest = greatest  # of each log: a greater id, as UUIDv7 gives, cannot exist yet

@@ -468,7 +468,7 @@ class Store:
             claims.forget(places)
         for model, place in moved:
             model.rows.pending.pop(place, None)
-            model.rows.cache.pop(place, None)
+            model.rows.cache.pop(place)
             model.rows.revision += 1
         self.effects.forget()
         lifted = self.lifts.forget() if self.lifts.changed else []

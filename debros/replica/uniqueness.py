@@ -158,7 +158,7 @@ class Claims:
         """Forget what is settled, and the rows in memory that are stale."""
         self._pending, self._dirty = {}, set()
         for place in stale:
-            self._rows.cache.pop(place, None)
+            self._rows.cache.pop(place)
             self._rows.pending.pop(place, None)
         self._rows.revision += bool(stale)
 

@@ -241,9 +241,8 @@ class View(ViewFile):
         row = rows.pending.get(key)
         if row is not None:
             return row
-        row = rows.cache.get(key)
+        row = rows.cache.young.get(key) or rows.cache.get(key)
         if row is not None:
-            rows.cache.move_to_end(key)
             return row
         if self._provisional and (rows.table.schema.name, log, id) in self._shown:
             self.hide_provisional()  # a row that may never be is not to be remembered
@@ -281,11 +280,8 @@ class View(ViewFile):
         return found
 
     def remember(self, rows: Rows, key: tuple[int, str], row: Row) -> None:
-        """Keep a row in memory, letting go of the one unused for longest."""
-        cache = rows.cache
-        cache[key] = row
-        if len(cache) > self.row_cache:
-            cache.popitem(last=False)
+        """Keep a row in memory."""
+        rows.cache.put(key, row, self.row_cache)
 
     def put(self, rows: Rows, log: int, id: str, row: Row, update: Update | None = None) -> None:
         """Show a row from now on; it reaches the file with the next flush.
@@ -295,7 +291,7 @@ class View(ViewFile):
         key = (log, id)
         if key not in rows.pending:
             self.pending_rows += 1
-            rows.cache.pop(key, None)
+            rows.cache.pop(key)
             if update is not None:
                 rows.updates[key] = update
         elif (earlier := rows.updates.pop(key, None)) is not None and update is not None:
@@ -361,11 +357,7 @@ class View(ViewFile):
     def settle(self) -> None:
         """Forget the pending rows: they are in the file now."""
         for rows in self.tables.values():
-            if len(rows.pending) >= self.row_cache:
-                rows.cache.clear()
-            rows.cache.update(rows.pending)
-            while len(rows.cache) > self.row_cache:
-                rows.cache.popitem(last=False)
+            rows.cache.take(rows.pending, self.row_cache)
             rows.pending, rows.updates = {}, {}
             rows.touched = []
         self.pending_rows = 0
@@ -384,12 +376,7 @@ class View(ViewFile):
         """Forget what is remembered of rows that are other ones in the file now."""
         rows = self.tables[model]
         rows.revision += 1
-        if len(places) >= len(rows.cache):
-            for place in [place for place in rows.cache if place in places]:
-                del rows.cache[place]
-        else:
-            for place in places:
-                rows.cache.pop(place, None)
+        rows.cache.drop(places)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
