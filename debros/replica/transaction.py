@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 import apsw
 import trio
 
-from debros.errors import TransactionError, UniqueError
+from debros.errors import StorageError, TransactionError, UniqueError
 from debros.identity.keys import Device
 from debros.log.combine import combine
 from debros.log.rights import may_write
@@ -74,6 +75,17 @@ class _Once(AbstractAsyncContextManager["Transaction"]):
             raise TransactionError(_ENTERED)
 
 
+class _Savepoint:
+    """A transaction inside a transaction."""
+
+    def __init__(self, mark: tuple[Any, ...]) -> None:
+        self.mark = mark
+        self.has_others = False  # whether a task that is not inside wrote meanwhile
+
+
+_inside: Final[ContextVar[tuple[_Savepoint, ...]]] = ContextVar("debros savepoints", default=())
+"""The savepoints that the running task is in."""
+
 _ENTERED: Final = "a transaction is a block: `async with db.transaction():`, which commits at its end, and writes nothing if it raises"
 
 
@@ -86,8 +98,8 @@ class Transaction:
         self._tx_id = store.env.random_bytes(16)
         self.id = self._tx_id.hex()
         self.ended = False
-        self.is_doomed = False  # nothing of it may be written any more
-        self._savepoints: list[tuple[Any, ...]] = []
+        self.doomed = ""  # why nothing of it may be written any more
+        self._savepoints: list[_Savepoint] = []  # those that are open, the innermost last
         self.rows: dict[str, dict[Key, Row]] = {}  # provisional, by model
         self._changes: dict[tuple[int, str, str], dict[str, Any]] = {}  # (log, model, id) -> change
         self._outside: dict[tuple[int, str, str], Row | None] = {}  # what they change: rows as others see them
@@ -141,12 +153,14 @@ class Transaction:
         if self._writing is not None:
             await self.until_free()
         self.check()
+        for savepoint in self._savepoints:
+            savepoint.has_others |= savepoint not in _inside.get()
         if len(items) == 1:  # one alone is refused before it changes anything
             self._write(items[0])
         else:
             self._writing = writing = trio.Event()
             try:
-                with self.savepoint():
+                with self.savepoint():  # in which nobody else writes
                     for start in range(0, len(items), TURN):
                         if start:
                             await trio.lowlevel.checkpoint()
@@ -292,25 +306,36 @@ class Transaction:
     def savepoint(self) -> Iterator[None]:
         """A transaction inside this one: a raise takes back what was written since.
 
+        What other tasks wrote meanwhile was taken for written; if it is taken back, so is the transaction, at its end.
+
         Raises:
             TransactionError: the transaction has ended, or another task's savepoint began inside and is not over.
         """
         self.check()
-        mark = self.mark()
-        self._savepoints.append(mark)
+        own = _Savepoint(self.mark())
+        self._savepoints.append(own)
+        chosen = _inside.set((*_inside.get(), own))
         try:
             yield
         except BaseException:
-            self._end(mark)
-            self.back_to(mark)
+            self._end(own)
+            self.back_to(own.mark)
+            if own.has_others:
+                self.doomed = (
+                    "a transaction inside was taken back, and with it what another task had written meanwhile, so nothing was "
+                    "written; a transaction's tasks take turns with those inside"
+                )
             raise
-        self._end(mark)
+        else:
+            self._end(own)
+        finally:
+            _inside.reset(chosen)
 
-    def _end(self, mark: tuple[Any, ...]) -> None:
+    def _end(self, own: _Savepoint) -> None:
         inner = self._savepoints.pop()
-        if inner is not mark:
+        if inner is not own:
             self._savepoints.append(inner)
-            self.is_doomed = True
+            self.doomed = "savepoints of two tasks overlapped, so nothing was written"
             raise TransactionError("savepoints of two tasks overlap; a transaction's tasks take turns with them")
 
     def back_to(self, mark: tuple[Any, ...]) -> None:
@@ -333,24 +358,32 @@ class Transaction:
         await self.until_free()
         self._store.view.hide_provisional()
         self.ended = True
-        if self.is_doomed:
-            raise TransactionError("savepoints of two tasks overlapped, so nothing was written")
+        if self.doomed:
+            raise TransactionError(self.doomed)
         if not self.notes:  # what a migration notes takes effect in one step
             self.weight = len(self._changes)
         if self._changes or self.notes:
             await self._store.run_exclusively(self)
         with trio.CancelScope(shield=True):  # it is written, so each of them says so
+            failure: Exception | None = None
             for n, settle in enumerate(self.settled, 1):
                 if self._store.is_closing:  # and answers nobody any more: what they hold is what was written
                     break
-                settle()
+                try:
+                    settle()
+                except Exception as error:  # as where the view is damaged
+                    failure = error
                 if not n % TURN:
                     await trio.lowlevel.checkpoint()
+        if failure is not None:
+            raise StorageError(f"written, but it cannot be read back: {failure}") from failure
 
     def abandon(self) -> None:
-        """Write nothing."""
+        """Write nothing; what is written already stays, and the records say so."""
         self._store.view.hide_provisional()
         self.ended = True
+        if self.done:
+            return
         for restore in reversed(self.on_rollback):
             restore()
 
