@@ -532,6 +532,7 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             NotFoundError: the record is not saved.
+            TransactionError: it was written in the transaction that this is in, so peers do not get it before its end.
             DeadlineError: not within `timeout_s`. The write is durable here all the same.
         """
         return await versions.settled(self, replicas, timeout_s)

@@ -90,6 +90,7 @@ async def settled(record: Any, replicas: int, timeout_s: float | None) -> list[R
 
     Raises:
         NotFoundError: the record is not saved.
+        TransactionError: it was written in the transaction that this is in.
         DeadlineError: not within `timeout_s`.
     """
     return await _home(record).settled(record._row, replicas, timeout_s)

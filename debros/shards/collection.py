@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from debros.blocks import cid
 from debros.current import context
-from debros.errors import FieldError, NotFoundError, StorageError, ValidationError
+from debros.errors import FieldError, NotFoundError, StorageError, TransactionError, ValidationError
 from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
 from debros.replica.commit import Commit, Item
 from debros.replica.draft import Draft
+from debros.replica.entries import PROVISIONAL
 from debros.replica.replica import Replica
 from debros.replica.tables import Row, to_column
 from debros.schema import Schema
@@ -187,11 +188,14 @@ class Collection(ModelSource):
         """Return receipts for the record's newest entry from so many peers.
 
         Raises:
+            TransactionError: that is not written yet.
             DeadlineError: not within `timeout_s`.
         """
         store = self._store
         store.check_open()
         digest = store.entries.digest_of(row[self.table.e_at])
+        if digest == PROVISIONAL:
+            raise TransactionError("peers get what a transaction writes behind its end; ask for receipts there")
         return await self.node.met.settled(store, row[self.table.log_at], digest, replicas, timeout_s)
 
     def restricted_by(self, row: Row) -> str | None:

@@ -90,6 +90,8 @@ async def _answer(sync: Sync, peer: str, account: Account, request: Request) -> 
             return encode_differences(serving.differences(sync.prints, replica, ranges))
         case Attest(log, digest) if replica is not None:
             held = replica.entry(digest) is not None
+            if held:  # it may have come while this request waited for its turn
+                await serving.make_durable(sync.store)
             now_ms = sync.store.env.now_us() // 1000
             return encode_receipt(sign_receipt(sync.device(), log, digest, now_ms) if held else None)
     return NOT_SHARED

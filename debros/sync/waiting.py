@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from debros.errors import DeadlineError, PermissionDeniedError, ProtocolError, TransportError
+from debros.identity.did import did_of
 from debros.replica.replica import Replica
 from debros.sync.budget import PROTOCOL_POINTS
 from debros.sync.receipts import Receipt, parse_receipt
@@ -78,15 +79,21 @@ def _what_lacks(sync: Sync, since: int) -> str:
 
 
 async def settled(sync: Sync, replica: Replica, digest: bytes, replicas: int, timeout_s: float | None) -> list[Receipt]:
-    """Collect receipts for an entry from so many peers; see `Model.settled`."""
-    receipts: dict[str, Receipt] = {}
+    """Collect receipts for an entry from so many peers; see `Model.settled`.
+
+    Each is signed by a key of its own: who passes on what another one signed, or we, holds nothing.
+    """
+    receipts: dict[str, Receipt] = {}  # by who signed
+    answered: set[str] = set()
+    own = did_of(sync.device().public)
     with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
         while True:
             for peer, link in list(sync.links.items()):
-                if peer not in receipts and replica.log_id in link.lots and len(receipts) < replicas:
+                if peer not in answered and replica.log_id in link.lots and len(receipts) < replicas:
                     receipt = await _receipt(sync, peer, replica.log_id, digest)
-                    if receipt is not None:
-                        receipts[peer] = receipt
+                    if receipt is not None and receipt.by != own and receipt.by not in receipts:
+                        answered.add(peer)
+                        receipts[receipt.by] = receipt
             if len(receipts) >= replicas:
                 await trio.lowlevel.checkpoint()
                 return list(receipts.values())
