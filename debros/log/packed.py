@@ -29,19 +29,21 @@ class PackedOps:
         self._items = items  # joined, they are what stands in the body; each decodes for itself, if they were checked
         self._decode = dagcbor.decoder_within(raw)
         self._raw = raw
-        self.model = model  # that all of them name, where that is known
+        self.model = model  # that all of them name, where they were checked
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __iter__(self) -> Iterator[Any]:
+        return self._unchecked() if self.model is None else map(self._decode, self._items)
+
+    def _unchecked(self) -> Iterator[Any]:
         n = 0
-        decode = self._decode
         try:
-            for item in self._items:
-                yield decode(item)
+            for item in map(self._decode, self._items):
+                yield item
                 n += 1
-        except ValueError:  # unchecked, and cut where a value only looked like the beginning of a change
+        except ValueError:  # cut where a value only looked like the beginning of a change
             body: Any = dagcbor.decode(self._raw)
             yield from body["ops"][n:]  # what was whole before that, stands there too
 

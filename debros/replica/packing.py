@@ -25,6 +25,9 @@ _TYPES: Final = {"text": "str", "float": "float", "bytes": "bytes", "bool": "boo
 _RANGES: Final = {"int": (INT_MIN, INT_MAX), "instant": (EARLIEST, LATEST)}  # of those that are integers
 # what a row has behind its fields, in the order of `SYSTEM`
 _KEPT: Final = ("log", "e", "None", "flags", "version", "doc", "hidden", "clock", "e", "clock", "by")
+_BEYOND: Final = (
+    ("ge", "v{} <"), ("gt", "v{} <="), ("le", "v{} >"), ("lt", "v{} >="), ("min_length", "len(v{}) <"), ("max_length", "len(v{}) >"),
+)  # fmt: skip
 _FLAT: Final = frozenset(
     {"text", "int", "float", "bool", "instant", "duration", "date", "time", "decimal", "uuid", "choice"}
 )
@@ -107,8 +110,8 @@ def rows_in(
         lines += [f"    if not in_place(log, id, {key}):", f"        hidden |= {WRONG_SHARD}"]
     lines += ["    flags = 0"]
     for at, check in beyond.items():
-        given[f"beyond_{at}"] = check
-        lines += [f"    if v{at} is not None and beyond_{at}(v{at}):", f"        flags = {OUT_OF_BOUNDS}"]
+        condition = _lies_beyond(at, fields[at], check, given)
+        lines += [f"    if v{at} is not None and ({condition}):", f"        flags = {OUT_OF_BOUNDS}"]
     columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields)), *_KEPT])
     return _made([*lines, f"    return ({columns})"], given)
 
@@ -152,6 +155,20 @@ def _does_not_show(at: int, spec: FieldSpec, given: dict[str, Any]) -> str:
     if may_be_null:
         return f"(v{at} is not None and ({other}))"
     return f"(v{at} is None or {other})" if kind not in _TYPES | _RANGES.keys() else other
+
+
+def _lies_beyond(at: int, spec: FieldSpec, check: Callable[[Any], bool], given: dict[str, Any]) -> str:
+    """Return the condition under which a value lies beyond its field's bounds: comparisons, where `check` has no more."""
+    bounds = spec.bounds
+    if bounds is None or bounds.pattern is not None or spec.codec.to_key is not None:
+        given[f"beyond_{at}"] = check
+        return f"beyond_{at}(v{at})"
+    terms = []
+    for name, term in _BEYOND:
+        if (limit := getattr(bounds, name)) is not None:
+            given[f"{name}_{at}"] = limit
+            terms.append(f"{term.format(at)} {name}_{at}")
+    return " or ".join(terms)
 
 
 def is_exact(codec: Codec) -> bool:

@@ -213,7 +213,7 @@ class Replica:
 
     def _fold_some(self, changes: list[Change], entry: EntryRow, *, is_formed: bool = True) -> int:
         """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
-        models, log, put = self._store.models, self.n, self._store.view.put_new
+        models, log, view = self._store.models, self.n, self._store.view
         by, bad = -1, 0
         absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
         model: Model | None = None
@@ -237,7 +237,9 @@ class Replica:
                 if row is not None:
                     if is_last:
                         rows.greatest[log] = id
-                    put(rows, log, id, row)
+                    rows.pending[log, id] = row  # as `View.put_new`, without the call
+                    rows.revision += 1
+                    view.pending_rows += 1
                     continue
             if is_formed or is_change(change.value):
                 self._fold_any(model, change, entry, is_new=(name, id) in absent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from debros.replica.packing import change_of_new, columns_of, encoder_of, is_exa
 from debros.replica.projection import Projection
 from debros.replica.state import States
 from debros.replica.tables import Table
-from debros.schema import FieldSpec, Schema
+from debros.schema import Bounds, FieldSpec, Schema
 from debros.values import describe
 from tests.support.typed import TYPES
 
@@ -198,6 +200,26 @@ def test_a_part_of_bad_form_or_one_that_ends_something_makes_no_row(part: dict[s
     good = {"live": True, "put": {"t": "x"}, "add": {"tags": ["x"]}, "inc": {"n": 1}, "keep": {"k": ["x", []]}}
     assert made_at_once(specs, good)
     assert things(specs)[2].created("id", good | part, 7, 1, 70, 9, 1, 1) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([(int, st.integers(-3, 3)), (float, st.floats(-3, 3)), (str, st.text("ab", max_size=4)), (Decimal, st.decimals(-3, 3))]),
+    st.data(),
+)  # fmt: skip
+def test_a_value_beyond_its_bounds_is_flagged_as_by_the_fold(kind: tuple[Any, Any], data: st.DataObject) -> None:
+    annotation, values = kind
+    names = ["min_length", "max_length"] if annotation is str else ["ge", "gt", "le", "lt"]
+    limits = st.integers(0, 4) if annotation is str else st.integers(-2, 2).map(annotation)
+    bounds = Bounds(**{name: data.draw(limits) for name in data.draw(st.sets(st.sampled_from(names), min_size=1))})
+    if annotation is str and data.draw(st.booleans()):
+        bounds = replace(bounds, pattern="^a")
+    codec = describe(annotation).codec
+    value = data.draw(values)
+    made_at_once(
+        [FieldSpec("f", "f", codec, True, bounds=bounds)],
+        {"live": True, "put": {"f": value if codec.to_wire is None else codec.to_wire(value)}},
+    )
 
 
 def test_text_that_is_not_unicode_is_refused_with_the_reason() -> None:
