@@ -78,7 +78,10 @@ class Writer:
         try:
             if kind is None:
                 await self._drain()
-                await SYSTEM.offload(self._finish)
+                try:
+                    await SYSTEM.offload(self._finish)
+                except OSError as error:
+                    raise StorageError(f"{self._target} cannot be written: {error.strerror}") from error
         finally:
             await SYSTEM.offload(self._drop)
 
@@ -99,6 +102,11 @@ class Writer:
             os.pwrite(self._fd, _PRAGMA + bytes(16) + sizes, 0)
         os.fsync(self._fd)
         os.replace(self._partial, self._target)
+        directory = os.open(os.path.dirname(self._target) or ".", os.O_RDONLY)
+        try:
+            os.fsync(directory)  # else a power cut may take the name back
+        finally:
+            os.close(directory)
 
     def _drop(self) -> None:
         os.close(self._fd)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json as json_text
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from debros.blocks.files import DiskFiles
-from debros.blocks.logfile import LogFile
-from debros.blocks.segments import list_segments, make_directory, segment_path
+from debros.cli.copying import PINS, check_content, copy_pins, copy_segments, cut_torn_tail, digest_of, digests_of, sync
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Flag, HomePath, Json
 from debros.cli.project import Project
@@ -20,14 +17,14 @@ from debros.cli.units import binary_size, counted
 from debros.cli.verify import check
 from debros.env import SYSTEM
 from debros.places import Places
+from debros.replica.verify import Finding
 
 FILE: Final = "backup.json"
 FORMAT: Final = 1
-CHUNK: Final = 1 << 20
 
 
 def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, json: Json = False) -> Exit:
-    """Copy a database into a new folder, and verify every address, signature, clock and link of the copy.
+    """Copy a database, with its files and pins, into a new folder, and verify every address, signature, clock and link of the copy.
 
     The log only grows, so a copy of its beginning is a whole database as of then; programs may write meanwhile. The
     view is left out, for it is made anew, and so is what would let two homes write with one key.
@@ -48,17 +45,27 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CommandError(f"{target} is there already and not empty", next="debros backup PATH, with a new folder")
-    sizes = _copy(place / "log", target / "log", screen)
-    _cut_torn_tail(target / "log")
+    size = copy_segments(place / "log", target / "log", screen)
+    cut_torn_tail(target / "log")
+    blocks, content_size, findings = _copy_content(place, target, screen)  # behind the log, for that refers to it
     if with_key:
         if not (place / "identity").is_file():
             raise CommandError(f"{place} keeps no key", next="debros backup PATH, without --with-key", exit=Exit.FAILED)
         shutil.copyfile(place / "identity", target / "identity")
         (target / "identity").chmod(0o600)
         sync(target / "identity")
-    files = {path.name: digest_of(path) for path in sorted((target / "log").glob("*.car"))}
-    checked, findings = check(target, screen)
-    told: dict[str, Any] = {"format": FORMAT, "entries": checked.entries, "files": files, "with_key": with_key}
+    checked, found = check(target, screen)
+    for finding in findings:
+        screen.say("damaged", finding.detail, "red")
+    findings = [*found, *findings]
+    told: dict[str, Any] = {
+        "format": FORMAT,
+        "entries": checked.entries,
+        "files": digests_of(target / "log"),
+        "content": digests_of(target / "content"),
+        "pins": digest_of(target / PINS) if (target / PINS).is_file() else None,
+        "with_key": with_key,
+    }
     (target / FILE).write_text(json_text.dumps(told, indent=2) + "\n", encoding="utf-8")
     sync(target / FILE, target / "log", target)
     if findings:
@@ -66,54 +73,28 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
             "damaged", f"{counted(len(findings), 'finding')} in {place}; next: debros verify {place}", "bold red"
         )
     else:
-        size = binary_size(sum(sizes))
-        screen.say(
-            "backed up", f"{target}: {counted(checked.entries, 'entry', 'entries')}, {size}, verified", "bold green"
-        )
-    screen.result({"target": str(target), "entries": checked.entries, "bytes": sum(sizes), "whole": not findings})
+        of_content = f" and {counted(blocks, 'block')} of content" if blocks else ""
+        what = f"{counted(checked.entries, 'entry', 'entries')}{of_content}, {binary_size(size + content_size)}"
+        screen.say("backed up", f"{target}: {what}, verified", "bold green")
+    screen.result(
+        {
+            "target": str(target),
+            "entries": checked.entries,
+            "blocks": blocks,
+            "bytes": size + content_size,
+            "whole": not findings,
+        }
+    )
     return Exit.FAILED if findings else Exit.DONE
 
 
-def _copy(source: Path, target: Path, screen: Screen) -> list[int]:
-    """Copy the segments as long as they are now, oldest first; return their sizes."""
-    files = DiskFiles()
-    numbers = list_segments(files, str(source))
-    paths = [Path(segment_path(str(source), number)) for number in numbers]
-    sizes = [path.stat().st_size for path in paths]
-    make_directory(files, str(target))
-    with screen.progress("bytes") as bar:
-        task = bar.add_task("copying", total=sum(sizes))
-        for path, size in zip(paths, sizes, strict=True):
-            with path.open("rb") as here, (target / path.name).open("wb") as there:
-                left = size
-                while left and (chunk := here.read(min(CHUNK, left))):
-                    there.write(chunk)
-                    left -= len(chunk)
-                    bar.advance(task, len(chunk))
-                there.flush()
-                os.fsync(there.fileno())
-    return sizes
-
-
-def _cut_torn_tail(log: Path) -> None:
-    """Cut what was being written while the last segment was copied; damage stays, and the check tells of it."""
-    LogFile.open(DiskFiles(), str(log), random_bytes=SYSTEM.random_bytes).close()
-    for path in log.iterdir():
-        if path.suffix != ".car":
-            path.unlink()
-
-
-def digest_of(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(*paths: Path) -> None:
-    """Return once these files, and the names in these folders, would survive a power cut."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _copy_content(place: Path, target: Path, screen: Screen) -> tuple[int, int, list[Finding]]:
+    """Copy files and pins; return how many blocks there are, their bytes, and what is damaged."""
+    findings = copy_pins(place / PINS, target / PINS)  # before the content, so that what it says is here is
+    if not any((place / "content").glob("*.car")):
+        return 0, 0, findings
+    size = copy_segments(place / "content", target / "content", screen)
+    cut_torn_tail(target / "content")
+    blocks, damaged = check_content(target / "content")
+    sync(target / "content")
+    return blocks, size, findings + damaged

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, TextIO
 
 from debros.cli.carfiles import Format, is_car, write
+from debros.cli.copying import sync
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import FileOrDash, HomePath, Json, Yes
 from debros.cli.project import Project
@@ -74,6 +75,7 @@ async def command(
                 out.flush()
                 os.fsync(out.fileno())
             new.replace(file)
+            sync(file.absolute().parent)
     if not to_screen:
         screen.say("wrote", f"{file}: {counted(sum(counts.values()), 'record')}", style="bold green")
     screen.result({"file": str(file), "records": counts})

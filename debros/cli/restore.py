@@ -8,7 +8,8 @@ from pathlib import Path
 
 from debros.blocks.files import DiskFiles
 from debros.blocks.segments import make_directory
-from debros.cli.backup import FILE, FORMAT, digest_of, sync
+from debros.cli.backup import FILE, FORMAT
+from debros.cli.copying import PINS, digest_of, sync
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import HomePath, Json
 from debros.cli.project import Project
@@ -34,7 +35,8 @@ def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Ex
     shutil.rmtree(partial, ignore_errors=True)
     make_directory(DiskFiles(), str(partial / "log"))
     for name in files:
-        shutil.copyfile(backup / "log" / name, partial / "log" / name)
+        (partial / name).parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(backup / name, partial / name)
     has_key = (backup / "identity").is_file()
     if has_key:
         shutil.copyfile(backup / "identity", partial / "identity")
@@ -55,23 +57,25 @@ def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Ex
     return Exit.DONE
 
 
-def _checked(backup: Path) -> dict[str, str]:
-    """Return the files of a backup, all of which are as they were written.
+def _checked(backup: Path) -> list[str]:
+    """Return the files of a backup, by their paths in it, all of which are as they were written.
 
     Raises:
         CommandError: it is no backup, of a newer format, or damaged.
     """
     try:
         told = json_text.loads((backup / FILE).read_text(encoding="utf-8"))
-        number, files = told["format"], dict(told["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        number, files = told["format"], {f"log/{name}": digest for name, digest in told["files"].items()}
+        files |= {f"content/{name}": digest for name, digest in told.get("content", {}).items()}
+        files |= {PINS: told["pins"]} if told.get("pins") else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"{backup} is no backup: {error}", next="debros backup PATH") from error
     if number != FORMAT:
         raise CommandError(
             f"{backup} was made by a newer debros", next="pip install --upgrade debros", exit=Exit.FAILED
         )
     for name, digest in files.items():
-        path = backup / "log" / name
-        if Path(name).name != name or not path.is_file() or digest_of(path) != digest:
+        path = backup / name
+        if len(Path(name).parts) > 2 or ".." in Path(name).parts or not path.is_file() or digest_of(path) != digest:
             raise CommandError(f"{path} is missing or damaged", next=f"debros verify {backup}", exit=Exit.FAILED)
-    return files
+    return list(files)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from debros.blocks import car, cid, dagcbor, unixfs
-from debros.blocks.archive import header_of
+from debros.blocks.archive import Writer, header_of
 from debros.blocks.cid import Link
 from debros.blocks.store import MemoryStore
 from debros.errors import ContentError, ContentMissingError, StorageError
@@ -176,3 +176,19 @@ async def test_an_import_takes_little_memory_whatever_the_file_says(tmp_path: Pa
         await car.load(MemoryStore(), path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
     os.remove(path)
+
+
+async def test_when_an_export_returns_its_file_and_its_name_are_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def told(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr("debros.blocks.archive.os.fsync", told)
+    async with Writer(tmp_path / "a.car", []):
+        pass
+    assert [Path(path).name.partition(".part-")[0] for path in synced] == ["a.car", tmp_path.name]
