@@ -65,7 +65,7 @@ class View(ViewFile):
         self.row_cache = row_cache
         self.tables: dict[str, Rows] = {}
         self.pending_rows = 0
-        self._provisional = False
+        self.is_showing = False  # whether a transaction's rows stand in the file, for its own reads
         self._shown: set[tuple[str, int, str]] = set()  # (model, log, id) of provisional rows
         self._arms: dict[str, tuple[Table, list[Arm]]] = {}  # by model
 
@@ -244,11 +244,11 @@ class View(ViewFile):
         row = rows.cache.young.get(key) or rows.cache.get(key)
         if row is not None:
             return row
-        if self._provisional and (rows.table.schema.name, log, id) in self._shown:
+        if self.is_showing and (rows.table.schema.name, log, id) in self._shown:
             self.hide_provisional()  # a row that may never be is not to be remembered
         row = self._one(rows.table.by_id, (id, log))
         if row is not None:
-            self.remember(rows, key, row)
+            rows.cache.put(key, row, self.row_cache)
         return row
 
     def rows_of(self, rows: Rows, id: str) -> list[Row]:
@@ -383,9 +383,9 @@ class View(ViewFile):
     def show_provisional(self, rows: Mapping[str, Mapping[tuple[int, str], Row]]) -> None:
         """Write a transaction's rows where only its own reads see them, until `hide_provisional`."""
         try:
-            if not self._provisional:
+            if not self.is_showing:
                 self.db.execute("BEGIN IMMEDIATE")
-                self._provisional = True
+                self.is_showing = True
             for name, changed in rows.items():
                 self._shown.update((name, log, id) for log, id in changed)
                 self.write_rows(self.tables[name], changed.values())
@@ -397,15 +397,10 @@ class View(ViewFile):
         """Note that provisional rows stand at these (model, log, id) too."""
         self._shown.update(places)
 
-    @property
-    def is_showing(self) -> bool:
-        """Whether provisional rows stand in the file."""
-        return self._provisional
-
     def hide_provisional(self) -> None:
         """Take a transaction's rows away again."""
-        if self._provisional:
-            self._provisional = False
+        if self.is_showing:
+            self.is_showing = False
             self._shown = set()
             if self.db.in_transaction:  # SQLite itself rolls back on some errors
                 self.db.execute("ROLLBACK")

@@ -63,7 +63,7 @@ class Collection(ModelSource):
         if store.closed:
             store.check_open()
         model = self._model
-        if model.claims.unsettled or (model.rows.linked and store.effects.unsettled):
+        if (model.claims.indexes and model.claims.unsettled) or (model.rows.linked and store.effects.unsettled):
             self._settle()
         if self.shards is not None:
             return self._row_in_shards(id)

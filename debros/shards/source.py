@@ -196,7 +196,7 @@ class ModelSource:
         store, model = self._store, self._model
         if store.view.is_showing:
             store.view.hide_provisional()
-        if model.claims.unsettled or (model.rows.linked and store.effects.unsettled):
+        if (model.claims.indexes and model.claims.unsettled) or (model.rows.linked and store.effects.unsettled):
             store.flush()
         return store.view.row(model.rows, log, id)
 
