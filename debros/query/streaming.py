@@ -1,7 +1,8 @@
 """Rows a few at a time: `stream`, `batches`, and a collection that loads when asked to.
 
 Each part is a page behind a cursor, read when it is wanted. Between parts nothing is held open, so leaving the loop in
-the middle costs nothing. The parts are not one snapshot: a row that is written meanwhile shows if it sorts behind.
+the middle costs nothing. The parts are not one snapshot: a row that is written meanwhile shows if it sorts behind. They are
+all of the node and the identity that the first one was read for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
+from debros.current import choosing, context
 from debros.errors import QueryError
 from debros.query.rows import Rows
 
@@ -24,7 +26,7 @@ AT_ONCE: Final = 200  # rows that `stream` reads
 class Batches(Generic[R]):
     """Lists of rows, `async for`; each use of it begins at the first row, the last list may be shorter."""
 
-    __slots__ = ("_after", "_left", "_query", "_size")
+    __slots__ = ("_after", "_chosen", "_is_used", "_left", "_query", "_size")
 
     def __init__(self, query: Query[R], size: int) -> None:
         if type(size) is not int or size < 1:
@@ -36,15 +38,24 @@ class Batches(Generic[R]):
         self._size = size
         self._left = query.at_most
         self._after: str | None = ""
+        self._chosen: dict[str, object] = {}  # whom it is read for, once it was begun
+        self._is_used = False  # whether this is one use of it: an iterator, which goes on where it is
 
     def __aiter__(self) -> Self:
-        return type(self)(self._query, self._size)
+        if self._is_used:
+            return self
+        used = type(self)(self._query, self._size)
+        used._is_used = True
+        return used
 
     async def __anext__(self) -> Rows[R]:
         size = self._size if self._left is None else min(self._size, self._left)
         if self._after is None or not size:
             raise StopAsyncIteration
-        page = await self._query.limit(size).page(self._after or None)
+        here = context()
+        self._chosen = self._chosen or {"node": here.node, "identity": here.identity}
+        with choosing(**self._chosen):
+            page = await self._query.limit(size).page(self._after or None)
         self._after = page.next
         if self._left is not None:
             self._left -= len(page.rows)
@@ -56,15 +67,20 @@ class Batches(Generic[R]):
 class Stream(Generic[R]):
     """Rows one by one, `async for`; each use of it begins at the first row."""
 
-    __slots__ = ("_batches", "_query", "_rows")
+    __slots__ = ("_batches", "_is_used", "_query", "_rows")
 
     def __init__(self, query: Query[R]) -> None:
         self._query = query
         self._batches = Batches(query, AT_ONCE)
         self._rows: deque[R] = deque()
+        self._is_used = False  # as in `Batches`
 
     def __aiter__(self) -> Self:
-        return type(self)(self._query)
+        if self._is_used:
+            return self
+        used = type(self)(self._query)
+        used._is_used = True
+        return used
 
     async def __anext__(self) -> R:
         if not self._rows:

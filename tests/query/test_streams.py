@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from debros import QueryError
+from debros import Field, Identity, Model, QueryError, model
 from tests.support.forum import Post, User, a_forum
+from tests.support.nodes import a_node
 from tests.support.tabular import Node, schema
 
 ITEM = schema("Item", {"n": int | None, "text": str}, indexes=["n"])
@@ -46,6 +47,36 @@ async def test_a_stream_reads_only_what_is_taken_and_begins_anew_each_time() -> 
     assert len([row async for row in stream]) == 1_000
     batches = node.query("Item").batches(500)
     assert [len(rows) async for rows in batches] == [len(rows) async for rows in batches] == [500, 500]
+
+
+async def test_an_iterator_goes_on_where_it_is() -> None:
+    node = items(500)
+    every = await node.query("Item").all()
+    rows = aiter(node.query("Item").stream())
+    first = await anext(rows)
+    assert [first, *[row async for row in rows]] == every
+    lists = aiter(node.query("Item").batches(200))
+    begun = await anext(lists)
+    assert [len(begun), *[len(part) async for part in lists]] == [200, 200, 100]
+
+
+@model(scope="user", name="StreamDiary")
+class Diary(Model):
+    line: Field[str]
+
+
+async def test_a_stream_is_of_whom_it_was_begun_for_whoever_goes_on_with_it() -> None:
+    other = Identity.from_seed(bytes(32))
+    async with a_node(Diary) as db:
+        await Diary.create_many([{"line": f"mine {n}"} for n in range(5)])
+        async with db.acting_as(other):
+            await Diary.create_many([{"line": f"theirs {n}"} for n in range(5)])
+        parts = aiter(Diary.query().batches(2))
+        lines = [row.line for row in await anext(parts)]
+        async with db.acting_as(other):
+            lines += [row.line async for part in parts for row in part]
+            assert [row.line async for row in Diary.query().stream()] == [f"theirs {n}" for n in range(5)]
+        assert lines == [f"mine {n}" for n in range(5)]
 
 
 async def test_rows_may_be_written_while_a_stream_is_read() -> None:
