@@ -13,7 +13,7 @@ from debros import audit
 from debros.log import clock
 from debros.log.gate import MOST_AHEAD_MS
 from debros.replica.misread import misread
-from debros.sync.reporting import share_nothing
+from debros.sync.reporting import share_nothing, waiting_for_time
 from debros.sync.waiting import WITHHELD
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _log(node: Debros) -> Component:
             return Component("log", "degraded", f"{len(damaged)} places are damaged; next: debros verify", damaged[0])
     newest_ms = clock.ms(max(replica.clock for replica in node.written()))
     if newest_ms - node.env.now_us() // 1000 > MOST_AHEAD_MS:
-        date = f"{datetime.fromtimestamp(newest_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        date = _date(newest_ms)
         return Component(
             "log", "degraded", f"the clock was ahead when something was written, or is behind now: peers let in what is written here at "
             f"{date} and not before; set the clock, and write what they need earlier in another home"
@@ -173,4 +173,15 @@ def _peers(node: Debros) -> Component:
     strangers = [] if node.met.sync is None else share_nothing(node.met.sync)
     if strangers:
         return Component("peers", "degraded", f"{', '.join(strangers)} {_SHARES_NOTHING} {node.app!r}")
+    early = {} if node.met.sync is None else waiting_for_time(node.met.sync)
+    if early:
+        since = ", ".join(f"{peer} from {_date(ms)} on" for peer, ms in early.items())
+        return Component(
+            "peers", "degraded", f"entries are held until their time comes, of {since}: the clock was ahead where they were written, or is "
+            "behind here; set it"
+        )  # fmt: skip
     return Component("peers", "good")
+
+
+def _date(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"

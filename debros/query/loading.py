@@ -167,7 +167,9 @@ class _Load:
         out.add(f"SELECT DISTINCT {self.its.id.sql}")
         self._write_where(out, self.its.id, wanted)
         there = {id for (id,) in await self._fetch(out)}
-        return [sum(id in there for id in some) for some in ids]
+        # as `include` gives them
+        once = bool(self.spec.ids) and (bool(self.relation.with_defaults().orders) or self._is_set())
+        return [sum(id in there for id in (set(some) if once else some)) for some in ids]
 
     async def _fetch(self, out: Statement) -> list[Row]:
         """Return what a statement gives. All that relations read, they read here."""

@@ -61,6 +61,9 @@ class Pool:
         if held is not None:
             self._bytes -= _size(held)
 
+    def __iter__(self) -> Iterator[Held]:
+        return iter(list(self._held.values()))
+
     def of_log(self, log: int) -> Iterator[Held]:
         """Return those of one log, oldest first."""
         return iter([held for held in self._held.values() if held.log == log])

@@ -6,6 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from debros.blocks import cid
+from debros.errors import NewerFormatError
+from debros.log import clock
+from debros.log.entry import parse_header
+from debros.log.gate import MOST_AHEAD_MS
 from debros.sync.fingerprints import flush
 from debros.sync.status import LogStatus, Peer
 
@@ -43,6 +47,25 @@ def share_nothing(sync: Sync) -> list[str]:
     return [
         link.peer for link in links if link is not None and link.greeted >= 0 and not link.lots and not link.withheld
     ]
+
+
+def waiting_for_time(sync: Sync) -> dict[str, int]:
+    """Return, by peer, the clock in ms of the first entry that it brought and that is held until its time comes."""
+    now_ms = sync.store.env.now_us() // 1000
+    found: dict[str, int] = {}
+    for peer, link in sync.links.items():
+        clocks = [_clock_ms(held.delivery.header) for held in link.account.pool if not held.missing]
+        ahead = [ms for ms in clocks if ms - now_ms > MOST_AHEAD_MS]
+        if ahead:
+            found[peer] = min(ahead)
+    return found
+
+
+def _clock_ms(header: bytes) -> int:
+    try:
+        return clock.ms(parse_header(header).clock)
+    except NewerFormatError:  # held for an upgrade, not for time
+        return 0
 
 
 def status(sync: Sync) -> list[LogStatus]:

@@ -51,3 +51,5 @@ async def test_health_says_until_when_peers_hold_what_is_written(tmp_path: Path,
         log = (await left.health())["log"]
         assert (log.state, f"{note.meta.updated_at:%Y-%m-%d %H:%M} UTC" in log.reason) == ("degraded", True)
         assert (await right.health())["log"].state == "good"
+        peers = (await right.health())["peers"]
+        assert (peers.state, "left from 20" in peers.reason) == ("degraded", True)
