@@ -85,7 +85,9 @@ def node_here() -> Debros:
     Raises:
         NoNodeError: as `current_node`, or the node lives in another thread.
     """
-    node = open_nodes[0] if len(open_nodes) == 1 and _context.get().node is None else current_node()
+    node = _context.get().node
+    if node is None:
+        node = open_nodes[0] if len(open_nodes) == 1 else current_node()
     if node.thread != this_thread():
         raise NoNodeError(ELSEWHERE)
     return node

@@ -1,7 +1,8 @@
 """Queries at growing sizes and in different shapes, beside Python's sqlite3 and other libraries in the same rounds.
 
 Indexed equality with order and limit at each size; `include` of a `belongs_to` for 100 rows beside two raw queries with
-dict building; counts over an index, few rows and many; a filter that no index helps, over 100,000 documents, beside
+dict building; counts over an index, few rows and many, beside the same over the view's own table, and over one whose index holds
+neither ids nor anything else that keeps its order total; a filter that no index helps, over 100,000 documents, beside
 SQLAlchemy's ORM; a kept result; 10,000 parents with children.
 """
 
@@ -109,7 +110,7 @@ async def _growth(setting: Setting) -> list[Line]:
 async def _documents(setting: Setting) -> list[Line]:
     size = SCANNED
     home, table = await setting.homes.of(size), setting.homes.raw(size)
-    raw = plain(table.path)
+    raw, same = plain(table.path), plain(home / "view.sqlite")
     peers = [filled(kind, setting.homes.place(), size)[0] for kind in (SqlAlchemy, Peewee, Django)]
     authors, random = Documents(size).authors, Random(6)
 
@@ -124,6 +125,10 @@ async def _documents(setting: Setting) -> list[Line]:
         for author in given:
             raw.execute("SELECT count(*) FROM posts WHERE author_id = ?", (author,)).fetchone()
 
+    def same_count(given: list[str]) -> None:
+        for author in given:
+            same.execute("SELECT count(*) FROM m_Post WHERE _hidden = 0 AND f_author_id = ?", (author,)).fetchone()
+
     def lows() -> list[int]:
         return [random.randrange(1, 990) for _ in range(WIDE_COUNTS)]
 
@@ -134,6 +139,11 @@ async def _documents(setting: Setting) -> list[Line]:
     def raw_count_wide(given: list[int]) -> None:
         for low in given:
             raw.execute("SELECT count(*) FROM posts WHERE likes BETWEEN ? AND ?", (low, low + 9)).fetchone()
+
+    def same_count_wide(given: list[int]) -> None:
+        text = "SELECT count(*) FROM m_Post WHERE _hidden = 0 AND f_likes BETWEEN ? AND ?"
+        for low in given:
+            same.execute(text, (low, low + 9)).fetchone()
 
     async def matching(_: object) -> None:
         assert len(await Post.where(Post.rating > 4.0).all()) > size // 10
@@ -155,8 +165,10 @@ async def _documents(setting: Setting) -> list[Line]:
         costs = await in_turns(
             [
                 Action("count", COUNTS, count, some), Action("raw count", COUNTS, sync(raw_count), some),
+                Action("same count", COUNTS, sync(same_count), some),
                 Action("wide count", WIDE_COUNTS, count_wide, lows),
                 Action("raw wide count", WIDE_COUNTS, sync(raw_count_wide), lows),
+                Action("same wide count", WIDE_COUNTS, sync(same_count_wide), lows),
                 Action("hit one", 1000, hit_one), Action("hit many", 200, hit_many),
             ],
             setting.rounds,
@@ -169,14 +181,15 @@ async def _documents(setting: Setting) -> list[Line]:
             max(3, setting.rounds // 4),
         )
     raw.close()
+    same.close()
     table.close()
     for peer in peers:
         peer.close()
     kept, further = costs["hit one"], (costs["hit many"].us - costs["hit one"].us) / (wide - 1)
     mine = scans["scan"].us
     return [
-        against("count of 100 rows over an index", costs["count"], "sqlite3", costs["raw count"], 1.5),
-        against(f"count of {size // 100:,} rows over an index", costs["wide count"], "sqlite3", costs["raw wide count"], 1.5),
+        *counted("100", costs["count"], costs["same count"], costs["raw count"]),
+        *counted(f"{size // 100:,}", costs["wide count"], costs["same wide count"], costs["raw wide count"]),
         Line("a kept result of one row", kept.us, "us", "", None, "<= 5 us", kept.us <= 5),
         Line("each further row of a kept result", further, "us", "", None, "<= 1 us", further <= 1),
         *(
@@ -187,6 +200,12 @@ async def _documents(setting: Setting) -> list[Line]:
             for peer in peers
         ),
     ]  # fmt: skip
+
+
+def counted(rows: str, mine: Cost, same: Cost, narrow: Cost) -> list[Line]:
+    """Return the lines of a count, beside SQLite over the same index, and over one of a table that keeps nothing for a log."""
+    name = f"count of {rows} rows over an index"
+    return [against(name, mine, "sqlite3", same, 1.5), Line(name, mine.us, "us", "sqlite3, narrower index", narrow.us)]
 
 
 async def _relations(setting: Setting) -> list[Line]:

@@ -72,7 +72,7 @@ class Field(Declaration, Generic[T]):
     def __get__(self, obj: object | None, owner: type) -> Any:
         if obj is None:
             subject = getattr(owner, "__subject__", None)
-            return subject.column(self.name) if subject is not None else _column(owner, self.name)
+            return subject.columns[self.name] if subject is not None else _column(owner, self.name)
         own = obj.__dict__
         if own.get("_row") is not None:
             shape: Any = owner.__shape__  # type: ignore[attr-defined]  # what has a row is of a model

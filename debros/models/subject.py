@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from debros.schema import Schema
 
 
+class _Columns(dict[str, Column[Any]]):
+    """The columns of a model that were asked for, by name; a name that is none raises `QueryError`."""
+
+    def __init__(self, subject: ModelSubject) -> None:
+        super().__init__()
+        self._subject = subject  # whose schema learns its relations later
+
+    def __missing__(self, name: str) -> Column[Any]:
+        found = self[name] = columns(self._subject.schema).named(name)
+        return found
+
+
 class ModelSubject:
     """The subject of one model class."""
 
@@ -29,7 +41,7 @@ class ModelSubject:
     def __init__(self, cls: Any) -> None:
         self._cls = cls
         self.schema = cls.__schema__
-        self._columns: dict[str, Column[Any]] = {}  # those asked for
+        self.columns = _Columns(self)
         self._relations: dict[str, Relation[Any]] = {}
 
     def __repr__(self) -> str:
@@ -112,11 +124,7 @@ class ModelSubject:
 
     def column(self, name: str) -> Column[Any]:
         """Return the query's column of a field, computed field, or fact of the log (`meta.created_by`)."""
-        try:
-            return self._columns[name]
-        except KeyError:
-            found = self._columns[name] = columns(self.schema).named(name)
-            return found
+        return self.columns[name]
 
     def relation(self, name: str) -> Relation[Any]:
         """Return the query's relation."""

@@ -52,7 +52,7 @@ class Answers(Named[R]):
             entry = await self._entry(source, sql.rows(self, source))
             rows = entry.rows
             if self._asks_the_same(self.caching):
-                self._last = (source, entry)
+                self._last = (source, entry, self._is_bare)
         return self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
 
     async def _bare_rows(self, source: Source) -> list[tuple[Any, ...]]:
@@ -81,7 +81,7 @@ class Answers(Named[R]):
     def _again(self, source: Source) -> list[tuple[Any, ...]] | None:
         """Return the rows that this very query found before, if nothing was written since: the short way to a hit."""
         try:
-            known, entry = self._last
+            known, entry, _ = self._last
         except AttributeError:  # it found none
             return None
         return source.cache.queries.again(entry, source) if source is known else None
@@ -113,7 +113,8 @@ class Answers(Named[R]):
             DeadlineError: they took longer than `timeout` allows.
         """
         if self.caching is not None and (rows := self._again(source := await self._source())) is not None:
-            found = self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
+            is_bare = self._last[2]
+            found = self.subject.hydrate(rows, source) if is_bare else await self._made(rows, source)
             return Rows(found, source, self)
         if self.seconds is None and self.answer_instead is None:
             self._check_includes()

@@ -109,7 +109,7 @@ class Query(Answers[R]):
     async def count(self) -> int:
         """Return the number of rows."""
         source = await self._source()
-        way = apart.count(self, source) if source.is_spread else None
+        way = None if source.is_whole or not source.is_spread else apart.count(self, source)
         found: int = (await self._fetch(source, sql.count(self, source), way))[0][0]
         return found
 

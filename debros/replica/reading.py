@@ -19,7 +19,6 @@ from typing import Any, Final, TypeAlias
 
 import apsw
 import trio
-from cachetools import LRUCache
 
 from debros.env import Env
 from debros.errors import ClosedError, DebrosError, QueryError
@@ -53,7 +52,7 @@ class Reader:
         self._closed = False
         self._layout = 0  # how often the files changed of which a view consists
         self.long_ones = 0  # queries that went on beside the loop
-        self._known: LRUCache[str, bool] = LRUCache(MOST_KNOWN)  # texts of which the last query took long
+        self._known: dict[str, None] = {}  # texts of which the last query took long, the newest last
         self.places = trio.CapacityLimiter(MOST_AT_ONCE)  # those that are at work; others wait
         view.db.set_progress_handler(self._is_late, STEPS)
 
@@ -125,10 +124,11 @@ class Reader:
             answers = await self._together(statements, at_once, _sorted_rows if by_id else _rows)
             is_long = self.now() - began >= QUICK_S
         for sql, _ in statements:
+            self._known.pop(sql, None)
             if is_long:
-                self._known[sql] = True
-            else:
-                self._known.pop(sql, None)
+                self._known[sql] = None
+                if len(self._known) > MOST_KNOWN:
+                    del self._known[next(iter(self._known))]
         return answers
 
     async def _together(self, statements: Sequence[Asked], at_once: int, read: Read) -> list[list[Row]]:
