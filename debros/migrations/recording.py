@@ -9,10 +9,9 @@ from debros.identity.keys import Device
 from debros.log.changes import encode_change
 from debros.log.manifest import Manifest
 from debros.replica.changes import Change
-from debros.replica.commit import Plan, build
 from debros.replica.group import Group
 from debros.replica.lifting import ADMINS_ONLY, MODEL
-from debros.replica.replica import Replica
+from debros.replica.replica import Replica, Staged
 from debros.replica.store import Store
 
 VERSION: Final = 1  # of the form of these documents
@@ -48,8 +47,10 @@ class Record:
             return False
         check_right(self._replica, self._device)
         change = self._change
-        encoded = encode_change(change.model, change.version, change.id, change.value)
-        build(self._store, group, self._device, Plan(self._replica, [change], [encoded]))
+        staged = Staged(self._replica, self._device)
+        staged.changes.append(change)
+        staged.encoded.append(encode_change(change.model, change.version, change.id, change.value))
+        group.add(staged)
         group.is_closed = True
         return True
 

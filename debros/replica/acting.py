@@ -13,10 +13,9 @@ from debros.identity.keys import Device
 from debros.log.acts import MAX_CUT_LINKS, certificate_act, cut_act
 from debros.log.certificate import issue
 from debros.log.entry import parse_header
-from debros.replica.commit import Plan, build
 from debros.replica.entries import EntryRow
 from debros.replica.group import Group
-from debros.replica.replica import Replica
+from debros.replica.replica import Replica, Staged
 from debros.replica.store import Store
 
 _EVERYTHING: Final = None  # a cut with these ends is lifted
@@ -46,7 +45,7 @@ class Act:
             return False
         signer, acts = self._choose()
         self._replica.check_right(signer)
-        build(self._store, group, signer, Plan(self._replica, [], []), acts=acts)
+        group.add(Staged(self._replica, signer, acts))
         group.is_closed = True
         return True
 

@@ -7,7 +7,7 @@ built, one per log, or as many as the size limits need where the caller allows p
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
 from debros.identity.keys import Device
@@ -18,7 +18,7 @@ from debros.replica.changes import Change
 from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
 from debros.replica.group import Group
-from debros.replica.replica import Replica, refuse_foreign
+from debros.replica.replica import Replica, Staged, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 
@@ -32,20 +32,8 @@ Place: TypeAlias = "tuple[int, str]"  # log, id
 _NOTHING: Final[Mapping[Place, Row]] = {}
 
 
-class Item(NamedTuple):
-    """A draft, and where it goes."""
-
-    replica: Replica
-    model: Model
-    draft: Draft
-
-
-class Plan(NamedTuple):
-    """What one log gets: changes beside their bytes."""
-
-    replica: Replica
-    changes: list[Change]
-    encoded: list[bytes]
+Item: TypeAlias = "tuple[Replica, Model, Draft]"
+"""A draft, and where it goes."""
 
 
 class Commit:
@@ -67,104 +55,117 @@ class Commit:
 
     def stage(self, group: Group) -> bool:
         """Check all drafts, then add their entries to the group."""
-        return finished(self.steps(group))
+        plans: dict[int, Staged] = {}
+        if not self._take(self._items, group, plans):
+            return False
+        entries = self._entries(plans, group)
+        for staged in entries or ():
+            group.add(staged)
+        return entries is not None
 
     def steps(self, group: Group, *, alone: bool = False) -> Generator[None, None, bool]:
         """Do what `stage` does in steps of some drafts each; nobody else writes meanwhile if it is `alone`."""
-        store = self._store
-        documents: set[tuple[str, int, str]] = set()
-        claims: set[tuple[str, object]] = set()
-        plans: dict[int, Plan] = {}
-        items, present = self._items, _NOTHING
-        many = len(items) >= MANY
-        for n, item in enumerate(items):
-            if many and not n % TURN:
-                if n:
-                    yield
-                present = present_rows(self._store, items[n : n + TURN], keep=not alone)
-            replica, model, draft = item
-            place = (model.table.schema.name, replica.n, draft.id)
-            if place in group.documents:
+        plans: dict[int, Staged] = {}
+        for start in range(0, len(self._items), TURN):
+            if start:
+                yield
+            if not self._take(self._items[start : start + TURN], group, plans, alone=alone):
+                return False
+        entries = self._entries(plans, group)
+        for staged in entries or ():
+            yield
+            group.add(staged)
+        return entries is not None
+
+    def _take(self, items: Sequence[Item], group: Group, plans: dict[int, Staged], *, alone: bool = False) -> bool:
+        """Check drafts and plan what each log gets; `False`: the group has something that they have to come after."""
+        store, device, taken = self._store, self._device, group.taken
+        present = present_rows(store, items, keep=not alone) if len(items) >= MANY else _NOTHING
+        for replica, model, draft in items:
+            log, id = replica.n, draft.id
+            place = (model.table.schema.name, log, id)
+            if place in taken:
+                if taken[place] is self:
+                    raise UniqueError(place[0], ("id",), id)
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
                 if group.staged:
                     return False  # who refers to it may be in this group
                 store.flush()
-                refuse_restricted(store, item)
-            if place in documents:
-                raise UniqueError(place[0], ("id",), draft.id)
-            change = self._change(item, present)
-            if change is not None and alone:
-                change.before = present.get((replica.n, draft.id))
+                refuse_restricted(store, replica, model, id)
+            change = self._change(replica, model, draft, present)
             if change is None:
                 continue
-            documents.add(place)
-            if (model.twins or model.claims.indexes) and not self._claim(item, change, group, claims):
+            if alone:
+                change.before = present.get((log, id))
+            taken[place] = self
+            if (model.twins or model.claims.indexes) and not self._claim(replica, model, draft, change, group):
                 return False
-            plan = plans.get(replica.n)
+            plan = plans.get(log)
             if plan is None:
-                replica.check_right(self._device)
-                plan = plans[replica.n] = Plan(replica, [], [])
+                replica.check_right(device)
+                plan = plans[log] = Staged(replica, device)
             plan.changes.append(change)
             plan.encoded.append(encoded(change) if change.wires is None else encoded(change, model.encode_new))
-        if store.placed and not group.may_take(plans):
-            return False
-        entries = [part for plan in plans.values() for part in parts_of(plan, parts=self._parts)]
-        whole = (store.salt(), len(entries)) if store.placed and len(group.volumes) > 1 else None
-        for part in entries:
-            if many:
-                yield
-            build(store, group, self._device, part, tx=whole)
-        group.documents |= documents
-        group.claims |= claims
         return True
 
-    def _change(self, item: Item, present: Mapping[Place, Row]) -> Change | None:
+    def _entries(self, plans: dict[int, Staged], group: Group) -> list[Staged] | None:
+        """Return the entries to write; `None`: they do not lie where those of the group do."""
+        placed = self._store.placed
+        if placed and not group.may_take(plans):
+            return None
+        entries: list[Staged] = []
+        for plan in plans.values():
+            entries += parts_of(plan, parts=self._parts)
+        if placed and len(group.volumes) > 1:
+            name = self._store.salt()
+            for staged in entries:
+                staged.tx = name, len(entries)
+        return entries
+
+    def _change(self, replica: Replica, model: Model, draft: Draft, present: Mapping[Place, Row]) -> Change | None:
         """Return what to write."""
-        replica, model, draft = item
-        table, id = model.table, draft.id
-        schema = table.schema
-        if not may_write(id, self._device.user, replica.manifest):
+        id, schema, rows = draft.id, model.table.schema, model.rows
+        if "~" in id and not may_write(id, self._device.user, replica.manifest):
             raise refuse_foreign(schema.name, id)
-        is_new = draft.fresh and id > model.rows.greatest[replica.n]
-        before = None if is_new else present.get((replica.n, id)) or self._store.view.row(model.rows, replica.n, id)
-        value = draft.change if is_new and draft.change else change_of(draft, before, table, model.states)
+        if draft.change and draft.fresh and id > rows.greatest[replica.n]:  # nothing can be there
+            return Change(schema.name, schema.version, id, draft.change, True, None, draft.wires)
+        before = present.get((replica.n, id)) or self._store.view.row(rows, replica.n, id)
+        value = change_of(draft, before, model.table, model.states)
         if value is None:
             return None
         if before is None:
             return Change(schema.name, schema.version, id, value, True, None, draft.wires)
         return Change(schema.name, schema.version, id, value)
 
-    def _claim(self, item: Item, change: Change, group: Group, claims: set[tuple[str, object]]) -> bool:
+    def _claim(self, replica: Replica, model: Model, draft: Draft, change: Change, group: Group) -> bool:
         """Claim the id, where shards make it one of many, and unique values; `False`: the group has a claim to one.
 
         Raises:
             UniqueError: one is taken.
         """
-        replica, model, draft = item
-        name = model.table.schema.name
+        name, claims, taken = model.table.schema.name, model.claims, group.taken
         if model.twins is not None and draft.kind in ("create", "restore") and not draft.fresh:
             own_id = (name, ("id", draft.id))
-            if own_id in group.claims:
+            if own_id in taken and taken[own_id] is not self:
                 return False
-            if own_id in claims or model.twins.holder(replica.n, draft.id) is not None:
+            if own_id in taken or model.twins.holder(replica.n, draft.id) is not None:
                 raise UniqueError(name, ("id",), draft.id)
-            claims.add(own_id)
-        for key in self._new_claims(item, change) if model.claims.indexes else ():
-            if (name, key) in group.claims:
+            taken[own_id] = self
+        for key in self._new_claims(replica, model, draft, change) if claims.indexes else ():
+            claim = (name, key)
+            if claim in taken and taken[claim] is not self:
                 return False
-            if (name, key) in claims:
-                raise UniqueError(name, model.claims.fields(key), draft.id)
-            claims.add((name, key))
-            if (holder := model.claims.holder(key, replica.n, draft.id)) is not None:
-                raise UniqueError(name, model.claims.fields(key), holder)
+            if claim in taken:
+                raise UniqueError(name, claims.fields(key), draft.id)
+            taken[claim] = self
+            if (holder := claims.holder(key, replica.n, draft.id)) is not None:
+                raise UniqueError(name, claims.fields(key), holder)
         return True
 
-    def _new_claims(self, item: Item, change: Change) -> list[tuple[object, ...]]:
+    def _new_claims(self, replica: Replica, model: Model, draft: Draft, change: Change) -> list[tuple[object, ...]]:
         """Return the unique values that the document does not claim yet."""
-        replica, model, draft = item
-        claims = model.claims
-        before = change.before
+        claims, before = model.claims, change.before
         if before is None and not change.makes:
             before = self._store.view.row(model.rows, replica.n, draft.id)
         if draft.kind == "delete" or (
@@ -179,7 +180,8 @@ class Commit:
         """Take the rows as they are now."""
         if len(self._items) < MANY and self._is_told:
             row = self._store.view.row
-            self.rows = [row(model.rows, replica.n, draft.id) for replica, model, draft in self._items]
+            for replica, model, draft in self._items:
+                self.rows.append(row(model.rows, replica.n, draft.id))
             return
         for _ in self.finishing():
             pass
@@ -200,7 +202,7 @@ class Commit:
 
 def present_rows(store: Store, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
     """Look the present rows of some drafts up, all at once; `keep` them in memory for whoever asks next."""
-    rows = items[0].model.rows  # a request is of one model
+    rows = items[0][1].rows  # a request is of one model
     ids: dict[int, list[str]] = {}
     for replica, _, draft in items:
         if not (draft.fresh and draft.id > rows.greatest[replica.n]):
@@ -219,12 +221,11 @@ def finished(steps: Generator[None, None, R]) -> R:
         return result
 
 
-def refuse_restricted(store: Store, item: Item) -> None:
+def refuse_restricted(store: Store, replica: Replica, model: Model, id: str) -> None:
     """Raise `RestrictedError` if visible records hold on to the one that is to be deleted."""
-    replica, model, draft = item
-    by = store.effects.restricted_by(model, replica.n, draft.id)
+    by = store.effects.restricted_by(model, replica.n, id)
     if by is not None:
-        raise RestrictedError(model.table.schema.name, draft.id, by)
+        raise RestrictedError(model.table.schema.name, id, by)
 
 
 def encoded(change: Change, encode: Callable[[str, int, str, dict[str, Any]], bytes] = encode_change) -> bytes:
@@ -252,33 +253,7 @@ def preview(store: Store, replica: Replica, model: Model, before: Row | None, ch
     return model.projection.project(change.id, document, doc, replica.n, by)
 
 
-def build(
-    store: Store, group: Group, device: Device, plan: Plan, *,
-    tx: tuple[bytes, int] | None = None, acts: list[Any] | None = None,
-) -> None:  # fmt: skip
-    """Build one entry and add it to the group, which signs it."""
-    replica, changes, encoded = plan
-    e = store.entries.next_e + len(group.staged)
-    now_ms = store.env.now_us() // 1000
-    staged = replica.stage(
-        device, group.clock(replica), changes, encoded, salt=store.salt(), now_ms=now_ms, tx=tx, acts=acts
-    )
-    by, log, clock, models = store.keys.number(device.user), replica.n, staged.clock, store.models
-    for change in changes:
-        if change.makes:
-            model = models[change.model]
-            rows, projection, id, version, row = model.rows, model.projection, change.id, change.version, None
-            if change.wires is not None:
-                row = projection.fresh(id, change.wires, rows.next_doc, log, clock, e, by, version)
-            if row is None:
-                row = projection.created(id, change.value, rows.next_doc, log, clock, e, by, version)
-            if row is not None:
-                change.row = row
-                rows.next_doc += 1
-    group.add(staged)
-
-
-def parts_of(plan: Plan, *, parts: bool) -> list[Plan]:
+def parts_of(plan: Staged, *, parts: bool) -> list[Staged]:
     """Cut a plan into entries that keep the limits.
 
     Raises:
@@ -286,21 +261,21 @@ def parts_of(plan: Plan, *, parts: bool) -> list[Plan]:
     """
     if len(plan.encoded) <= MAX_PART and sum(map(len, plan.encoded)) <= MAX_BYTES:
         return [plan]
-    found: list[Plan] = []
-    start, size = 0, 0
-    for n, encoded in enumerate(plan.encoded):
+    part = Staged(plan.replica, plan.device)
+    found, size = [part], 0
+    for change, encoded in zip(plan.changes, plan.encoded, strict=True):
         if len(encoded) > MAX_BYTES:
-            id = plan.changes[n].id
-            raise TooLargeError(f"record {id!r} has {len(encoded)} bytes encoded; {MAX_BYTES} are allowed")
-        full = n - start >= (MAX_PART if parts else MAX_CHANGES) or size + len(encoded) > MAX_BYTES
+            raise TooLargeError(f"record {change.id!r} has {len(encoded)} bytes encoded; {MAX_BYTES} are allowed")
+        full = len(part.encoded) >= (MAX_PART if parts else MAX_CHANGES) or size + len(encoded) > MAX_BYTES
         if full and not parts:
             raise TooLargeError(
                 f"{len(plan.encoded)} changes of {sum(map(len, plan.encoded))} bytes do not fit into one entry "
                 f"({MAX_CHANGES} changes, {MAX_BYTES} bytes); use several transactions"
             )
         if full:
-            found.append(Plan(plan.replica, plan.changes[start:n], plan.encoded[start:n]))
-            start, size = n, 0
+            part, size = Staged(plan.replica, plan.device), 0
+            found.append(part)
+        part.changes.append(change)
+        part.encoded.append(encoded)
         size += len(encoded)
-    found.append(Plan(plan.replica, plan.changes[start:], plan.encoded[start:]))
     return found

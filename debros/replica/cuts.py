@@ -30,17 +30,13 @@ class Rights:
     def __init__(self, store: Store, replica: Replica) -> None:
         self._store = store
         self._replica = replica
+        self.has_cuts = False  # whether any entry of the log has acts; most logs have none
         self._cuts: Cuts | None = None
         self._grants: dict[bytes, Certificate] = {}
         self._touched: set[Register] = set()  # registers whose entries are to be asked about again
         for (e,) in store.view.read("SELECT e FROM acts WHERE log = ? ORDER BY e", (replica.n,)):
             entry = store.entries.by_number(e)
             self._take(entry, parse_body(store.log.read(entry.body)).acts)
-
-    @property
-    def has_cuts(self) -> bool:
-        """Whether any entry of the log has acts; most logs have none."""
-        return self._cuts is not None
 
     def is_void(self, entry: EntryRow) -> bool:
         """Whether a cut excludes an entry that is just coming in, or is known."""
@@ -70,7 +66,7 @@ class Rights:
 
     def _take(self, entry: EntryRow, acts: list[Any] | None) -> set[Register]:
         if self._cuts is None:
-            self._cuts = Cuts(self._replica.manifest, self._known)
+            self._cuts, self.has_cuts = Cuts(self._replica.manifest, self._known), True
         for _, act in parse_acts(acts)[0] if acts else ():
             if isinstance(act, Certificate) and self._is_grant(act):
                 self._grants[act.to] = act

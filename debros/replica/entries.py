@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from debros.identity.did import did_of, tag
@@ -17,6 +18,7 @@ from debros.replica.view import View
 
 RECENT: Final = 8192  # entries kept in memory
 KEYS_KEPT: Final = 16_384  # likewise keys
+TIPS_KEPT: Final = 4096  # likewise newest entries of keys
 PROVISIONAL: Final = b"\xff" * 32  # the digest that an entry of a running transaction goes by: after all others
 
 
@@ -52,8 +54,8 @@ class Keys:
 
     def number(self, key: bytes) -> int:
         """Return the number of a key, a new one if it was never seen here."""
-        n = self.find(key)
-        if n is None:
+        n = self._numbers.get(key)
+        if n is None and (n := self.find(key)) is None:
             n = self._new[key] = self._next
             self._next += 1
             self._remember(n, key)
@@ -111,7 +113,10 @@ class Entries:
         self._keys = keys
         self.next_e: int = 1 + (view.db.execute("SELECT max(e) FROM entries").get or 0)
         self._pending: dict[bytes, EntryRow] = {}
-        self._new_tips: dict[tuple[int, bytes], EntryRow] = {}
+        self._tips: dict[
+            tuple[int, bytes], EntryRow
+        ] = {}  # by log and key: those used last, and what the view has not yet
+        self._moved_tips: set[tuple[int, bytes]] = set()
         self._recent: OrderedDict[bytes, EntryRow] = OrderedDict()
         self._digests: OrderedDict[int, bytes] = OrderedDict()
         self._void: dict[int, bool] = {}  # what `mark_void` set and the view does not have yet
@@ -120,9 +125,11 @@ class Entries:
         """Note an admitted entry, which has the number `next_e`."""
         self.next_e = row.e + 1
         self._pending[row.digest] = row
-        tip = self._new_tips.get((row.log, row.author)) or self.tip(row.log, row.author)
-        if tip is None or row.seq > tip.seq:
-            self._new_tips[row.log, row.author] = row
+        place = (row.log, row.author)
+        tip = self._tips.get(place) or self.tip(*place)
+        if tip is None or row.seq > tip.seq:  # a fork of a key may come late: the longer branch goes on
+            self._tips[place] = row
+            self._moved_tips.add(place)
         self._digests[row.e] = row.digest
 
     def expect(self, digests: Collection[bytes]) -> None:
@@ -208,6 +215,8 @@ class Entries:
         """Forget where the entries of a log lie, as it was in memory: the view has been flushed, and told where now."""
         for digest in [digest for digest, row in self._recent.items() if row.log == log]:
             del self._recent[digest]
+        for place in [place for place in self._tips if place[0] == log]:
+            del self._tips[place]
 
     def logs_of(self, key: bytes) -> list[int]:
         """Return the numbers of the logs with entries of a key, as author or as user; the view has been flushed."""
@@ -217,10 +226,10 @@ class Entries:
 
     def tip(self, log: int, author: bytes) -> EntryRow | None:
         """Return the newest entry of one key in one log, by its own count."""
-        newest = self._new_tips.get((log, author))
+        newest = self._tips.get((log, author))
         if newest is None and (n := self._keys.find(author)) is not None:
             for (e,) in self._view.read("SELECT e FROM tips WHERE log = ? AND author = ?", (log, n)):
-                newest = self.by_number(e)
+                newest = self._tips[log, author] = self.by_number(e)
         return newest
 
     def mark_void(self, changes: dict[bytes, bool]) -> None:
@@ -253,7 +262,7 @@ class Entries:
 
     def drain(self) -> None:
         """Write the pending entries, within the view's running transaction."""
-        number, unpack = self._keys.number, int.from_bytes
+        number, unpack = cache(self._keys.number), int.from_bytes
         self._view.db.executemany(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -264,12 +273,14 @@ class Entries:
 
         self._view.db.executemany(
             "REPLACE INTO tips VALUES (?, ?, ?)",
-            [(log, number(author), tip.e) for (log, author), tip in self._new_tips.items()],
+            [(log, number(author), self._tips[log, author].e) for log, author in self._moved_tips],
         )
 
     def settle(self) -> None:
         """Forget the pending entries: they are committed."""
-        self._new_tips = {}
+        self._moved_tips = set()
+        if len(self._tips) > TIPS_KEPT:
+            self._tips = {}
         for row in self._pending.values():
             self._remember(row)
         self._pending = {}

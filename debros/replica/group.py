@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from debros.blocks import cid
-from debros.log.clock import NONE
+from debros.log.body import encode_body
+from debros.log.clock import NONE, tick
 from debros.replica import writer
-from debros.replica.replica import Replica, Staged, Tip
+from debros.replica.replica import Staged
 
 if TYPE_CHECKING:
+    from debros.blocks.tail import Block
     from debros.replica.store import Store
 
 
@@ -31,19 +34,13 @@ class Group:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.staged: list[Staged] = []
-        self.blocks: list[tuple[int, bytes, bytes]] = []
-        self.slots: list[int] = []  # where in `blocks` the body of each staged entry is; its header follows
-        self.documents: set[tuple[str, int, str]] = set()  # (model, log, id) touched
-        self.claims: set[tuple[str, Any]] = set()  # (model, unique key) claimed
+        self.blocks: list[Block] = []  # once it is sealed: what is to be written
+        self.taken: dict[
+            Any, Request
+        ] = {}  # (model, log, id) that are touched, (model, unique key) that are claimed; by whom
         self.is_closed = False  # whether nobody may join any more
         self.volumes: set[int] = set()  # that it is written into, where some logs do not lie in the home's own
-        self._clocks: dict[int, int] = {}  # by log: the greatest one staged
-        self._newest: dict[int, Staged] = {}  # by log: the last one signed
-        self._newest_of: dict[tuple[int, bytes], Staged] = {}  # by log and key
-
-    def clock(self, replica: Replica) -> int:
-        """Return the greatest clock of a log, with those staged."""
-        return self._clocks.get(replica.n, replica.clock)
+        self._newest: dict[int, Staged] = {}  # by log
 
     def may_take(self, logs: Iterable[int]) -> bool:
         """Whether a request for these logs may join: a group is written into one volume, or is one request."""
@@ -55,9 +52,26 @@ class Group:
         return True
 
     def add(self, staged: Staged) -> None:
-        """Take an entry into the group."""
+        """Take an entry, whose changes are told, into the group: build its body, give it its clock, make the rows of new documents."""
+        store, replica, log = self.store, staged.replica, staged.replica.n
+        before = self._newest.get(log)
+        e, by = store.entries.next_e + len(self.staged), store.keys.number(staged.device.user)
+        clock = tick(replica.clock if before is None else before.clock, store.env.now_us() // 1000)
+        body = encode_body(staged.encoded, salt=store.salt(), tx=staged.tx, acts=staged.acts)
+        staged.clock, staged.body, staged.body_digest = clock, body, sha256(body).digest()
+        for change in staged.changes:
+            if change.makes:
+                model, row = store.models[change.model], None
+                rows, projection, id, version = model.rows, model.projection, change.id, change.version
+                if change.wires is not None:
+                    row = projection.fresh(id, change.wires, rows.next_doc, log, clock, e, by, version)
+                if row is None:
+                    row = projection.created(id, change.value, rows.next_doc, log, clock, e, by, version)
+                if row is not None:
+                    change.row = row
+                    rows.next_doc += 1
         self.staged.append(staged)
-        self._clocks[staged.replica.n] = staged.clock
+        self._newest[log] = staged
 
     def seal(self) -> None:
         """Sign the entries in their order, each of which names the one of its key before it, and list what is to be written.
@@ -66,26 +80,15 @@ class Group:
         whatever follows one finds it empty.
         """
         blocks = self.blocks
+        signed: dict[int | tuple[int, bytes], Staged] = {}  # the last one by log, and by log and key
         for staged in self.staged:
-            replica, author = staged.replica, staged.device.public
-            replica.seal(staged, self._tip(replica, author))
-            if (
-                replica.clock == NONE and replica.n not in self._newest
-            ):  # the log's first entry: its manifest goes before
+            replica = staged.replica
+            place = (replica.n, staged.device.public)
+            before = signed.get(replica.n)
+            replica.seal(staged, before, signed.get(place))
+            if before is None and replica.clock == NONE:  # the log's first entry: its manifest goes before
                 blocks.append((cid.DAG_CBOR, replica.log_id, replica.manifest.block))
-            self.slots.append(len(blocks))
-            blocks += (
-                (cid.DAG_CBOR, staged.body_digest, staged.body),
-                (cid.DAG_CBOR, staged.digest, staged.header),
-            )
-            self._newest[replica.n] = self._newest_of[replica.n, author] = staged
-
-    def _tip(self, replica: Replica, author: bytes) -> Tip:
-        """Return where the next entry of a key goes, behind those signed."""
-        newest = self._newest.get(replica.n)
-        if newest is None:
-            return replica.tip(author)
-        own = self._newest_of.get((replica.n, author))
-        tip = replica.tip(author) if own is None else Tip(own.digest, own.seq + 1, set(), 0)
-        tip.heads, tip.clock = {newest.digest}, newest.clock
-        return tip
+            staged.at = len(blocks)
+            blocks.append((cid.DAG_CBOR, staged.body_digest, staged.body))
+            blocks.append((cid.DAG_CBOR, staged.digest, staged.header))
+            signed[replica.n] = signed[place] = staged

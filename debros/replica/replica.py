@@ -1,21 +1,17 @@
 """The local copy of one log, and the one place where an entry changes what a reader sees: `_admit`.
 
-A local entry comes from `stage` and `seal` (built, signed, appended by the store), a foreign one from the gate, an old one from the
+A local entry comes from a group (built, signed, appended by the store), a foreign one from the gate, an old one from the
 log; all end in `_admit`, which is synchronous, so no cancellation can fall between *durable* and *visible*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from debros.blocks.cid import digest_of
 from debros.errors import PermissionDeniedError
-from debros.log.body import encode_body
 from debros.log.certificate import Certificate
-from debros.log.clock import tick
 from debros.log.entry import MAX_LINKS, sign_header
 from debros.log.forms import is_change
 from debros.log.gate import Known
@@ -37,31 +33,36 @@ if TYPE_CHECKING:
     from debros.replica.updates import Update
 
 
-@dataclass(slots=True)
-class Tip:
-    """Where the next entry of one key goes: its last entry, the heads, the greatest clock."""
+class Tip(NamedTuple):
+    """Where the next entry of one key goes."""
 
-    prev: bytes | None
-    seq: int  # of the next entry
-    heads: set[bytes]
-    clock: int
+    prev: bytes | None  # its last entry
+    seq: int  # of the next one
 
 
-@dataclass(slots=True)
 class Staged:
-    """An entry that is built and not yet on disk; `seal` signs it."""
+    """An entry on its way into the log: it is planned, its body is built, `seal` signs it, then it is appended."""
 
-    replica: Replica
-    device: Device  # that signs
-    body: bytes
+    __slots__ = (
+        "acts", "at", "body", "body_digest", "changes", "clock", "device", "digest", "encoded", "header", "parents", "replica",
+        "seq", "tx",
+    )  # fmt: skip
+    body: bytes  # once it is built, as the next two
     body_digest: bytes
     clock: int
-    changes: list[Change]
-    acts: list[Any] | None
-    header: bytes = b""
-    digest: bytes = b""
-    seq: int = 0
-    parents: tuple[bytes, ...] = ()
+    header: bytes  # once it is signed, as the rest
+    digest: bytes
+    seq: int
+    parents: tuple[bytes, ...]
+    at: int  # where its body stands in the group's blocks; its header follows
+
+    def __init__(self, replica: Replica, device: Device, acts: list[Any] | None = None) -> None:
+        self.replica = replica
+        self.device = device  # that signs
+        self.acts = acts
+        self.tx: tuple[bytes, int] | None = None  # of which transaction it is a part, and of how many parts
+        self.changes: list[Change] = []
+        self.encoded: list[bytes] = []  # the bytes of each change
 
 
 class Replica:
@@ -75,7 +76,6 @@ class Replica:
         self.clock = clock  # the greatest admitted
         self.skipped = 0  # changes that the fold left out since the node opened
         self._store = store
-        self._tips: dict[bytes, tuple[bytes, int] | None] = {}
         self._rights: Rights | None = None  # looked up when first needed
 
     # -- the state that the gate asks for ------------------------------------------------------------------
@@ -99,41 +99,34 @@ class Replica:
 
     def tip(self, author: bytes) -> Tip:
         """Return where the next entry of a key of this home goes."""
-        if author not in self._tips:
-            row = self._store.entries.tip(self.n, author)
-            self._tips[author] = None if row is None else (row.digest, row.seq)
-        own = self._tips[author]
-        if own is None:
-            return Tip(None, 0, self.heads, self.clock)
-        return Tip(own[0], own[1] + 1, self.heads, self.clock)
+        newest = self._store.entries.tip(self.n, author)
+        return Tip(None, 0) if newest is None else Tip(newest.digest, newest.seq + 1)
 
-    def stage(
-        self, device: Device, after: int, changes: list[Change], encoded: list[bytes], *, salt: bytes, now_ms: int,
-        tx: tuple[bytes, int] | None = None, acts: list[Any] | None = None,
-    ) -> Staged:  # fmt: skip
-        """Build the entry that says these changes (`encoded`: their bytes), with a clock behind `after`; nothing is written."""
-        body = encode_body(encoded, salt=salt, tx=tx, acts=acts)
-        return Staged(self, device, body, digest_of(body), tick(after, now_ms), changes, acts)
+    def seal(self, staged: Staged, before: Staged | None, own: Staged | None) -> None:
+        """Sign an entry that was built.
 
-    def seal(self, staged: Staged, tip: Tip) -> None:
-        """Sign an entry that was built, at this tip."""
-        links, prev, seq = self._links(tip), tip.prev, tip.seq
-        device = staged.device
+        Args:
+            staged: the entry.
+            before: the one of this log that was signed before it and is not admitted yet.
+            own: likewise the last one of its key.
+        """
+        device, heads = staged.device, self.heads if before is None else {before.digest}
+        prev, seq = self.tip(device.public) if own is None else (own.digest, own.seq + 1)
+        links = () if not heads or (prev in heads and len(heads) == 1) else self._links(heads, prev)
+        staged.seq = seq
+        staged.parents = links if prev is None else (*links, prev)
         staged.header, staged.digest = sign_header(
             device, body_digest=staged.body_digest, length=len(staged.body), log=self.log_id, next=links, prev=prev,
             seq=seq, clock=staged.clock, certificates=self._certificates(device) if prev is None else (),
         )  # fmt: skip
-        staged.seq = seq
-        staged.parents = (*links, prev) if prev is not None else links
 
-    def _links(self, tip: Tip) -> tuple[bytes, ...]:
-        if not tip.heads or (len(tip.heads) == 1 and tip.prev in tip.heads):
-            return ()
+    def _links(self, heads: set[bytes], prev: bytes | None) -> tuple[bytes, ...]:
+        """Return which heads an entry names beside the last one of its key: those with the greatest clocks."""
         others: list[tuple[int, bytes]] = []
-        for head in tip.heads - {tip.prev}:
+        for head in heads - {prev}:
             row = self._store.entries.find(head)
-            if row is None:  # staged just before this one, by another key
-                others.append((tip.clock, head))
+            if row is None:  # staged just before this one, by another key: it is the only one
+                others.append((self.clock, head))
             elif not row.void:
                 others.append((row.clock, head))
         return tuple(sorted(digest for _, digest in sorted(others, reverse=True)[:MAX_LINKS]))
@@ -142,13 +135,10 @@ class Replica:
         """Raise `PermissionDeniedError` if this key may not write here."""
         if self.manifest.scope == "user" and not self.manifest.is_admin(device.user):
             raise PermissionDeniedError("this is another user's log; only its owner writes to it")
-        own = self._tips.get(device.public)
-        if own is not None and not self.rights.has_cuts:
-            return
-        tip = self.tip(device.public)
-        if tip.prev is None:
+        prev, seq = self.tip(device.public)
+        if prev is None:
             self._certificates(device)
-        if self.rights.would_be_void(device.public, device.user, tip.seq):
+        if self.rights.has_cuts and self.rights.would_be_void(device.public, device.user, seq):
             raise PermissionDeniedError(
                 "the right of this device or user to write here was revoked; an admin can `grant`"
             )
@@ -173,16 +163,14 @@ class Replica:
         `among` is how many changes it has, of good form or not. `folded`: its rows are made, and shown by the flush that follows.
         """
         store, rights = self._store, self._rights or self.rights
-        entry = self.judged(entry)
+        if rights.has_cuts and rights.is_void(entry):
+            entry = entry._replace(void=True)
         store.entries.add(entry)
         self.heads.difference_update(parents)
         self.heads.add(entry.digest)
-        self.clock = max(self.clock, entry.clock)
+        if entry.clock > self.clock:
+            self.clock = entry.clock
         store.by_number.changed(self)
-        if entry.author in self._tips:
-            own = self._tips[entry.author]
-            if own is None or entry.seq > own[1]:  # a fork of the key may come late: the longer branch goes on
-                self._tips[entry.author] = (entry.digest, entry.seq)
         if not folded:
             self.fold_all(changes, entry)
         if among is not None and among != len(changes):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from struct import Struct
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import trio
@@ -47,6 +48,7 @@ from debros.replica.uniqueness import Claims
 from debros.replica.view import View
 
 _SALTS: Final = 64
+_CUT: Final = Struct(f"{SALT_SIZE}s" * _SALTS).unpack
 MARK_SIZE: Final = 7  # bytes of the mark that the home's view and a volume's share: an integer of SQLite's
 NUMBERING_SIZE: Final = 8
 WAL_PAGES: Final = 4000  # moved into the view's file when the write-ahead log is longer
@@ -144,8 +146,7 @@ class Store:
         """Return 16 random bytes for a body."""
         found = next(self._salts, None)
         if found is None:  # drawn many at once: a call into the kernel costs more than all else of it
-            drawn = self.env.random_bytes(SALT_SIZE * _SALTS)
-            self._salts = iter([drawn[at : at + SALT_SIZE] for at in range(0, len(drawn), SALT_SIZE)])
+            self._salts = iter(_CUT(self.env.random_bytes(SALT_SIZE * _SALTS)))
             found = next(self._salts)
         return found
 
@@ -272,9 +273,9 @@ class Store:
             return None
         parts: dict[int, list[int]] = {}
         start = 0
-        for staged, at in zip(group.staged, group.slots, strict=True):
-            parts.setdefault(self.placed.get(staged.replica.n, 0), []).extend(range(start, at + 2))
-            start = at + 2
+        for staged in group.staged:
+            parts.setdefault(self.placed.get(staged.replica.n, 0), []).extend(range(start, staged.at + 2))
+            start = staged.at + 2
         return parts
 
     def parts_for(self, replica: Replica, blocks: int) -> Parts:
@@ -328,8 +329,8 @@ class Store:
     def admit(self, group: Group, positions: list[int], *, folded: bool = False) -> list[Admitted]:
         """Admit the entries of a group, which are on disk at these positions, and perhaps are `folded` already."""
         admitted: list[Admitted] = []
-        for staged, at in zip(group.staged, group.slots, strict=True):
-            replica = staged.replica
+        for staged in group.staged:
+            replica, at = staged.replica, staged.at
             entry = EntryRow(
                 self.entries.next_e, staged.digest, replica.n, staged.device.public, staged.device.user, staged.seq, staged.clock,
                 positions[at + 1], positions[at], False,
@@ -339,8 +340,7 @@ class Store:
                 self.admitted_up_to(entry.header, entry.digest, len(staged.header))
             admitted.append(Admitted(replica, entry, staged.changes, "local"))
         if not self.placed:
-            last = group.staged[-1]
-            self.admitted_up_to(positions[group.slots[-1] + 1], last.digest, len(last.header))
+            self.admitted_up_to(entry.header, entry.digest, len(staged.header))
         return admitted
 
     def announce(self, admitted: Sequence[Admitted]) -> None:

@@ -23,11 +23,11 @@ from debros.log.combine import combine
 from debros.log.rights import may_write
 from debros.replica.ahead import TURN
 from debros.replica.changes import Change
-from debros.replica.commit import MANY, Item, Plan, build, encoded, finished, parts_of, present_rows, refuse_restricted
+from debros.replica.commit import MANY, Item, encoded, finished, parts_of, present_rows, refuse_restricted
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
-from debros.replica.replica import Replica, patched, refuse_foreign
+from debros.replica.replica import Replica, Staged, patched, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 
@@ -181,7 +181,7 @@ class Transaction:
 
     def _recall(self, items: Sequence[Item]) -> None:
         """Have the rows of many drafts in memory, which `_write` asks for one by one."""
-        model = items[0].model  # a request is of one model
+        model = items[0][1]  # a request is of one model
         if len(items) < MANY or self._store.effects.has_restrict(model):  # which looks at the view's file in between
             return
         present_rows(self._store, items, keep=True)
@@ -195,7 +195,7 @@ class Transaction:
         replica.check_right(self._device)
         if draft.kind == "delete" and store.effects.has_restrict(model):
             self.show()
-            refuse_restricted(store, item)
+            refuse_restricted(store, replica, model, draft.id)
         before = self._written(model, replica.n, draft.id)
         value = change_of(draft, before, table, model.states)
         if value is None:
@@ -394,13 +394,13 @@ class Transaction:
     def steps(self, group: Group, *, alone: bool = False) -> Generator[None, None, bool]:
         """Do what `stage` does in steps; a transaction is `alone` in any case."""
         store = self._store
-        plans: dict[int, Plan] = {}
+        plans: dict[int, Staged] = {}
         for n, ((log, name, id), value) in enumerate(self._changes.items(), 1):
             if not n % TURN:
                 yield
             replica = store.by_number[log]
             version = store.models[name].table.schema.version
-            plan = plans.setdefault(log, Plan(replica, [], []))
+            plan = plans.setdefault(log, Staged(replica, self._device))
             before = store.view.row(store.models[name].rows, log, id)
             change = Change(name, version, id, value, before is None)
             if alone:
@@ -408,13 +408,14 @@ class Transaction:
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
         for replica, change in self.notes:
-            plan = plans.setdefault(replica.n, Plan(replica, [], []))
+            plan = plans.setdefault(replica.n, Staged(replica, self._device))
             plan.changes.append(change)
             plan.encoded.append(encoded(change))
         parts = [part for plan in plans.values() for part in parts_of(plan, parts=False)]
         for part in parts:
             yield
-            build(store, group, self._device, part, tx=(self._tx_id, len(parts)) if len(parts) > 1 else None)
+            part.tx = (self._tx_id, len(parts)) if len(parts) > 1 else None
+            group.add(part)
         return True
 
     def finish(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from debros.blocks import cid
@@ -14,7 +15,7 @@ from debros.current import context
 from debros.errors import FieldError, NotFoundError, StorageError, TransactionError, ValidationError
 from debros.identity.did import did_of, key_of, tag
 from debros.log.rights import id_owner
-from debros.replica.commit import Commit, Item
+from debros.replica.commit import Commit
 from debros.replica.draft import Draft
 from debros.replica.entries import PROVISIONAL
 from debros.replica.replica import Replica
@@ -124,11 +125,11 @@ class Collection(ModelSource):
         model = self._model
         if self.shards is None:
             replica = self._replica()
-            items = [Item(replica, model, draft) for draft in drafts]
+            items = list(zip(repeat(replica), repeat(model), drafts))
         else:
-            items = [Item(self._shard_of(draft), model, draft) for draft in drafts]
+            items = [(self._shard_of(draft), model, draft) for draft in drafts]
         if self._store.lifts.guards:
-            for replica in {item.replica for item in items}:
+            for replica in {replica for replica, _, _ in items}:
                 self._store.lifts.check(model, replica)
         transaction = self._inside()
         if transaction is not None:
@@ -137,7 +138,7 @@ class Collection(ModelSource):
             request = Commit(self._store, self.node.device(), items, parts=parts, told=told)
             await self.node.measured(self._store.commit(request))
             rows = request.rows
-        return [row for row in rows if row is not None]
+        return rows if None not in rows else [row for row in rows if row is not None]  # type: ignore[return-value]  # as is asked
 
     def _shard_of(self, draft: Draft) -> Replica:
         """Return the log of the shard that a draft is for: the one function that routes every write."""

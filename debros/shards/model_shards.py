@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from debros.errors import FieldError, ModelError, PermissionDeniedError, ValidationError
 from debros.log.layout import MAX_LAYOUTS, MAX_SHARDS, Layout, declared, sort_key, wire_bounds
 from debros.replica.acting import grant, revoke
-from debros.replica.commit import Commit, Item
+from debros.replica.commit import Commit
 from debros.replica.draft import Draft
 from debros.replica.layouts import FIELD, LAYOUTS, announcement_of
 from debros.replica.tables import SHADOWED, WRONG_SHARD, quoted
@@ -247,7 +247,7 @@ class ModelShards:
         if not layouts.announced(self._name):
             values.insert(0, declared(self._shards.spec).announced(0))
         draft = Draft("update" if exists else "create", id, add={FIELD: values}, base=row if exists else None)
-        await store.commit(Commit(store, self._node.device(), [Item(shared, model, draft)], parts=False))
+        await store.commit(Commit(store, self._node.device(), [(shared, model, draft)], parts=False))
 
     async def _carry_rights(self, shared: Replica, layout: Layout) -> None:
         """Let those write to the layout's logs who may write to the unsharded log, and keep out who was revoked there."""

@@ -86,7 +86,7 @@ class Home:
         return self.mine if name == MINE else self.replica
 
     def item(self, draft: Draft, name: str = "Post") -> Item:
-        return Item(self.replica_of(name), self.model(name), draft)
+        return self.replica_of(name), self.model(name), draft
 
     async def save(
         self, *drafts: Draft, name: str = "Post", device: Device | None = None, parts: bool = False
