@@ -142,6 +142,7 @@ class Debros:
         self.pins = pins
         self._map = map
         self._device_of: LRUCache[bytes, Device] = LRUCache(_USERS_KEPT)  # by the identity's own key
+        self._own_device: Device | None = None  # of the node's own identity, once it is asked for
         self._replicas: LRUCache[tuple[str, bytes], Replica] = LRUCache(_USERS_KEPT)
         self.migrations = Migrations(self, plans, {schema_of(cls).name: cls for cls in classes})
         self.watchers = Watchers(self.store)
@@ -218,7 +219,12 @@ class Debros:
 
     def device(self) -> Device:
         """Return the key that the acting identity writes with in this home."""
-        return self.device_of(self._acting())
+        identity = current.context().identity
+        if identity is not None:
+            return self.device_of(identity)
+        if self._own_device is None:
+            self._own_device = self.device_of(self.identity)
+        return self._own_device
 
     def device_of(self, identity: Identity) -> Device:
         """Return the key that an identity writes with in this home."""

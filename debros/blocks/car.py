@@ -89,11 +89,10 @@ def section_head(codec: int, digest: bytes, size: int) -> bytes:
     Raises:
         ValueError: the codec is none of ours, or the digest has not 32 bytes.
     """
-    length, name = size + cid.SIZE, cid.to_bytes(digest, codec)
-    if length < 0x80:
-        return b"%c%b" % (length, name)
-    if length < 0x4000:
-        return b"%c%c%b" % (length & 127 | 128, length >> 7, name)
+    length = size + cid.SIZE
+    if 0x80 <= length < 0x4000 and len(digest) == 32 and codec in cid.PREFIX:  # what most are
+        return b"%c%c%b%b" % (length & 127 | 128, length >> 7, cid.PREFIX[codec], digest)
+    name = cid.to_bytes(digest, codec)
     groups = [length >> shift & 127 for shift in range(0, length.bit_length(), 7)]
     return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + name
 

@@ -45,10 +45,9 @@ def to_bytes(digest: bytes, codec: int = DAG_CBOR) -> bytes:
     Raises:
         ValueError: the codec is none of ours, or the digest has not 32 bytes.
     """
-    prefix = PREFIX.get(codec)
-    if prefix is None or len(digest) != 32:
+    if codec not in PREFIX or len(digest) != 32:
         raise ValueError(f"no CID of ours has codec {codec:#x} and a digest of {len(digest)} bytes")
-    return prefix + digest
+    return PREFIX[codec] + digest
 
 
 def from_bytes(cid: bytes) -> Link:

@@ -79,17 +79,16 @@ class Tail:
         handle = self.writable()
         if (self.end & _OFFSET) + total > self._max_segment:
             handle = self._make_room(handle, total)
-        begin = self.end
+        begin, offset = self.end, self.end & _OFFSET
         try:
             if self._is_streamed and total >= _STREAMED:
-                written = handle.stream(parts, begin & _OFFSET)
+                written = handle.stream(parts, offset)
             elif total < len(parts) * _LARGE or len(parts) > _MOST_PARTS:  # putting them together costs less
-                parts = [b"".join(parts)]
-                written = handle.pwrite(parts[0], begin & _OFFSET)
+                written = handle.pwrite(b"".join(parts), offset)
             else:
-                written = handle.pwritev(parts, begin & _OFFSET)
+                written = handle.pwritev(parts, offset)
             if written != total:
-                write_all(handle, b"".join(parts), begin & _OFFSET)
+                write_all(handle, b"".join(parts), offset)
         except BaseException as error:
             self._take_back(handle, error)
         if durable:

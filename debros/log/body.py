@@ -19,6 +19,7 @@ MAX_ACTS: Final = 100
 SALT_SIZE: Final = 16
 TX_SIZE: Final = 16
 
+_CHANGES_ALONE: Final = b"\xa2\x63ops"
 _SALT: Final = b"\x64salt\x50"
 _SALTED: Final = len(_SALT) + SALT_SIZE
 _LARGE: Final = 4096  # bytes from which on it is worth looking for changes that begin alike
@@ -44,21 +45,16 @@ def encode_body(
 
     `salt` is 16 random bytes; `acts` are values as `debros.log.acts` makes them.
     """
-    parts = [b""]  # the map's head, once its size is known
-    size = 1
+    if tx is None and not acts and changes:  # what most are
+        return b"".join((_CHANGES_ALONE, dagcbor.head(4, len(changes)), *changes, _SALT, salt))
+    parts = [dagcbor.head(5, 1 + (tx is not None) + bool(acts) + bool(changes))]
     if tx is not None:
         parts += (b"\x62tx", dagcbor.encode(tx))
-        size += 1
     if acts:
         parts += (b"\x63act", dagcbor.encode(acts))
-        size += 1
     if changes:
-        parts += (b"\x63ops", dagcbor.head(4, len(changes)))
-        parts += changes
-        size += 1
-    parts[0] = dagcbor.head(5, size)
-    parts += (_SALT, salt)
-    return b"".join(parts)
+        parts += (b"\x63ops", dagcbor.head(4, len(changes)), *changes)
+    return b"".join((*parts, _SALT, salt))
 
 
 def parse_body(raw: bytes, *, known: bool = False) -> Body:

@@ -97,12 +97,12 @@ class ModelMeta(type):
 
 
 def _creator(cls: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
-    from debros.models import saving  # it needs the query room, which declarations do not
+    from debros.models import record, saving  # they need the query room, which declarations do not
 
-    save = saving.create
+    save, unseen = saving.create, record.is_plain(cls)
 
     async def create(*args: P.args, **kwargs: P.kwargs) -> R:
-        made: R = await save(cls(*args, **kwargs), checked=True)
+        made: R = await save(cls(*args, **kwargs), False, unseen)
         return made
 
     return create

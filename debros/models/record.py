@@ -299,8 +299,7 @@ class Model(metaclass=ModelMeta):
             ValidationError: `errors` name the position too: `"3.title"`.
             UniqueError: a value or an id is taken, and nothing is written.
         """
-        plainly = cls.__init__ is Model.__init__ and cls.__new__ is Model.__new__
-        return await saving.create_many(cls, records, plainly=plainly)
+        return await saving.create_many(cls, records, plainly=is_plain(cls))
 
     @classmethod
     async def upsert(cls, id: str, /, **values: Any) -> Self:
@@ -312,7 +311,7 @@ class Model(metaclass=ModelMeta):
         present = await cls.get_or_none(id)
         if present is None:
             try:
-                made: Self = await saving.create(cls(id=id, **values), checked=True)
+                made: Self = await saving.create(cls(id=id, **values), unseen=is_plain(cls))
             except UniqueError as error:  # another task created it meanwhile
                 if error.fields != ("id",):
                     raise
@@ -345,7 +344,7 @@ class Model(metaclass=ModelMeta):
         if (found := await query.one_or_none()) is not None:
             return found, False
         try:
-            made: Self = await saving.create(cls(**{**by, **(defaults or {})}), checked=True)
+            made: Self = await saving.create(cls(**{**by, **(defaults or {})}), unseen=is_plain(cls))
         except UniqueError:  # another task created it meanwhile
             if (found := await query.one_or_none()) is None:
                 raise
@@ -536,6 +535,11 @@ class Model(metaclass=ModelMeta):
             DeadlineError: not within `timeout_s`. The write is durable here all the same.
         """
         return await versions.settled(self, replicas, timeout_s)
+
+
+def is_plain(cls: Any) -> bool:
+    """Whether a model's records are made by nothing but the constructor of `Model`: then nobody has one before its maker."""
+    return cls.__init__ is Model.__init__ and cls.__new__ is Model.__new__
 
 
 def _is_deleted(home: Collection, row: Row) -> bool:

@@ -144,8 +144,8 @@ def absorb(shape: Shape, record: Any, row: Row, home: Collection, turn: Turn | N
     own["_home"] = home
 
 
-async def create(record: Any, skip_hooks: bool = False, checked: bool = False) -> Any:
-    """Save a new record; see `Model.save`. `checked`: it was constructed just now, so nothing changed in place."""
+async def create(record: Any, skip_hooks: bool = False, unseen: bool = False) -> Any:
+    """Save a new record; see `Model.save`. `unseen`: it was made just now, and nobody else had it in hand since."""
     cls = type(record)
     shape: Shape = cls.__shape__
     own = record.__dict__
@@ -159,17 +159,19 @@ async def create(record: Any, skip_hooks: bool = False, checked: bool = False) -
         if known:
             await run_before(record, "create", known)
             shape.check_whole(own)
-        elif not checked:
+        elif not unseen:
             shape.check_mutable(own)
         if "_turn" in own:
             await until_free(own, in_transaction=transaction_of(home) is not None)
             if record._row is not None:  # another task has created it meanwhile
                 return await save(record, skip_hooks=skip_hooks)
-        draft = create_draft(shape, own, "_fresh" in own)
-        turn = Turn(own, () if "_fresh" in own and not known else shape.mutable)
+        is_fresh = "_fresh" in own
+        draft = create_draft(shape, own, is_fresh)
+        if known or not (is_fresh and unseen):
+            turn = Turn(own, () if is_fresh and not known else shape.mutable)
         changes = changes_of(shape, own, None) if known else {}
         [row] = await home.commit((draft,))
-        written = turn.written(changes, shape.fields) if known else {}
+        written = turn.written(changes, shape.fields) if known and turn is not None else {}
         transaction = take(shape, record, row, home, snapshot, turn)
     except BaseException:  # cancelled, too
         _give_back(shape, own, snapshot, turn)
@@ -294,7 +296,7 @@ async def create_many(cls: Any, given: Iterable[Any], *, plainly: bool) -> list[
 
 
 async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tuple[list[Any], list[Any]]:
-    """Return the records meant, and those of them that were given as such: what was just constructed is checked.
+    """Return the records meant, and those of them that others may have in hand: what was just constructed is checked.
 
     Raises:
         ValidationError: of all that were given as dicts, with their positions.
@@ -319,6 +321,8 @@ async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tupl
                     continue
                 try:
                     records.append(make(**one))
+                    if not plainly:
+                        as_records.append(records[-1])
                 except ValidationError as error:
                     errors += [replace(each, field=f"{n}.{each.field}") for each in error.errors]
         if len(some) == TURN:

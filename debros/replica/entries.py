@@ -256,7 +256,10 @@ class Entries:
     def _remember(self, row: EntryRow) -> None:
         self._recent[row.digest] = row
         self._digests[row.e] = row.digest
-        if len(self._recent) > RECENT:
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        while len(self._recent) > RECENT:
             _, old = self._recent.popitem(last=False)
             self._digests.pop(old.e, None)
 
@@ -281,7 +284,7 @@ class Entries:
         self._moved_tips = set()
         if len(self._tips) > TIPS_KEPT:
             self._tips = {}
-        for row in self._pending.values():
-            self._remember(row)
+        self._recent.update(self._pending)
+        self._forget_old()
         self._pending = {}
         self._void = {}

@@ -15,7 +15,7 @@ import libipld
 from debros.blocks import dagcbor
 from debros.log.changes import encode_change
 from debros.log.forms import INT_MAX, INT_MIN
-from debros.replica.tables import OUT_OF_BOUNDS, WRONG_SHARD, to_column
+from debros.replica.tables import OUT_OF_BOUNDS, WRONG_SHARD, Row, to_column
 from debros.schema import Codec, FieldSpec
 from debros.values.composites import encode_sorted, sorted_texts
 from debros.values.scalars import EARLIEST, LATEST, TEXT
@@ -71,7 +71,7 @@ def rows_in(
     beyond: Mapping[int, Callable[[Any], bool]],
     is_in_place: Callable[[int, str, Any], bool] | None,
     key_at: int | None,
-) -> Callable[[str, Any, int, int, int, int, int, int, int], tuple[Any, ...] | None]:
+) -> Callable[[str, Any, int, int, int, int, int, int, int], Row | None]:
     """Return the function from a document that a peer's change made to its row, as far as fields and the fold's keeping go.
 
     Args:
@@ -108,12 +108,9 @@ def rows_in(
     if is_in_place is not None:
         key = None if key_at is None else f"v{key_at}"
         lines += [f"    if not in_place(log, id, {key}):", f"        hidden |= {WRONG_SHARD}"]
-    lines += ["    flags = 0"]
-    for at, check in beyond.items():
-        condition = _lies_beyond(at, fields[at], check, given)
-        lines += [f"    if v{at} is not None and ({condition}):", f"        flags = {OUT_OF_BOUNDS}"]
+    lines += _flags(fields, beyond, given)
     columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields)), *_KEPT])
-    return _made([*lines, f"    return ({columns})"], given)
+    return _made([*lines, f"    return {columns}"], given)
 
 
 def _taken(at: int, spec: FieldSpec, given: dict[str, Any]) -> list[str]:
@@ -177,11 +174,26 @@ def is_exact(codec: Codec) -> bool:
     return item is not None and item.kind not in ("float", "list", "set", "tuple", "map", "record", "any")
 
 
-def columns_of(fields: Sequence[FieldSpec]) -> Callable[[str, list[Any]], list[Any]]:
-    """Return the function from a new document's id and wire values to the columns of both."""
+def row_of_new(
+    fields: Sequence[FieldSpec], beyond: Mapping[int, Callable[[Any], bool]]
+) -> Callable[[str, list[Any], int, int, int, int, int, int, int], Row]:
+    """Return the function from a new document's id, wire values, and what `rows_in` asks for besides, to the columns of its row."""
     given: dict[str, Any] = {}
-    columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields))])
-    return _made(["def made(id, wires):", f"    {_names(fields)} = wires", f"    return [{columns}]"], given)
+    flags = _flags(fields, beyond, given)
+    columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields)), *_KEPT])
+    lines = ["def made(id, wires, log, e, version, doc, hidden, clock, by):", f"    {_names(fields)} = wires", *flags]
+    return _made([*lines, f"    return {columns}"], given)
+
+
+def _flags(
+    fields: Sequence[FieldSpec], beyond: Mapping[int, Callable[[Any], bool]], given: dict[str, Any]
+) -> list[str]:
+    """Return the lines that find out whether a value lies beyond its bounds."""
+    lines = ["    flags = 0"]
+    for at, check in beyond.items():
+        condition = _lies_beyond(at, fields[at], check, given)
+        lines += [f"    if v{at} is not None and ({condition}):", f"        flags = {OUT_OF_BOUNDS}"]
+    return lines
 
 
 def _column(at: int, spec: FieldSpec, given: dict[str, Any]) -> str:

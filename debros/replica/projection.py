@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from debros.blocks import dagcbor
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT, Lift
-from debros.replica.packing import columns_of, is_exact, rows_in
+from debros.replica.packing import is_exact, row_of_new, rows_in
 from debros.replica.tables import (
     DELETED,
     MISTYPED,
@@ -79,13 +79,8 @@ class Projection:
         key_at = None if key is None else [spec.wire for spec in schema.fields].index(key.wire)
         bounded = {at: f.out_of_bounds for at, f in enumerate(self._fields) if f.out_of_bounds is not None}
         self._row_in = rows_in(schema.fields, bounded, is_in_place, key_at)
-        self._columns_of = columns_of(schema.fields)
-        patterned = {spec.wire for spec in schema.fields if spec.bounds is not None and spec.bounds.pattern is not None}
-        self._patterns = [
-            (n, f.out_of_bounds)
-            for n, f in enumerate(self._fields)
-            if f.wire in patterned and f.out_of_bounds is not None
-        ]
+        patterned = [spec.bounds is not None and spec.bounds.pattern is not None for spec in schema.fields]
+        self._row_of_new = row_of_new(schema.fields, {at: check for at, check in bounded.items() if patterned[at]})
 
     def fresh(
         self, id: str, wires: list[Any], doc: int, log: int, clock: int, e: int, by: int, version: int
@@ -97,13 +92,8 @@ class Projection:
         """
         if self._is_inexact or (self.lifts and self.would_lift(log, version)):
             return None
-        flags = 0
-        for at, beyond in self._patterns:
-            if wires[at] is not None and beyond(wires[at]):
-                flags = OUT_OF_BOUNDS
-        row = self._columns_of(id, wires)
-        row += (log, e, None, flags, version, doc, 0 if self._id_is_good(id) else WRONG_ID, clock, e, clock, by)
-        return tuple(row) if self._plain else self.finished(row)
+        row = self._row_of_new(id, wires, log, e, version, doc, 0 if self._id_is_good(id) else WRONG_ID, clock, by)
+        return row if self._plain else self.finished(list(row))
 
     def created(
         self, id: str, change: Any, doc: int, log: int, clock: int, e: int, by: int, version: int

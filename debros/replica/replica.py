@@ -102,7 +102,7 @@ class Replica:
         newest = self._store.entries.tip(self.n, author)
         return Tip(None, 0) if newest is None else Tip(newest.digest, newest.seq + 1)
 
-    def seal(self, staged: Staged, before: Staged | None, own: Staged | None) -> None:
+    def seal(self, staged: Staged, before: Staged | None, own: Staged | EntryRow | None) -> None:
         """Sign an entry that was built.
 
         Args:
@@ -111,7 +111,8 @@ class Replica:
             own: likewise the last one of its key.
         """
         device, heads = staged.device, self.heads if before is None else {before.digest}
-        prev, seq = self.tip(device.public) if own is None else (own.digest, own.seq + 1)
+        own = own or self._store.entries.tip(self.n, device.public)
+        prev, seq = (None, 0) if own is None else (own.digest, own.seq + 1)
         links = () if not heads or (prev in heads and len(heads) == 1) else self._links(heads, prev)
         staged.seq = seq
         staged.parents = links if prev is None else (*links, prev)
@@ -135,10 +136,10 @@ class Replica:
         """Raise `PermissionDeniedError` if this key may not write here."""
         if self.manifest.scope == "user" and not self.manifest.is_admin(device.user):
             raise PermissionDeniedError("this is another user's log; only its owner writes to it")
-        prev, seq = self.tip(device.public)
-        if prev is None:
+        newest, rights = self._store.entries.tip(self.n, device.public), self._rights or self.rights
+        if newest is None:
             self._certificates(device)
-        if self.rights.has_cuts and self.rights.would_be_void(device.public, device.user, seq):
+        if rights.has_cuts and rights.would_be_void(device.public, device.user, self.tip(device.public).seq):
             raise PermissionDeniedError(
                 "the right of this device or user to write here was revoked; an admin can `grant`"
             )
@@ -192,18 +193,17 @@ class Replica:
             while some := list(islice(packed, _TOGETHER)):
                 good += self._fold_some(some, entry, is_formed=False)
             changes.count(good)
-            return
-        given = list(changes)
-        if len(given) == 1 and given[0].row is not None:  # one that was written here
-            self._fold_any(self._store.models.get(given[0].model), given[0], entry, is_new=False)
+        elif len(changes) == 1:
+            [change] = changes
+            self._fold_any(self._store.models.get(change.model), change, entry, is_new=False)
         else:
-            self._fold_some(given, entry)
+            self._fold_some(list(changes), entry)
 
     def _fold_some(self, changes: list[Change], entry: EntryRow, *, is_formed: bool = True) -> int:
         """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
         models, log, view = self._store.models, self.n, self._store.view
         by, bad = -1, 0
-        absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
+        absent = self._absent(changes)
         model: Model | None = None
         name, is_plain = "", False
         for change in changes:

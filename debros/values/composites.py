@@ -7,7 +7,7 @@ it stay in the log.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, get_type_hints
 
 import libipld
@@ -30,19 +30,15 @@ def encode_sorted(values: list[Any]) -> list[Any]:
     return [value for _, value in sorted({dagcbor.encode(value): value for value in values}.items())]
 
 
-def sorted_texts(values: list[Any]) -> list[Any] | None:
+def sorted_texts(values: Collection[Any]) -> list[Any] | None:
     """Return texts like `encode_sorted`; `None` where one is no text."""
     try:
         is_ascii = "".join(values).isascii()
     except TypeError:
         return None
-    if len(values) < 2:
-        return values
-    if is_ascii:  # then the length in bytes is that in characters
-        found = sorted(set(values))
-        found.sort(key=len)
-        return found
-    return sorted(set(values), key=dagcbor.key_order)
+    found = sorted(set(values))
+    found.sort(key=len if is_ascii else dagcbor.key_order)  # of ASCII the length in bytes is that in characters
+    return found
 
 
 def to_blob(codec_holds_bytes: bool) -> Callable[[Any], bytes]:
@@ -75,7 +71,7 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
     made: Any = {"list": list, "set": set, "tuple": tuple}[kind]
     to_item, from_item = _nullable(item.to_wire, nullable), _nullable(item.from_wire, nullable)
     accepts_item = _accepts(item, nullable)
-
+    is_texts = kind == "set" and to_item is None and item.kind == "text"
     is_item = _is_operand(item, nullable)
 
     def accepts(wire: Any) -> bool:
@@ -85,6 +81,8 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
         return isinstance(value, made) and all(map(is_item, value))
 
     def to_wire(value: Any) -> list[Any]:
+        if is_texts and (found := sorted_texts(value)) is not None:
+            return found
         wire = list(value) if to_item is None else [to_item(part) for part in value]
         return encode_sorted(wire) if kind == "set" else wire
 

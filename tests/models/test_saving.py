@@ -477,3 +477,24 @@ def test_a_pattern_can_be_annotated() -> None:
     assert Coded(code="abc").code == "abc"
     with pytest.raises(debros.ValidationError):
         Coded(code="ABC")
+
+
+async def test_what_a_constructor_changes_in_place_is_checked_like_any_edit() -> None:
+    @model(name="OfItsOwnMaking")
+    class Made(Model):
+        tags: Field[set[str]] = field(default_factory=set)
+
+        def __init__(self, **values: Any) -> None:
+            super().__init__(**values)
+            self.tags.add(5)  # type: ignore[arg-type]  # the fault
+
+    async with a_node(Made):
+        for create in (
+            lambda: Made.create(),
+            lambda: Made.create_many([{}]),
+            lambda: Made.upsert("a"),
+            lambda: Made().save(),
+        ):
+            with pytest.raises(debros.ValidationError):
+                await create()
+        assert await Made.count() == 0

@@ -47,7 +47,7 @@ def encrypted(signer: Device, manifest: Manifest, body: bytes, replica: Replica 
     prev = None if tip is None else tip.prev
     header, _ = sign_header(
         signer, body_digest=cid.digest_of(body), length=len(body), log=manifest.log_id, next=(), prev=prev,
-        seq=0 if tip is None else tip.seq, clock=1 << 16 if tip is None else tip.clock + 1, epoch=EPOCH,
+        seq=0 if tip is None else tip.seq, clock=1 << 16 if replica is None else replica.clock + 1, epoch=EPOCH,
     )  # fmt: skip
     return Delivery(header, body)
 
