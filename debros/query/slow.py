@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from debros.metrics import Histogram
+from debros.histogram import Histogram
 
 KEPT: Final = 100  # the newest ones
 _logger: Final = logging.getLogger("debros.query")

@@ -11,7 +11,7 @@ import pytest
 
 import debros
 from debros import ConfigError, Field, Model, StorageError, StoreLockedError, UniqueError, field, migration, model
-from debros.metrics import BOUNDS_S, Histogram
+from debros.histogram import BOUNDS_S, Histogram
 from debros.opening import open as open_node
 from tests.support.nodes import a_node
 
