@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,6 +62,7 @@ class Call:
 
     def __init__(self, told: Told) -> None:
         self.told = told
+        self.chosen = current.context()  # by the caller
         self.scope = trio.CancelScope()
         self.awaitable: Awaitable[Any] | None = None
         self.block: AbstractAsyncContextManager[Any] | None = None
@@ -112,10 +113,17 @@ class Task:
                 call.told(outcome.Error(ArgumentError(_NESTED)), current.context())
         return None
 
+    def _acting_as(self, call: Call) -> AbstractContextManager[object]:
+        """Act as whom the caller has chosen: a task of asyncio has what the one chose that made it, as `wait_for` does."""
+        chosen = call.chosen
+        if chosen.identity is None or chosen.node is not self._portal.node:
+            return nullcontext()
+        return current.choosing(identity=chosen.identity)
+
     async def _await(self, call: Call, awaitable: Awaitable[Any]) -> None:
         found: outcome.Outcome[Any] = outcome.Error(ClosedError(OVER))
         try:
-            with call.scope:
+            with call.scope, self._acting_as(call):
                 try:
                     found = outcome.Value(await awaitable)
                 except (trio.Cancelled, GeneratorExit):
@@ -131,7 +139,7 @@ class Task:
         waiting = call
         found: outcome.Outcome[Any] = outcome.Error(ClosedError(OVER))
         try:
-            with call.scope:
+            with call.scope, self._acting_as(call):
                 try:
                     async with block as value:
                         call.told(outcome.Value(value), current.context())

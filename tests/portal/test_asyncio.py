@@ -11,12 +11,17 @@ import pytest
 import trio
 
 import debros
-from debros import Field, Model, model
+from debros import Field, Identity, Model, model
 
 
 @model(name="AsyncioNote")
 class Note(Model):
     title: Field[str]
+
+
+@model(scope="user", name="AsyncioDiary")
+class Diary(Model):
+    line: Field[str]
 
 
 def with_asyncio(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -91,3 +96,23 @@ async def test_live_views_and_errors_come_through() -> None:
     with pytest.raises(debros.ConfigError):
         async with debros.asyncio.open("", models=[Note]):
             pass
+
+
+@with_asyncio
+async def test_tasks_that_are_started_while_somebody_is_acted_as_act_as_them_too() -> None:
+    other = Identity.from_seed(bytes(32))
+    async with debros.asyncio.open(":memory:", models=[Note, Diary]) as db:
+        await db.run(Diary.create(line="the node's own"))
+        async with db.using(db.node.acting_as(other)):
+            await asyncio.wait_for(db.run(Diary.create(line="a")), 20)  # before Python 3.12 in a task of its own
+            [_, made] = await asyncio.gather(db.run(Diary.create(line="b")), db.run(Diary.create(line="c")))
+            assert made.meta.owner == other.did
+            lines = [row.line for row in await asyncio.create_task(db.run(Diary.all()))]
+            assert sorted(lines) == ["a", "b", "c"]
+
+            async def nested() -> str | None:
+                async with db.using(db.node.transaction()):
+                    return (await db.run(Diary.create(line="d"))).meta.owner
+
+            assert await asyncio.create_task(nested()) == other.did
+        assert [row.line for row in await asyncio.create_task(db.run(Diary.all()))] == ["the node's own"]
