@@ -180,12 +180,13 @@ class Effects:
         else hide each other for ever, and on some nodes only.
         """
         found: set[Place] = set()
+        followed: set[Place] = set()  # of these, whose own children too: one may be met first by a key that reads null
         while back:
             for child, cascades in self._touched_by(back.pop()):
-                if child not in found:
-                    found.add(child)
-                    if cascades:
-                        back.append(child)
+                found.add(child)
+                if cascades and child not in followed:
+                    followed.add(child)
+                    back.append(child)
         return found
 
     def exchange(

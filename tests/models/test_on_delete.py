@@ -66,3 +66,40 @@ async def test_a_set_null_key_reads_null_until_its_target_is_restored() -> None:
         assert (await Link.get(link.id)).folder_id is None
         await folder.restore()
         assert (await Link.get(link.id)).folder_id == folder.id
+
+
+@model(scope="global")
+class Sheet(Model):
+    folder_id: Field[str]
+    other_id: Field[str | None]
+    folder: One[Folder] = belongs_to("folder_id", on_delete="cascade")
+    other: One[Folder | None] = belongs_to("other_id", on_delete="set_null")
+
+
+@model(scope="global")
+class Mark(Model):
+    sheet_id: Field[str]
+    sheet: One[Sheet] = belongs_to("sheet_id", on_delete="cascade")
+
+
+async def test_what_went_with_a_record_comes_with_it_though_another_target_of_it_comes_back_too() -> None:
+    async with a_node(Folder, Sheet, Mark) as db:
+        folders = await Folder.create_many([{} for _ in range(24)])  # in a set they have any order
+        sheets = await Sheet.create_many(
+            {"folder_id": one.id, "other_id": other.id} for one, other in zip(folders[::2], folders[1::2], strict=True)
+        )
+        await Mark.create_many({"sheet_id": sheet.id} for sheet in sheets)
+        for folder in folders:
+            await folder.delete()
+        assert (await Sheet.count(), await Mark.count()) == (0, 0)
+        for folder in folders:
+            await folder.restore()
+        assert [sheet.other_id for sheet in await Sheet.all()] == [folder.id for folder in folders[1::2]]
+        assert (await Sheet.count(), await Mark.count()) == (12, 12)
+        async with db.transaction():
+            await Folder.query().delete()
+            assert await Mark.count() == 0
+            for folder in folders:
+                await folder.restore()
+            assert await Mark.count() == 12
+        assert await Mark.count() == 12
