@@ -22,7 +22,7 @@ TX_SIZE: Final = 16
 _CHANGES_ALONE: Final = b"\xa2\x63ops"
 _SALT: Final = b"\x64salt\x50"
 _SALTED: Final = len(_SALT) + SALT_SIZE
-_LARGE: Final = 4096  # bytes from which on it is worth looking for changes that begin alike
+LARGE: Final = 4096  # bytes from which on it is worth looking for changes that begin alike
 
 
 class Body(NamedTuple):
@@ -67,11 +67,8 @@ def parse_body(raw: bytes, *, known: bool = False) -> Body:
     Raises:
         BodyError: not strict DAG-CBOR, no map, no salt, or `ops` or `act` no list or too long.
     """
-    if len(raw) >= _LARGE and raw[-_SALTED:-SALT_SIZE] == _SALT:
-        packed = packed_ops(raw, len(raw) - _SALTED, known=known)
-        if packed is not None and len(packed[0]) <= MAX_CHANGES:
-            ops, name, logs = packed
-            return Body(None if name is None else (name, logs), [], ops, raw[-SALT_SIZE:])
+    if len(raw) >= LARGE and (packed := packed_body(raw, known=known)) is not None:
+        return packed
     try:
         value = dagcbor.decode_known(raw) if known else dagcbor.decode_fast(raw)
     except ValueError as error:
@@ -88,6 +85,15 @@ def parse_body(raw: bytes, *, known: bool = False) -> Body:
     if type(acts) is not list or len(acts) > MAX_ACTS:
         raise BodyError(f"`act` of the body is not a list of at most {MAX_ACTS} acts")
     return Body(_tx(value.get("tx")), acts, its, salt)
+
+
+def packed_body(raw: bytes, *, known: bool = False) -> Body | None:
+    """Read the usual large body, quickly; `None`: it is another one, of which nothing is said."""
+    packed = packed_ops(raw, len(raw) - _SALTED, known=known) if raw[-_SALTED:-SALT_SIZE] == _SALT else None
+    if packed is None or len(packed[0]) > MAX_CHANGES:
+        return None
+    ops, name, logs = packed
+    return Body(None if name is None else (name, logs), [], ops, raw[-SALT_SIZE:])
 
 
 def _tx(value: object) -> tuple[bytes, int] | None:

@@ -8,7 +8,7 @@ may check many signatures apart, in threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
@@ -101,7 +101,9 @@ def judge(
     return Admission(header, body, user, known=False)
 
 
-def check_alone(entries: Iterable[tuple[bytes, bytes | None, bytes]], log: LogState) -> list[Checked]:
+def check_alone(
+    entries: Iterable[tuple[bytes, bytes | None, bytes]], log: LogState, parse: Callable[[bytes], Body] = parse_body
+) -> list[Checked]:
     """Steps 1 to 6 of some entries, in any thread: of the log nothing is asked but its id. It ends before the first not good.
 
     All are read before the first signature is verified: the tables of that are as large as a processor's first cache, and
@@ -110,6 +112,7 @@ def check_alone(entries: Iterable[tuple[bytes, bytes | None, bytes]], log: LogSt
     Args:
         entries: of each the header, the body if it came, and the digest of the header.
         log: that they are for.
+        parse: what reads a body.
 
     Returns:
         What is known of each. Whoever has to know why one is not among them asks `judge`.
@@ -118,7 +121,7 @@ def check_alone(entries: Iterable[tuple[bytes, bytes | None, bytes]], log: LogSt
     try:
         for header_raw, body_raw, digest in entries:
             header = read(header_raw, log, digest)
-            found.append(Checked(header, check_body(header, body_raw)))
+            found.append(Checked(header, check_body(header, body_raw, parse)))
     except (EntryRefusedError, EntryHeldError):
         pass
     for n, (header, _) in enumerate(found):
@@ -153,7 +156,7 @@ def check_signature(header: Header) -> None:
         raise SignatureError(f"not signed by its author {header.author.hex()}")
 
 
-def check_body(header: Header, body_raw: bytes | None) -> Body | None:
+def check_body(header: Header, body_raw: bytes | None, parse: Callable[[bytes], Body] = parse_body) -> Body | None:
     """Step 6. Return the body, or `None` when it is encrypted.
 
     A wrong body is the fault of who delivered it: nothing may be remembered against the header.
@@ -168,7 +171,7 @@ def check_body(header: Header, body_raw: bytes | None) -> Body | None:
         raise BodyError(f"a body of {len(body_raw)} bytes, the header says {header.length}")
     if sha256(body_raw).digest() != header.body:
         raise BodyError("these bytes are not the body that the header names")
-    return parse_body(body_raw) if header.epoch is None else None
+    return parse(body_raw) if header.epoch is None else None
 
 
 def check_place(header: Header, log: LogState) -> bytes:

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+import trio
+
 from debros.blocks import cid
 from debros.blocks.tail import Block
 from debros.env import collector_paused
-from debros.errors import EntryHeldError, EntryRefusedError
+from debros.errors import BodyError, EntryHeldError, EntryRefusedError
+from debros.log.body import LARGE, Body, packed_body, parse_body
 from debros.log.gate import Admission, Checked, Known, LogState, check_alone, judge
 from debros.replica.changes import changes_in
 from debros.replica.entries import EntryRow
@@ -20,7 +23,7 @@ from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
 
 CHECKED_APART: Final = 16  # entries for which it is worth asking a thread: it costs about as much as four signatures
-LARGE: Final = 32 << 10  # bytes of a body for which it is worth that
+LARGE_BODY: Final = 32 << 10  # bytes of one for which it is worth that
 
 
 class Delivery(NamedTuple):
@@ -50,7 +53,7 @@ class Batch(NamedTuple):
     @property
     def is_large(self) -> bool:
         """Whether it takes long to check."""
-        return len(self.digests) >= CHECKED_APART or any(len(body or b"") >= LARGE for _, body in self.deliveries)
+        return len(self.digests) >= CHECKED_APART or any(len(body or b"") >= LARGE_BODY for _, body in self.deliveries)
 
     def after(self, at: int) -> Batch:
         """Return what comes behind the entry at this place."""
@@ -132,16 +135,51 @@ async def receive_batch(store: Store, replica: Replica, batch: Batch) -> int:
 
 
 async def check_apart(store: Store, replica: Replica, batch: Batch) -> None:
-    """Check in a thread what of a large batch needs nothing but its bytes, so that it is done when `receive_batch` looks.
+    """Check what of a large batch needs nothing but its bytes, so that it is done when `receive_batch` looks.
 
-    Verifying releases the interpreter; meanwhile this one reads the next frame, or admits the batch before.
+    Many signatures are verified in a thread, which releases the interpreter: meanwhile this one reads the next frame, or
+    admits the batch before.
     """
     await _check_apart(store, batch, _Log(replica, batch.digests))
 
 
 async def _check_apart(store: Store, batch: Batch, log: _Log) -> None:
-    if batch.is_large:
+    if batch.is_large and (len(batch.digests) >= CHECKED_APART or not await _check_quickly(batch, log)):
         await store.env.offload(_check_all, batch, log, log.known)
+
+
+async def _check_quickly(batch: Batch, log: _Log) -> bool:
+    """Check entries of the usual form here, one by one, and return whether all were such.
+
+    Most of that is work that holds the interpreter, so a thread gains nothing, and its turns cost a tenth of the whole. What
+    takes long is hostile, and comes to a thread.
+    """
+    known = log.known
+    for n, digest in enumerate(batch.digests):
+        if digest in known or batch.ready[n] is not None:
+            continue
+        header, body = batch.deliveries[n]
+        with collector_paused():
+            found = check_alone([(header, body, digest)], log, _quick_body)
+        if not found:
+            return False
+        batch.ready[n] = found[0]
+        await trio.lowlevel.checkpoint()
+    return True
+
+
+def _quick_body(raw: bytes) -> Body:
+    """Read a body, if that is surely quick.
+
+    Raises:
+        BodyError: it is not of the form, or nobody knows yet.
+    """
+    if len(raw) < LARGE:
+        return parse_body(raw)
+    packed = packed_body(raw)
+    if packed is None:
+        raise BodyError("not the usual large body")
+    return packed
 
 
 def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from debros import Field, Model, model
 from debros.errors import DebrosError
 from debros.log import gate
-from debros.replica.receive import CHECKED_APART, Delivery, receive
+from debros.replica.receive import CHECKED_APART, LARGE_BODY, Delivery, receive
 from tests.support.nodes import a_node
 
 COUNT = CHECKED_APART + 8
@@ -22,6 +22,11 @@ COUNT = CHECKED_APART + 8
 
 @model(scope="global", name="Batched")
 class Batched(Model):
+    title: Field[str]
+
+
+@model(scope="global", name="Other")
+class Other(Model):
     title: Field[str]
 
 
@@ -125,3 +130,36 @@ async def test_signatures_of_a_large_batch_are_checked_in_a_thread_once_each_and
     batch[4] = spoilt(batch[4], "signature")
     await outcome([batch])
     assert len(checked) <= 6  # the bad one is looked at again, by whoever tells
+
+
+@pytest.mark.parametrize("is_usual", [True, False])
+async def test_a_large_body_is_read_where_it_comes_if_that_is_quick_and_else_in_a_thread(
+    is_usual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "x" * 400
+    async with a_node(Batched, Other) as writer:
+        async with writer.transaction():
+            await Batched.create_many([{"title": f"{text}{n}"} for n in range(100)])
+            if not is_usual:  # changes of two models do not begin alike
+                await Other.create(title=text)
+        row = writer.store.entries.by_number(writer.store.entries.next_e - 1)
+        large = Delivery(writer.store.log.read(row.header), writer.store.log.read(row.body))
+    assert len(large.body or b"") > LARGE_BODY
+    checked: list[bool] = []
+    check = gate.check_signature
+
+    def noted(header: Any) -> None:
+        checked.append(get_ident() == here)
+        check(header)
+
+    here = get_ident()
+    monkeypatch.setattr(gate, "check_signature", noted)
+    async with a_node(Batched, Other) as node:
+        assert await receive(node.store, node.shared, [large]) == 1
+        assert await Batched.count() == 100
+    assert checked == [is_usual]
+    for how in ("signature", "body", "no body", "header"):
+        async with a_node(Batched, Other) as node:
+            with pytest.raises(DebrosError):
+                await receive(node.store, node.shared, [spoilt(large, how)])
+            assert await Batched.count() == 0
