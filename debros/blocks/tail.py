@@ -101,7 +101,7 @@ class Tail:
             self.synced = begin + total
         self.end = begin + total
         self.has_grown = True
-        return [begin + start for start in starts]
+        return list(map(begin.__add__, starts))
 
     def sync(self) -> None:
         """Return once everything appended so far survives a power cut; see `LogFile.sync`."""

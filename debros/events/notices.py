@@ -19,8 +19,10 @@ class Notices:
     def __init__(self, node: Debros, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
         self._node = node
         self._tell = tell
-        self._logs = {n for (n,) in node.store.view.read("SELECT n FROM logs WHERE length(heads) > 0", ())}
-        self._skipped: dict[int, int] = {}
+        found = node.store.view.read("SELECT n FROM logs WHERE length(heads) > 0", ())
+        self._logs: dict[int, int] = {
+            n: 0 for (n,) in found
+        }  # those there were, and how many skipped changes were told of
 
     def begin(self) -> None:
         """Begin to listen."""
@@ -31,12 +33,13 @@ class Notices:
 
     def _admitted(self, admitted: Sequence[Admitted]) -> None:
         for replica, entry, _, _ in admitted:
-            if replica.n not in self._logs:
-                self._logs.add(replica.n)
+            told = self._logs.get(replica.n)
+            if told == replica.skipped:  # nearly always
+                continue
+            self._logs[replica.n] = replica.skipped
+            if told is None:
                 self._tell("log_opened", {"log": replica.manifest.address})
-            skipped = replica.skipped - self._skipped.get(replica.n, 0)
-            if skipped > 0:
-                self._skipped[replica.n] = replica.skipped
+            if (skipped := replica.skipped - (told or 0)) > 0:
                 self._tell("skipped", {"log": replica.manifest.address, "changes": skipped, "entry": entry.digest})
 
     def _moved(self, places: Sequence[Place], models: Sequence[str]) -> None:

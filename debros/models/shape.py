@@ -11,7 +11,7 @@ from debros.models.fields import MISSING, Field
 from debros.models.hydration import EXTRA, Hydration
 from debros.models.ids import flaw_of, new_id
 from debros.models.names import RESERVED_NAMES
-from debros.replica.packing import change_of_new, wires_of
+from debros.replica.packing import new_document
 
 if TYPE_CHECKING:
     from debros.models.options import Options
@@ -44,8 +44,7 @@ class Shape(Hydration):
         self.append_only = schema.store in ("events", "feed")
         self.undeletable = schema.store in ("events", "counter")
         self.whole = schema.store == "keyvalue"  # a save writes every field
-        self.wires_of = wires_of(schema.fields)
-        self.change_of_new = change_of_new(schema.fields)
+        self.new_document = new_document(schema.fields)
         self.mutable = [spec for spec in schema.fields if spec.codec.mutable]
         self.derived = next((spec.name for spec in schema.fields if spec.unique == "derived"), None)
         self.has_suffix = schema.write != "anyone"

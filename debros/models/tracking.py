@@ -88,8 +88,8 @@ def changes_of(
 
 def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
-    wires = shape.wires_of(own)
-    return Draft("create", own["id"], fresh=fresh, change=shape.change_of_new(wires), wires=wires)
+    change, wires = shape.new_document(own)
+    return Draft("create", own["id"], fresh=fresh, change=change, wires=wires)
 
 
 def update_draft(

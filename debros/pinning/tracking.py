@@ -42,6 +42,7 @@ class Tracker:
         self._columns = {
             name: _columns(model.table.schema) for name, model in store.models.items() if _columns(model.table.schema)
         }
+        self._passed = store.models.keys() - self._columns.keys()  # opened models whose records refer to none
         self._changed: set[tuple[str, int, str]] = set()  # what a `Doc` says
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
@@ -60,19 +61,19 @@ class Tracker:
 
     def on_admitted(self, admitted: Sequence[Admitted]) -> None:
         """Take note of entries; see `Store.on_admitted`."""
-        columns, opened, is_wanted = self._columns, self._store.models, False
-        for replica, entry, changes, origin in admitted:  # every write comes here, so it does no more than note
-            self._seen = entry.e
-            if isinstance(changes, Packed) and not any(
-                name in columns or name not in opened for name in changes.models
-            ):
+        columns, passed, is_wanted = self._columns, self._passed, False
+        self._seen = admitted[-1].entry.e
+        for replica, _, changes, origin in admitted:  # every write comes here, so it does no more than note
+            if isinstance(changes, Packed) and changes.models <= passed:
                 continue
             for change in changes:
                 name = change.model
+                if name in passed:
+                    continue
                 if name in columns:
                     self._changed.add((name, replica.n, change.id))
                     is_wanted = is_wanted or (origin == "remote" and name in self._ruled)
-                elif name not in opened and (found := content_in(change.value)):
+                elif found := content_in(change.value):
                     self._named.append((Doc(name, replica.n, change.id), found))
         if is_wanted and self.on_wanted is not None:
             self.on_wanted()

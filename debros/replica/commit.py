@@ -178,7 +178,7 @@ class Commit:
 
     def finish(self) -> None:
         """Take the rows as they are now."""
-        if len(self._items) < MANY and self._is_told:
+        if self.weight < MANY and self._is_told:
             row = self._store.view.row
             for replica, model, draft in self._items:
                 self.rows.append(row(model.rows, replica.n, draft.id))

@@ -33,6 +33,7 @@ class Group:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.requests: list[Request] = []  # that are in it
         self.staged: list[Staged] = []
         self.blocks: list[Block] = []  # once it is sealed: what is to be written
         self.taken: dict[

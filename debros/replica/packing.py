@@ -33,13 +33,14 @@ _FLAT: Final = frozenset(
 )
 
 
-def wires_of(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], list[Any]]:
-    """Return the function from a record's checked values, by attribute, to the wire values of its fields.
+def new_document(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], tuple[dict[str, Any], list[Any]]]:
+    """Return the function from a new record's checked values, by attribute, to its change and the wire values of its fields.
 
-    Of a merging set that is empty, or null, it is the empty list: so reads a set without a cell.
+    The change has all fields but empty sets and zeros. The wire value of a merging set that is empty, or null, is the empty
+    list: so reads a set without a cell.
     """
     given: dict[str, Any] = {}
-    terms = []
+    lines = ["def made(own):"]
     for at, spec in enumerate(fields):
         value, convert = f"own[{spec.name!r}]", spec.codec.to_wire
         if convert is not None:
@@ -48,22 +49,17 @@ def wires_of(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], list[Any
                 value = f"to_{at}(v) if (v := {value}) else []"
             else:
                 value = _unless_null(f"to_{at}", value, spec)
-        terms.append(value)
-    return _made(["def made(own):", f"    return [{', '.join(terms)}]"], given)
-
-
-def change_of_new(fields: Sequence[FieldSpec]) -> Callable[[list[Any]], dict[str, Any]]:
-    """Return the function from the wire values of a new document to its change: all fields but empty sets and zeros."""
+        lines += [f"    v{at} = {value}"]
     parts = ["'live': True"]
     for key, merge, form in (("put", "lww", "v{0}"), ("keep", "keep", "[v{0}, []]")):
         some = [f"{spec.wire!r}: {form.format(at)}" for at, spec in enumerate(fields) if spec.merge == merge]
         parts += [f"{key!r}: {{{', '.join(some)}}}"] if some else []
-    lines = ["def made(wires):", f"    {_names(fields)} = wires", f"    change = {{{', '.join(parts)}}}"]
+    lines += [f"    change = {{{', '.join(parts)}}}"]
     for key, merge in (("inc", "counter"), ("add", "set")):
         for at, spec in enumerate(fields):
             if spec.merge == merge:
                 lines += [f"    if v{at}:", f"        change.setdefault({key!r}, {{}})[{spec.wire!r}] = v{at}"]
-    return _made([*lines, "    return change"], {})
+    return _made([*lines, f"    return change, {_names(fields)}"], given)
 
 
 def rows_in(

@@ -222,17 +222,17 @@ class Store:
         return StorageError(self.broken)
 
     async def _run(self, requests: Sequence[Request]) -> list[Request]:
-        group, ready, deferred = self._stage(requests)
+        group, deferred = self._stage(requests)
         if group.staged:
             self.show(group, await self.append(group.blocks, self.parts_of(group)))
-        self._finish(ready)
+        self._finish(group)
         return deferred
 
     def _run_now(self, requests: Sequence[Request]) -> list[Request]:
-        group, ready, deferred = self._stage(requests)
+        group, deferred = self._stage(requests)
         if group.staged:
             self.show(group, self._append(group.blocks, self.parts_of(group)))
-        self._finish(ready)
+        self._finish(group)
         return deferred
 
     async def append(self, blocks: list[tuple[int, bytes, bytes]], parts: Parts = None) -> list[int]:
@@ -298,23 +298,22 @@ class Store:
         if request.error is not None:
             raise request.error
 
-    def _stage(self, requests: Sequence[Request]) -> tuple[Group, list[Request], list[Request]]:
+    def _stage(self, requests: Sequence[Request]) -> tuple[Group, list[Request]]:
+        """Return a group of those requests that are not refused, signed, and the ones that have to come after it."""
         group = Group(self)
-        ready: list[Request] = []
         deferred: list[Request] = []
         for request in requests:
-            if group.is_closed:
-                deferred.append(request)
-                continue
             try:
-                self.check_open()
+                if self.is_closing or self.broken:
+                    self.check_open()
                 if self.flush_failure is not None:
                     self.flush()
-                (ready if request.stage(group) else deferred).append(request)
+                is_staged = not group.is_closed and request.stage(group)
+                (group.requests if is_staged else deferred).append(request)
             except Exception as error:  # whatever refuses one request is its saver's, not the group's
                 request.error = error
         group.seal()
-        return group, ready, deferred
+        return group, deferred
 
     def show(self, group: Group, positions: list[int]) -> None:
         """Let the entries of a group be seen, which are on disk at these positions."""
@@ -348,8 +347,8 @@ class Store:
         for tell in self.on_admitted:
             tell(admitted)
 
-    def _finish(self, requests: list[Request]) -> None:
-        for request in requests:
+    def _finish(self, group: Group) -> None:
+        for request in group.requests:
             request.done = True
             try:
                 request.finish()
@@ -402,9 +401,10 @@ class Store:
 
     def is_full(self) -> bool:
         """Whether enough waits in memory to be moved into the view, or a cut that rows in memory do not show."""
+        if self.cut or self.lifts.changed:
+            return True
         most = self._flush_rows
-        full = self.entries.pending() >= most or self.view.pending_rows >= 4 * most
-        return full or bool(self.cut) or self.lifts.changed
+        return self.view.pending_rows >= 4 * most or self.entries.pending() >= most
 
     # -- the view ----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 import outcome
 import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 MAX_WEIGHT: Final = 1000  # changes in one group
 YIELD_EVERY: Final = 32  # commits that need no waiting between two steps of the scheduler
@@ -66,7 +67,12 @@ class Writer:
             StorageError: the disk failed; nothing of it was written.
         """
         if self._run_now is not None and not self._busy:
-            await self._pause()
+            self._unyielded += 1
+            if self._unyielded < YIELD_EVERY:
+                await checkpoint_if_cancelled()
+            else:
+                self._unyielded = 0
+                await checkpoint()
             if not self._busy:  # nobody took the lead meanwhile
                 self._run_now([request])
                 if request.error is not None:
@@ -78,19 +84,11 @@ class Writer:
             return
         self._busy = True
         try:
-            await trio.lowlevel.checkpoint()  # let others join
+            await checkpoint()  # let others join
         except BaseException:
             self._pass_on()
             raise
         await self._lead(request)
-
-    async def _pause(self) -> None:
-        self._unyielded += 1
-        if self._unyielded < YIELD_EVERY:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._unyielded = 0
-            await trio.lowlevel.checkpoint()
 
     async def _lead(self, own: Any) -> None:
         group, tasks, weight = [own], [], own.weight
@@ -140,7 +138,7 @@ class Writer:
         if self._busy:
             await self._wait(None, exclusive=True)
         else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await checkpoint_if_cancelled()
             if self._busy:
                 await self._wait(None, exclusive=True)
         self._busy = True

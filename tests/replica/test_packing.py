@@ -16,7 +16,7 @@ from debros.log.changes import encode_change
 from debros.log.forms import is_change
 from debros.models.validation import Validator
 from debros.replica.cells import Document
-from debros.replica.packing import change_of_new, encoder_of, is_exact, wires_of
+from debros.replica.packing import encoder_of, is_exact, new_document
 from debros.replica.projection import Projection
 from debros.replica.state import States
 from debros.replica.tables import Table
@@ -62,7 +62,7 @@ def general(specs: list[FieldSpec], values: dict[str, Any]) -> dict[str, Any]:
 @given(fields())
 def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(made: tuple[Any, Any]) -> None:
     specs, values = made
-    change = change_of_new(specs)(wires_of(specs)(values))
+    change, _ = new_document(specs)(values)
     assert change == general(specs, values)
     raw = encoder_of(specs)("Thing", 1, "id", change)
     assert raw == encode_change("Thing", 1, "id", change)
@@ -73,10 +73,9 @@ def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(mad
 @given(fields())
 def test_its_row_is_the_one_that_the_fold_makes_of_the_change(made: tuple[Any, Any]) -> None:
     specs, values = made
-    wires = wires_of(specs)(values)
+    change, wires = new_document(specs)(values)
     table = Table(Schema("Thing", 1, "global", "documents", "anyone", tuple(specs)))
     projection = Projection(table, lambda document, fields: b"")
-    change = change_of_new(specs)(list(wires))
     row = projection.fresh("id", wires, 7, 1, 70, 9, 1, 1)
     sent = dagcbor.decode(dagcbor.encode(change))
     document = Document(lambda e: bytes(32))
@@ -123,7 +122,7 @@ def cells(document: Document) -> Any:
 @given(fields())
 def test_a_document_that_a_peer_made_has_the_row_that_the_fold_makes(made: tuple[Any, Any]) -> None:
     specs, values = made
-    sent = dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values))))
+    sent = dagcbor.decode(dagcbor.encode(new_document(specs)(values)[0]))
     is_made = made_at_once(specs, sent)
     assert is_made or not all(is_exact(spec.codec) for spec in specs if spec.merge == "set")
 
@@ -137,7 +136,7 @@ def test_whatever_a_peer_says_its_row_and_its_cells_are_those_of_the_fold(
     made: tuple[Any, Any], data: st.DataObject
 ) -> None:
     specs, values = made
-    change = dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values))))
+    change = dagcbor.decode(dagcbor.encode(new_document(specs)(values)[0]))
     assert isinstance(change, dict)
     wires = [spec.wire for spec in specs] + ["unknown"]
     for _ in range(data.draw(st.integers(1, 2))):
@@ -163,7 +162,7 @@ def test_whatever_a_peer_says_its_row_and_its_cells_are_those_of_the_fold(
 @given(fields(), st.data())
 def test_a_change_of_bad_form_makes_no_row(made: tuple[Any, Any], data: st.DataObject) -> None:
     specs, values = made
-    change: Any = dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values))))
+    change: Any = dagcbor.decode(dagcbor.encode(new_document(specs)(values)[0]))
     wires = [spec.wire for spec in specs] + ["unknown", "no name"]
     key = data.draw(st.sampled_from([*change, "put", "inc", "add", "keep", "rem", "live", "other"]))
     where = data.draw(st.sampled_from(["whole", "part", "value", "pair"]))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debros.blocks import dagcbor
-from debros.replica.packing import change_of_new, wires_of
+from debros.replica.packing import new_document
 from debros.replica.patching import Patches
 from debros.replica.projection import Projection
 from debros.replica.state import States
@@ -80,7 +80,7 @@ def test_whatever_came_before_the_row_and_its_cells_are_those_of_the_fold(data: 
     specs, values = data.draw(fields())
     others = [values, *(data.draw(_values_of(specs, values)) for _ in range(2))]
     thing = Thing(specs)
-    row = thing.folded(None, dagcbor.decode(dagcbor.encode(change_of_new(specs)(wires_of(specs)(values)))), 50, 1)  # type: ignore[arg-type]  # a change is a map
+    row = thing.folded(None, dagcbor.decode(dagcbor.encode(new_document(specs)(values)[0])), 50, 1)  # type: ignore[arg-type]  # a change is a map
     clock = 50
     for e in range(2, data.draw(st.integers(3, 6))):
         change: Any = dagcbor.decode(dagcbor.encode(data.draw(changes(specs, others))))
