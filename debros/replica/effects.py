@@ -134,7 +134,10 @@ class Effects:
         Args:
             changed: model, row, and the row that was there before, of each that the transaction wrote.
         """
-        kept = self._turned, self._children, set(self._may_be_gone)
+        kept = (
+            self._turned,
+            self._children,
+        )  # which models may lack records is known from here on: the next preview asks
         self._turned, self._children = set(), set()
         try:
             for model, row, before in changed:
@@ -142,7 +145,7 @@ class Effects:
                     self.note(model, row, before)
             return [(model, after) for model, _, after in self._settle()]
         finally:
-            self._turned, self._children, self._may_be_gone = kept
+            self._turned, self._children = kept
 
     def _settle(self) -> list[_Moved]:
         moved: list[_Moved] = []

@@ -280,8 +280,8 @@ class Transaction:
         for name, changed in self._dirty.items():
             for (log, id), row in changed.items():
                 place = (name, log, id)
-                before = self._noted.get(place) or self._outside[log, name, id]
-                self._affected.pop(place, None)
+                # as queries saw it so far: a target that came back in here may have brought it with it
+                before = self._affected.pop(place, None) or self._noted.get(place) or self._outside[log, name, id]
                 self._noted[place] = row
                 new.append((self._store.models[name], row, before))
         self._dirty = {}

@@ -92,3 +92,33 @@ async def test_a_savepoint_that_is_undone_takes_its_effects_with_it() -> None:
                 await look()
             assert await Box.get(box.id) == box
         assert await Box.get(box.id) == box
+
+
+async def test_a_record_that_came_back_inside_and_is_deleted_then_takes_its_children_with_it() -> None:
+    async with a_node(*MODELS) as db:
+        shelf = await Shelf.create()
+        box = await Box.create(shelf_id=shelf.id)
+        label = await Label.create(box_id=box.id)
+        await shelf.delete()
+        assert await Box.get_or_none(box.id) is None
+        assert (await Label.get(label.id)).box_id is None
+        async with db.transaction():
+            await shelf.restore()
+            assert (await Label.get(label.id)).box_id == box.id
+            assert await Label.where(Label.box_id == box.id).count() == 1
+            await (await Box.get(box.id)).delete()
+            assert (await Label.get(label.id)).box_id is None
+            assert await Label.where(Label.box_id == box.id).count() == 0
+        assert (await Label.get(label.id)).box_id is None
+
+
+async def test_a_child_that_is_made_behind_the_delete_of_its_target_is_hidden_at_once() -> None:
+    async with a_node(*MODELS) as db:
+        shelf = await Shelf.create()
+        async with db.transaction():
+            await shelf.delete()
+            assert await Box.count() == 0  # so that queries see the block's rows
+            box = await Box.create(shelf_id=shelf.id)
+            assert await Box.count() == 0
+            assert await Box.get_or_none(box.id) is None
+        assert await Box.count() == 0
