@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from debros.blocks.files import DiskFiles
-from debros.cli.copying import PINS, check_content, copy_pins, copy_segments, cut_torn_tail, digest_of, digests_of, sync
+from debros.cli.copying import PINS, copy_pins, copy_segments, cut_torn_tail, digest_of, digests_of, sync
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Flag, HomePath, Json
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted
-from debros.cli.verify import check
+from debros.cli.verify import check, check_content, of_content, place_of
 from debros.env import SYSTEM
 from debros.places import Places
 from debros.replica.verify import Finding
@@ -56,7 +56,7 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
         sync(target / "identity")
     checked, found = check(target, screen)
     for finding in findings:
-        screen.say("damaged", finding.detail, "red")
+        screen.say(place_of(finding) if finding.position else PINS, f"{finding.what}: {finding.detail}", "red")
     findings = [*found, *findings]
     told: dict[str, Any] = {
         "format": FORMAT,
@@ -73,8 +73,7 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
             "damaged", f"{counted(len(findings), 'finding')} in {place}; next: debros verify {place}", "bold red"
         )
     else:
-        of_content = f" and {counted(blocks, 'block')} of content" if blocks else ""
-        what = f"{counted(checked.entries, 'entry', 'entries')}{of_content}, {binary_size(size + content_size)}"
+        what = f"{counted(checked.entries, 'entry', 'entries')}{of_content(blocks)}, {binary_size(size + content_size)}"
         screen.say("backed up", f"{target}: {what}, verified", "bold green")
     screen.result(
         {

@@ -11,7 +11,6 @@ from typing import BinaryIO, Final
 
 import apsw
 
-from debros.blocks.car import Damage, walk
 from debros.blocks.files import DiskFiles
 from debros.blocks.logfile import LogFile
 from debros.blocks.segments import list_segments, make_directory, segment_path
@@ -71,21 +70,6 @@ def cut_torn_tail(directory: Path) -> None:
     for path in directory.iterdir():
         if path.suffix != ".car":
             path.unlink()
-
-
-def check_content(directory: Path) -> tuple[int, list[Finding]]:
-    """Hash all blocks of content; return how many are whole, and what is damaged."""
-    blocks, findings, files = 0, list[Finding](), DiskFiles()
-    for number in list_segments(files, str(directory)):
-        path = segment_path(str(directory), number)
-        with closing(files.open(path, write=False)) as handle:
-            for found in walk(handle.pread, os.path.getsize(path), number):
-                if isinstance(found, Damage):
-                    findings.append(Finding(found.position, "content", f"{path}: {found.what}"))
-                else:
-                    blocks += 1
-            blocks -= 1  # the head of the segment
-    return blocks, findings
 
 
 def copy_pins(source: Path, target: Path) -> list[Finding]:

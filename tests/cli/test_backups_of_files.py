@@ -46,6 +46,8 @@ def test_what_was_just_being_added_is_left_out(project: Project, cid: str) -> No
     with Path("data/content/000001.car").open("ab") as file:
         file.write(b"\xff\xff\x03torn")
     assert project.json("backup", "saved", "--with-key")["whole"] is True
+    told = project.json("verify", "data")
+    assert (told["whole"], told["blocks"]) == (True, 2)
     project.run("restore", "saved", "--home", "back")
     assert project.run("shell", "--home", "back", "--command", READ)[0] == "300000\n"
 
@@ -55,8 +57,8 @@ def test_a_file_that_has_rotted_is_told_and_the_rest_is_restored(project: Projec
     raw = bytearray(segment.read_bytes())
     raw[1000] ^= 1
     segment.write_bytes(raw)
-    out, _ = project.run("backup", "saved", "--with-key", code=1)
-    assert "content/000001.car" in out
+    for command in (["backup", "saved", "--with-key"], ["verify", "data"]):
+        assert "content/000001.car:" in project.run(*command, code=1)[0]
     project.run("restore", "saved", "--home", "back")
     assert project.run("shell", "--home", "back", "--command", "await Note.count()")[0] == "1\n"
 

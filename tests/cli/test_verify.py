@@ -45,7 +45,7 @@ def what(told: dict[str, Any]) -> set[str]:
 async def test_a_whole_database_is_whole_with_or_without_its_view(tmp_path: Path, capsys: Captured) -> None:
     await write(tmp_path)
     size = (tmp_path / "log" / "000001.car").stat().st_size
-    whole = {"home": str(tmp_path), "whole": True, "entries": 12, "bytes": size, "findings": []}
+    whole = {"home": str(tmp_path), "whole": True, "entries": 12, "blocks": 0, "bytes": size, "findings": []}
     assert verdict(tmp_path, capsys) == (0, whole)
     (tmp_path / "view.sqlite").unlink()
     assert verdict(tmp_path, capsys) == (0, whole)
