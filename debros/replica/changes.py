@@ -8,6 +8,7 @@ from typing import Any
 
 from debros.log.body import Body
 from debros.log.changes import good_changes
+from debros.log.forms import is_change
 from debros.log.packed import PackedOps
 from debros.replica.tables import Row
 
@@ -74,6 +75,14 @@ class Packed:
         return {change.model for change in self} if self._ops.model is None else {self._ops.model}
 
 
+class Unformed(list[Change]):
+    """The changes of a body before anybody asked `is_change` of their values: the fold does, and drops those of bad form."""
+
+    def drop_bad(self) -> None:
+        """Keep those of good form."""
+        self[:] = [change for change in self if is_change(change.value)]
+
+
 def changes_in(body: Body | None) -> Collection[Change]:
     """Return the changes of good form in a body, none if it is encrypted."""
     if body is None:
@@ -81,6 +90,14 @@ def changes_in(body: Body | None) -> Collection[Change]:
     if type(body.ops) is PackedOps:
         return Packed(body.ops)
     return [Change(model, version, id, value) for _, model, version, id, value in good_changes(body.ops)]
+
+
+def changes_to_fold(body: Body | None) -> Collection[Change]:
+    """Return the changes of a body for `Replica._admit`, behind which they are those of good form."""
+    if body is None or type(body.ops) is PackedOps:
+        return changes_in(body)
+    found = good_changes(body.ops, unformed=True)
+    return Unformed([Change(model, version, id, value) for _, model, version, id, value in found])
 
 
 def change_of(changes: Collection[Change], model: str, id: str) -> Change | None:

@@ -17,7 +17,7 @@ from debros.env import collector_paused
 from debros.errors import BodyError, EntryHeldError, EntryRefusedError
 from debros.log.body import LARGE, Body, packed_body, parse_body
 from debros.log.gate import Admission, Checked, Known, LogState, check_alone, judge
-from debros.replica.changes import changes_in
+from debros.replica.changes import changes_to_fold
 from debros.replica.entries import EntryRow
 from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
@@ -240,7 +240,7 @@ def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) 
     entries, n, at = store.entries, replica.n, 0
     for _, (header, body, user, _) in log.accepted:
         entry = EntryRow.of(header, entries.next_e, n, user, positions[at + 1], positions[at])
-        changes = changes_in(body)
+        changes = changes_to_fold(body)
         acts, among = (None, None) if body is None else (body.acts, len(body.ops))
         replica._admit(entry, header.parents(), changes, acts, among)
         admitted.append(Admitted(replica, entry, changes, "remote"))

@@ -19,7 +19,7 @@ from debros.log.entry import Header, parse_header
 from debros.log.gate import judge
 from debros.log.manifest import Manifest, parse
 from debros.replica.arms import Volume
-from debros.replica.changes import changes_in
+from debros.replica.changes import changes_in, changes_to_fold
 from debros.replica.entries import EntryRow
 from debros.replica.store import Store, behind
 
@@ -225,7 +225,7 @@ class Replay:
         user = known.user if known else user_of_chain(header.author, header.certificates, replica.manifest)
         entry = EntryRow.of(header, store.entries.next_e, replica.n, user, found.header_at, found.body_at)
         acts, among = (None, None) if found.body is None else (found.body.acts, len(found.body.ops))
-        replica._admit(entry, header.parents(), changes_in(found.body), acts, among)
+        replica._admit(entry, header.parents(), changes_to_fold(found.body), acts, among)
         self._reach(found)
         self._done += 1
 

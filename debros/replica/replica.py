@@ -18,7 +18,7 @@ from debros.log.gate import Known
 from debros.log.manifest import Manifest
 from debros.log.rights import may_write
 from debros.replica.cells import Document
-from debros.replica.changes import Change, Packed
+from debros.replica.changes import Change, Packed, Unformed
 from debros.replica.cuts import Rights
 from debros.replica.entries import EntryRow
 from debros.replica.layouts import LAYOUTS
@@ -193,9 +193,11 @@ class Replica:
             while some := list(islice(packed, _TOGETHER)):
                 good += self._fold_some(some, entry, is_formed=False)
             changes.count(good)
-        elif len(changes) == 1:
-            [change] = changes
-            self._fold_any(self._store.models.get(change.model), change, entry, is_new=False)
+        elif isinstance(changes, Unformed):
+            if self._fold_some(changes, entry, is_formed=False) < len(changes):
+                changes.drop_bad()
+        elif len(changes) == 1 and (only := next(iter(changes))).row is not None:  # one that was written here
+            self._fold_any(self._store.models.get(only.model), only, entry, is_new=False)
         else:
             self._fold_some(list(changes), entry)
 
@@ -203,7 +205,7 @@ class Replica:
         """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
         models, log, view = self._store.models, self.n, self._store.view
         by, bad = -1, 0
-        absent = self._absent(changes)
+        absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
         model: Model | None = None
         name, is_plain = "", False
         for change in changes:

@@ -127,6 +127,23 @@ def test_a_users_own_log_shows_no_records_of_global_models_nor_the_other_way_rou
     trio.run(main)
 
 
+@pytest.mark.parametrize(
+    "bad", [5, None, [], {"put": 5}, {"live": 1}, {"inc": {"n": 2**63}}, {"put": {"": 1}, "live": True}]
+)
+def test_who_is_told_of_an_entry_is_told_of_its_changes_of_good_form_alone(bad: Any) -> None:
+    async def main() -> None:
+        store, told = opened([post()]).store, []
+        store.on_admitted.append(lambda admitted: told.extend([c.id for _, _, changes, _ in admitted for c in changes]))
+        world = LOGS[0]()
+        world.write(USER_U, [["Post", 1, "a", whole()], ["Post", 1, "b", bad], ["Post", 1, "c", {"live": True}]])
+        world.write(USER_U, [["Post", 1, "d", bad]])
+        replica = store.replica(world.manifest)
+        await deliver(store, replica, world.entries)
+        assert (told, replica.skipped, shown(store, replica).keys()) == (["a", "c"], 2, {("Post", "a"), ("Post", "c")})
+
+    trio.run(main)
+
+
 # -- what can be read -----------------------------------------------------------------------------------------------
 
 
