@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
@@ -89,12 +90,18 @@ def section_head(codec: int, digest: bytes, size: int) -> bytes:
     Raises:
         ValueError: the codec is none of ours, or the digest has not 32 bytes.
     """
+    if len(digest) != cid.DIGEST_SIZE:
+        raise ValueError(f"a digest of {len(digest)} bytes")
+    return _before_digest(codec, size) + digest
+
+
+@lru_cache(maxsize=4096)  # blocks of a few sizes follow each other
+def _before_digest(codec: int, size: int) -> bytes:
     length = size + cid.SIZE
-    if 0x80 <= length < 0x4000 and len(digest) == 32 and codec in cid.PREFIX:  # what most are
-        return b"%c%c%b%b" % (length & 127 | 128, length >> 7, cid.PREFIX[codec], digest)
-    name = cid.to_bytes(digest, codec)
     groups = [length >> shift & 127 for shift in range(0, length.bit_length(), 7)]
-    return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + name
+    if codec not in cid.PREFIX:
+        raise ValueError(f"no CID of ours has codec {codec:#x}")
+    return bytes([group | 128 for group in groups[:-1]] + groups[-1:]) + cid.PREFIX[codec]
 
 
 def segment_start(part: int, store: bytes) -> bytes:

@@ -22,6 +22,7 @@ CODECS: Final = frozenset({DAG_CBOR, RAW, DAG_PB})
 # version 1, codec, sha2-256 (0x12), 32 bytes of digest (0x20)
 PREFIX: Final = {codec: bytes((1, codec, 0x12, 0x20)) for codec in sorted(CODECS)}
 SIZE: Final = 36
+DIGEST_SIZE: Final = 32
 
 
 class Link(NamedTuple):

@@ -1,4 +1,4 @@
-"""New documents of a model, by functions that are made for it once: values -> wire values -> change -> wire values -> columns.
+"""New documents of a model, by functions that are made for it once: values -> change and wire values -> row.
 
 What is known when a model is declared (which field stands where, which converts, which merges) is written out as
 source, as `dataclasses` does, so that a create walks no lists. In the source stand positions, and names of fields, which

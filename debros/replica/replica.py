@@ -188,7 +188,9 @@ class Replica:
 
     def fold_all(self, changes: Collection[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
-        if isinstance(changes, Packed):
+        if type(changes) is list and len(changes) == 1 and changes[0].row is not None:  # one that was written here
+            self._fold_any(self._store.models.get(changes[0].model), changes[0], entry, is_new=False)
+        elif isinstance(changes, Packed):
             packed, good = changes.unformed(), 0
             while some := list(islice(packed, _TOGETHER)):
                 good += self._fold_some(some, entry, is_formed=False)
@@ -196,8 +198,6 @@ class Replica:
         elif isinstance(changes, Unformed):
             if self._fold_some(changes, entry, is_formed=False) < len(changes):
                 changes.drop_bad()
-        elif len(changes) == 1 and (only := next(iter(changes))).row is not None:  # one that was written here
-            self._fold_any(self._store.models.get(only.model), only, entry, is_new=False)
         else:
             self._fold_some(list(changes), entry)
 
