@@ -36,6 +36,7 @@ class Rows:
         self.touched: list[tuple[int, int]] = []  # (doc, entry): only documents that two changes or more made
         self.cache = RowCache()
         self.next_doc = next_doc
+        self.are_new = True  # whether all that wait are the first rows of their documents
         self.first_new = next_doc  # the file has no row with this `_doc`, nor with a greater one
         self.greatest = greatest  # of each log: a greater id, as UUIDv7 gives, cannot exist yet
         self.watch: Callable[[Row, Row | None, bool], None] | None = None  # told of each new state of a row

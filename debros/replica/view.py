@@ -290,6 +290,7 @@ class View(ViewFile):
         """
         key = (log, id)
         if key not in rows.pending:
+            rows.are_new = False
             self.pending_rows += 1
             rows.cache.pop(key)
             if update is not None:
@@ -327,6 +328,8 @@ class View(ViewFile):
         for rows in self.tables.values():
             if rows.pending and rows.arms:
                 self.write_rows(rows, rows.pending.values())
+            elif rows.pending and rows.are_new and not again:
+                self.db.executemany(rows.table.insert, rows.pending.values())  # in half the time of REPLACE
             elif rows.pending:
                 doc_at, first_new = rows.table.doc_at, rows.next_doc if again else rows.first_new
                 known: list[Row] = []
@@ -340,7 +343,7 @@ class View(ViewFile):
                         updated.setdefault(update, []).append(row)
                     else:
                         known.append(row)
-                if new:  # in half the time of REPLACE
+                if new:  # as above
                     self.db.executemany(rows.table.insert, new)
                 for update, some in updated.items():  # likewise, and indexes that do not change are not looked at
                     self.db.executemany(update.statement, map(update.values, some))
@@ -358,8 +361,7 @@ class View(ViewFile):
         """Forget the pending rows: they are in the file now."""
         for rows in self.tables.values():
             rows.cache.take(rows.pending, self.row_cache)
-            rows.pending, rows.updates = {}, {}
-            rows.touched = []
+            rows.pending, rows.updates, rows.touched, rows.are_new = {}, {}, [], True
         self.pending_rows = 0
 
     def let_go(self) -> dict[str, set[tuple[int, str]]]:
@@ -368,7 +370,7 @@ class View(ViewFile):
         for name, rows in self.tables.items():
             if rows.pending:
                 places[name] = set(rows.pending)
-            rows.pending, rows.updates, rows.touched = {}, {}, []
+            rows.pending, rows.updates, rows.touched, rows.are_new = {}, {}, [], True
         self.pending_rows = 0
         return places
 
