@@ -258,7 +258,7 @@ def parse_receipt(frame: bytes) -> bytes | None:
 
 def _list(frame: bytes) -> list[Any]:
     try:
-        value = dagcbor.decode(frame)
+        value = dagcbor.decode_fast(frame)
     except ValueError as error:
         raise ProtocolError(f"a frame that is not strict DAG-CBOR: {error}") from error
     if type(value) is not list:
