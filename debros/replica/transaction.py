@@ -364,8 +364,8 @@ class Transaction:
             self.weight = len(self._changes)
         if self._changes or self.notes:
             await self._store.run_exclusively(self)
+        failure: Exception | None = None
         with trio.CancelScope(shield=True):  # it is written, so each of them says so
-            failure: Exception | None = None
             for n, settle in enumerate(self.settled, 1):
                 if self._store.is_closing:  # and answers nobody any more: what they hold is what was written
                     break
