@@ -45,6 +45,7 @@ class Shape(Hydration):
         self.undeletable = schema.store in ("events", "counter")
         self.whole = schema.store == "keyvalue"  # a save writes every field
         self.new_document = new_document(schema.fields)
+        self.places = [(at, spec.name, spec) for at, spec in enumerate(schema.fields, 1)]  # in a row
         self.mutable = [spec for spec in schema.fields if spec.codec.mutable]
         self.derived = next((spec.name for spec in schema.fields if spec.unique == "derived"), None)
         self.has_suffix = schema.write != "anyone"
@@ -162,7 +163,10 @@ class Shape(Hydration):
         """
         checked = self.rechecker.check_all({name: own[name] for name in self.types})
         for name, value in checked.items():
-            if value != own[name] or type(value) is not type(own[name]):  # only pydantic's coercion changes a value
+            now = own[name]
+            if value is not now and (
+                value != now or type(value) is not type(now)
+            ):  # only pydantic's coercion changes a value
                 own[name] = value
 
     def check_changed(self, own: dict[str, Any], changed: Sequence[str]) -> None:

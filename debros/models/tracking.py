@@ -41,12 +41,11 @@ def column_of(spec: FieldSpec, value: Any) -> Any:
 def changed_fields(shape: Shape, own: dict[str, Any], row: Row) -> list[tuple[int, FieldSpec]]:
     """Return the fields whose values differ from the row's, each with its position in the row."""
     found = []
-    for at, spec in enumerate(shape.fields, 1):
-        if spec.name not in own:  # nobody has looked at it
-            continue
-        value, old = own[spec.name], row[at]
-        if value is not old and is_changed(spec, value, old):
-            found.append((at, spec))
+    for at, name, spec in shape.places:
+        if name in own:  # else nobody has looked at it
+            value, old = own[name], row[at]
+            if value is not old and is_changed(spec, value, old):
+                found.append((at, spec))
     return found
 
 
