@@ -188,16 +188,19 @@ class Commit:
 
     def finishing(self) -> Iterator[None]:
         """Do what `finish` does in steps."""
-        row, items = self._store.view.row, self._items
         if not self._is_told:
             return
-        many, present = len(items) >= MANY, _NOTHING
-        for n, (replica, model, draft) in enumerate(items):
-            if many and not n % TURN:
-                if n:
-                    yield
-                present = present_rows(self._store, items[n : n + TURN], keep=False)
-            self.rows.append(present.get((replica.n, draft.id)) or row(model.rows, replica.n, draft.id))
+        store, model = self._store, self._items[0][1]  # a request is of one model
+        for start in range(0, len(self._items), TURN):
+            if start:
+                yield
+            items, pending = self._items[start : start + TURN], model.rows.pending
+            rows: list[Row | None] = [pending.get((replica.n, draft.id)) for replica, _, draft in items]
+            if None in rows:  # they went into the file in between
+                present = present_rows(store, items, keep=False) if len(items) >= MANY else _NOTHING
+                for n, (replica, _, draft) in enumerate(items):
+                    rows[n] = present.get((replica.n, draft.id)) or store.view.row(model.rows, replica.n, draft.id)
+            self.rows += rows
 
 
 def present_rows(store: Store, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
