@@ -186,7 +186,8 @@ class Projection:
         values: dict[str, Any] = {"id": row[0]}
         for at, spec in enumerate(self._table.schema.fields, 1):
             decode = from_column(spec.codec)
-            values[spec.name] = row[at] if decode is None or row[at] is None else decode(row[at])
+            value = row[at] + 0.0 if type(row[at]) is float else row[at]  # a column keeps no sign of a zero
+            values[spec.name] = value if decode is None or value is None else decode(value)
         return [computed_value(spec.function, values) for spec in self._computed]
 
 

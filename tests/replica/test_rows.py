@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from debros.replica.tables import (
     UNREADABLE,
     WRONG_ID,
 )
-from debros.schema import Schema
+from debros.schema import ComputedSpec, Schema
+from debros.values import describe
 from tests.support.entries import A, U
 from tests.support.stores import as_columns_keep, cells_of, deliver, opened, post, schemas, shown
 from tests.support.worlds import LOGS, World
@@ -336,3 +338,26 @@ def test_two_records_of_one_entry_are_told_apart_by_their_ids() -> None:
     world = open_log()
     world.write(USER_U, [["Post", 1, "b", whole(slug="s")], ["Post", 1, "a", whole(slug="s")]])
     assert flagged(world) == {"b"}
+
+
+def test_what_is_computed_of_a_zero_without_a_sign_is_what_is_computed_of_its_column() -> None:
+    async def main() -> list[Any]:
+        text = describe(str).codec
+        sign = ComputedSpec("sign", text, True, True, lambda values: str(values["score"]), "1")
+        schema = replace(post(), computed=(sign,), indexes=())
+        found: list[Any] = []
+        for again in (False, True):
+            world = LOGS[0]()
+            world.write(0, [["Post", 1_000_000, "d1", whole(score=-0.0)]])
+            if again:  # it is folded from what the columns hold
+                world.write(0, [["Post", 1_000_000, "d1", {"put": {"title": "u"}}]])
+            store = opened([schema]).store
+            replica = store.replica(world.manifest)
+            for made in world.entries:
+                await deliver(store, replica, [made])
+                store.flush()
+            [row] = store.view.read('SELECT "c_sign" FROM "m_Post"', ())
+            found.append(row)
+        return found
+
+    assert trio.run(main) == [("0.0",), ("0.0",)]
