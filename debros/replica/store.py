@@ -339,7 +339,8 @@ class Store:
                 self.admitted_up_to(entry.header, entry.digest, len(staged.header))
             admitted.append(Admitted(replica, entry, staged.changes, "local"))
         if not self.placed:
-            self.admitted_up_to(entry.header, entry.digest, len(staged.header))
+            last = admitted[-1].entry
+            self.admitted_up_to(last.header, last.digest, len(group.staged[-1].header))
         return admitted
 
     def announce(self, admitted: Sequence[Admitted]) -> None:
