@@ -28,7 +28,7 @@ from debros.replica.updates import Update
 from debros.replica.viewfile import BUSY_MS, MEMORY, Prepare, ViewFile
 from debros.schema import key_text
 
-FORMAT: Final = 3  # of the view's own tables; another number means: rebuild
+FORMAT: Final = 4  # of the view's own tables and of what they are to hold; another number means: rebuild
 
 _SYSTEM: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
