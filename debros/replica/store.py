@@ -489,7 +489,10 @@ class Store:
         self.by_number.settle()
         self.flush_failure = None
         if view.wal_pages > WAL_PAGES and not view.is_through:
-            view.checkpoint()
+            try:
+                view.checkpoint()
+            except StorageError as error:  # what was written stands before the file, and a later one moves it
+                self.flush_failure = error
         if self.on_moved and not self.is_closing:
             turned: list[Place] = [*recast, *((model.table.schema.name, *place) for model, place in moved)]
             lifted += sorted({name for name, _ in relaid})

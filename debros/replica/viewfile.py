@@ -47,7 +47,7 @@ class ViewFile:
         self._prepare = prepare
         self.is_damaged = False  # its file is gone, so that the next opening makes a new one
         self.thread = Thread()
-        self.wal_pages = 0  # in the write-ahead log, as of the last commit
+        self._wal_pages: dict[str, int] = {}  # in the write-ahead log of each file, as of its last commit
         self.is_through = False  # whether another connection stands in for its own, with a transaction begun
         self._unmarked: set[Arm] = set()  # arms that the running transaction touches
         try:
@@ -59,7 +59,6 @@ class ViewFile:
         db = apsw.Connection(self.name, flags=ALONE, statementcachesize=256)
         keep_plans(db)
         self._prepare(db)
-        db.set_wal_hook(self._note_wal)
         on_disk = self.name != MEMORY
         for pragma in (
             "page_size = 4096",
@@ -69,6 +68,7 @@ class ViewFile:
             "temp_store = MEMORY",
         ):
             db.execute(f"PRAGMA {pragma}").fetchall()
+        db.set_wal_hook(self._note_wal)  # last: `wal_autocheckpoint` takes the place of any hook
         db.set_busy_timeout(BUSY_MS)
         return db
 
@@ -151,9 +151,14 @@ class ViewFile:
             write_out(self.db)
         self._unmarked = set()
 
-    def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
-        self.wal_pages = pages
+    def _note_wal(self, _db: apsw.Connection, name: str, pages: int) -> int:
+        self._wal_pages[name] = pages
         return int(apsw.SQLITE_OK)
+
+    @property
+    def wal_pages(self) -> int:
+        """Pages in the longest write-ahead log of its files, as of the last commits here."""
+        return max(self._wal_pages.values(), default=0)
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, as far as readers allow."""
