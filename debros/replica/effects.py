@@ -134,10 +134,7 @@ class Effects:
         Args:
             changed: model, row, and the row that was there before, of each that the transaction wrote.
         """
-        kept = (
-            self._turned,
-            self._children,
-        )  # which models may lack records is known from here on: the next preview asks
+        kept = self._turned, self._children  # not which models may lack records: the next preview asks
         self._turned, self._children = set(), set()
         try:
             for model, row, before in changed:

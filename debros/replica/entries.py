@@ -113,9 +113,8 @@ class Entries:
         self._keys = keys
         self.next_e: int = 1 + (view.db.execute("SELECT max(e) FROM entries").get or 0)
         self._pending: dict[bytes, EntryRow] = {}
-        self._tips: dict[
-            tuple[int, bytes], EntryRow
-        ] = {}  # by log and key: those used last, and what the view has not yet
+        # by log and key: those used last, and what the view has not yet
+        self._tips: dict[tuple[int, bytes], EntryRow] = {}
         self._moved_tips: set[tuple[int, bytes]] = set()
         self._recent: OrderedDict[bytes, EntryRow] = OrderedDict()
         self._digests: OrderedDict[int, bytes] = OrderedDict()

@@ -36,9 +36,8 @@ class Group:
         self.requests: list[Request] = []  # that are in it
         self.staged: list[Staged] = []
         self.blocks: list[Block] = []  # once it is sealed: what is to be written
-        self.taken: dict[
-            Any, Request
-        ] = {}  # (model, log, id) that are touched, (model, unique key) that are claimed; by whom
+        # (model, log, id) that are touched, (model, unique key) that are claimed; by whom
+        self.taken: dict[Any, Request] = {}
         self.is_closed = False  # whether nobody may join any more
         self.volumes: set[int] = set()  # that it is written into, where some logs do not lie in the home's own
         self._newest: dict[int, Staged] = {}  # by log
