@@ -20,9 +20,8 @@ class Notices:
         self._node = node
         self._tell = tell
         found = node.store.view.read("SELECT n FROM logs WHERE length(heads) > 0", ())
-        self._logs: dict[int, int] = {
-            n: 0 for (n,) in found
-        }  # those there were, and how many skipped changes were told of
+        # those there were, and how many skipped changes were told of
+        self._logs: dict[int, int] = {n: 0 for (n,) in found}
 
     def begin(self) -> None:
         """Begin to listen."""
