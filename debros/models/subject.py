@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from debros.current import node_here
+from debros.env import collector_paused
 from debros.errors import QueryError
 from debros.query.catalog import columns
 from debros.query.columns import Column
 from debros.query.ports import Source
 from debros.query.query import Query
 from debros.replica.tables import Row
+
+MANY: Final = 500  # records that are made with the collector paused
 
 if TYPE_CHECKING:
     from debros.models.ports import Collection
@@ -68,8 +71,15 @@ class ModelSubject:
 
     def hydrate(self, rows: Sequence[Row], source: Source) -> list[Any]:
         """Make one new record of each row."""
-        shape = self._cls.__shape__
-        found: list[Any] = [shape.hydrate_one(rows[0], source)] if len(rows) == 1 else shape.hydrate(rows, source)
+        shape, count = self._cls.__shape__, len(rows)
+        if count == 1:
+            return [shape.hydrate_one(rows[0], source)]
+        found: list[Any]
+        if count < MANY:
+            found = shape.hydrate(rows, source)
+        else:  # the collector would go through them again and again while they are made, and all of them stay
+            with collector_paused():
+                found = shape.hydrate(rows, source)
         return found
 
     def related(self, relation: str) -> ModelSubject:
