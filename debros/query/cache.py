@@ -71,10 +71,15 @@ class Labels:
 
 @dataclass(slots=True)
 class Use:
-    """How often a model's queries asked, and found."""
+    """How often a model's queries found what they asked for, and how often not."""
 
-    requests: int = 0
     hits: int = 0
+    misses: int = 0
+
+    @property
+    def requests(self) -> int:
+        """How often they asked."""
+        return self.hits + self.misses
 
 
 @dataclass(slots=True)
@@ -164,7 +169,6 @@ class ResultCache:
             use = self._uses[models[0]] = Use()
         if revision is None:  # inside a transaction
             return Entry(await source.fetch(*key), (), 0, 0, Labels(models), use, key, is_kept=False)
-        use.requests += 1
         if not caching.is_fresh:
             try:
                 entry = self._kept[key]
@@ -175,6 +179,7 @@ class ResultCache:
                 entry.hits += 1
                 entry.version = version
                 return entry
+        use.misses += 1
         rows = await source.fetch(*key)
         ttl_s = self.ttl_s if caching.ttl_s is None else caching.ttl_s
         size = ENTRY_BYTES + len(key[0]) + _size(key[1]) + sum(map(_size, rows))
@@ -189,7 +194,6 @@ class ResultCache:
             return None
         if self._timer() >= entry.expires:
             return None
-        entry.use.requests += 1
         entry.use.hits += 1
         entry.hits += 1
         if not entry.hits & 15:  # now and then it is told to the order of use
