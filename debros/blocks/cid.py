@@ -46,7 +46,7 @@ def to_bytes(digest: bytes, codec: int = DAG_CBOR) -> bytes:
     Raises:
         ValueError: the codec is none of ours, or the digest has not 32 bytes.
     """
-    if codec not in PREFIX or len(digest) != 32:
+    if codec not in PREFIX or len(digest) != DIGEST_SIZE:
         raise ValueError(f"no CID of ours has codec {codec:#x} and a digest of {len(digest)} bytes")
     return PREFIX[codec] + digest
 

@@ -131,10 +131,12 @@ def decode_known(data: bytes) -> Value:
     return decode(data)
 
 
-def decoder_within(data: bytes) -> Callable[[bytes], Value]:
-    """Return what decodes a document like `decode_known`, if it stands in these bytes: they are searched once for all in them."""
-    is_plain = _NEGATIVE_ZERO not in data and _LINK.search(data) is None
-    return libipld.decode_dag_cbor if is_plain else decode_known
+def decoder_of_cut(data: bytes) -> Callable[[bytes], Value]:
+    """Return what decodes the pieces of `cut_alike`, like `decode_known`: these bytes, in which they stand, are searched once.
+
+    Such pieces hold no link.
+    """
+    return decode_known if _NEGATIVE_ZERO in data else libipld.decode_dag_cbor
 
 
 def encode(value: object) -> bytes:

@@ -27,7 +27,7 @@ class PackedOps:
 
     def __init__(self, items: list[bytes], raw: bytes, model: str | None) -> None:
         self._items = items  # joined, they are what stands in the body; each decodes for itself, if they were checked
-        self._decode = dagcbor.decoder_within(raw)
+        self._decode = dagcbor.decoder_of_cut(raw)
         self._raw = raw
         self.model = model  # that all of them name, where they were checked
 

@@ -169,8 +169,7 @@ class Model(metaclass=ModelMeta):
             raise QueryError(
                 f"conditions are written out: `{cls.__name__}.where({cls.__name__}.{name} == ...)`, or by name `where({name!r}, ...)`"
             )
-        subject = cls.__subject__
-        return (cls.query() if subject is None else subject.every).where(*args)
+        return cls.query().where(*args)
 
     @classmethod
     def as_of(cls, at: int | datetime, /) -> Query[Self]:

@@ -164,9 +164,8 @@ class Shape(Hydration):
         checked = self.rechecker.check_all({name: own[name] for name in self.types})
         for name, value in checked.items():
             now = own[name]
-            if value is not now and (
-                value != now or type(value) is not type(now)
-            ):  # only pydantic's coercion changes a value
+            # only pydantic's coercion changes a value
+            if value is not now and (value != now or type(value) is not type(now)):
                 own[name] = value
 
     def check_changed(self, own: dict[str, Any], changed: Sequence[str]) -> None:

@@ -164,8 +164,7 @@ class Replica:
         `among` is how many changes it has, of good form or not. `folded`: its rows are made, and shown by the flush that follows.
         """
         store, rights = self._store, self._rights or self.rights
-        if rights.has_cuts and rights.is_void(entry):
-            entry = entry._replace(void=True)
+        entry = self.judged(entry)
         store.entries.add(entry)
         self.heads.difference_update(parents)
         self.heads.add(entry.digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,30 +18,12 @@ import debros
 import debros.asyncio
 from debros import ArgumentError, ClosedError, Field, Model, model
 from debros.portal import bridge, threads
-
-SOON_S = 20
+from tests.support.threads import SOON_S, in_thread
 
 
 @model(name="LastNote")
 class Note(Model):
     title: Field[str]
-
-
-def in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a thread of its own, which ends; return what it gave, or raised."""
-    found: list[Any] = []
-
-    def work() -> None:
-        try:
-            found.append(function())
-        except Exception as error:  # for the test to look at
-            found.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(SOON_S)
-    assert not thread.is_alive(), "it waits for ever"
-    return found[0]
 
 
 def open_calls(db: debros.Blocking) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -13,6 +10,7 @@ import trio
 import debros
 from debros import Field, Model, model
 from debros.errors import ClosedError, NoNodeError
+from tests.support.threads import in_thread
 
 
 @model(name="ThreadNote")
@@ -28,32 +26,16 @@ class Diary(Model):
 MODELS = [Note, Diary]
 
 
-def elsewhere(function: Callable[[], Any]) -> Any:
-    """Call a function in a thread of its own; return what it gave, or raised."""
-    found: list[Any] = []
-
-    def work() -> None:
-        try:
-            found.append(function())
-        except Exception as error:  # for the test to look at
-            found.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return found[0]
-
-
 def test_what_the_log_knows_of_a_record_is_told_to_any_thread(tmp_path: Path) -> None:
     with debros.blocking(tmp_path, models=MODELS, row_cache=1) as db:
         made = db.run(Note.create(title="a"))
         [note] = db.run(Note.where(Note.title == "a").all())
-        assert elsewhere(lambda: note.meta.cid) == note.meta.cid == made.meta.cid
+        assert in_thread(lambda: note.meta.cid) == note.meta.cid == made.meta.cid
         one, other = db.run(Diary.create(text="x")), db.run(Diary.all())[0]
-        assert elsewhere(lambda: one == other) is True
-        assert elsewhere(lambda: db.node.status().entries) == 2
-        assert elsewhere(lambda: db.node.metrics().entries) == 2
-        assert elsewhere(db.node.sync_status) == []
+        assert in_thread(lambda: one == other) is True
+        assert in_thread(lambda: db.node.status().entries) == 2
+        assert in_thread(lambda: db.node.metrics().entries) == 2
+        assert in_thread(db.node.sync_status) == []
 
 
 def test_the_view_is_for_the_nodes_thread_alone(tmp_path: Path) -> None:
@@ -69,14 +51,14 @@ async def test_a_record_is_looked_at_in_the_threads_of_a_program_on_trio(tmp_pat
     async with debros.open(tmp_path, models=MODELS, row_cache=1) as db:
         note = await Note.create(title="a")
         assert await trio.to_thread.run_sync(lambda: note.meta.cid) == note.meta.cid
-        assert isinstance(elsewhere(lambda: db.store.view.read("SELECT 1", ())), NoNodeError)
+        assert isinstance(in_thread(lambda: db.store.view.read("SELECT 1", ())), NoNodeError)
 
 
 async def test_while_a_thread_closes_the_node_others_are_told_so(tmp_path: Path) -> None:
     async with debros.open(tmp_path, models=MODELS) as db:
         view = db.store.view
         view.thread.take_to_close()
-        assert isinstance(elsewhere(lambda: view.read("SELECT 1", ())), ClosedError)
+        assert isinstance(in_thread(lambda: view.read("SELECT 1", ())), ClosedError)
         view.thread.take()
 
 
