@@ -164,6 +164,9 @@ class Model(metaclass=ModelMeta):
         Raises:
             QueryError: a condition is wrong.
         """
+        subject = cls.__subject__
+        if subject is not None and not named:
+            return subject.every.where(*args)
         if named:
             name = next(iter(named))
             raise QueryError(

@@ -25,14 +25,12 @@ class Answers(Named[R]):
 
     async def _source(self) -> Source:
         """Return where the rows come from; a terminal's first step, at which it can be cancelled."""
-        try:
-            await checkpoint_if_cancelled()
-        except RuntimeError:  # no task of trio's
-            self.subject.source().is_inside()  # which says where the node lives, where that is another thread
-            raise
-        if not self.subject.is_ready:
-            await self.subject.ready()
-        return self.subject.source()
+        subject = self.subject
+        if not subject.is_ready:
+            await subject.ready()
+        source = subject.source()  # first, for it says where the node lives if not here
+        await checkpoint_if_cancelled()
+        return source
 
     def _fetch(self, source: Source, statement: sql.Sql, way: Apart | None = None) -> Awaitable[list[tuple[Any, ...]]]:
         """Return, to be awaited, what a statement gives. All that a query reads, but for relations, it reads here."""
@@ -51,8 +49,8 @@ class Answers(Named[R]):
         else:
             entry = await self._entry(source, sql.rows(self, source))
             rows = entry.rows
-            if self._asks_the_same(self.caching):
-                self._last = (source, entry, self._is_bare)
+            if self._is_bare and self._asks_the_same(self.caching):
+                self._last = (source, entry)
         return self.subject.hydrate(rows, source) if self._is_bare else await self._made(rows, source)
 
     async def _bare_rows(self, source: Source) -> list[tuple[Any, ...]]:
@@ -71,20 +69,22 @@ class Answers(Named[R]):
         """Whether the statement is the same each time, until something is written.
 
         So it is of one global model: whose records are meant is no question then. An order by chance makes another one each time,
-        and a time or an answer of its own are for the long way.
+        and a time or an answer of its own, and the past, are for the long way.
         """
-        if self.seconds is not None or self.answer_instead is not None:
+        if self.seconds is not None or self.answer_instead is not None or not self.subject.is_ready:
             return False
         is_global = self.columns.schema.scope == "global" and len(self.models()) == 1
         return is_global and not caching.is_fresh and not any(order.is_random for order in self.orders)
 
-    def _again(self, source: Source) -> list[tuple[Any, ...]] | None:
-        """Return the rows that this very query found before, if nothing was written since: the short way to a hit."""
+    def _again(self) -> Rows[R] | None:
+        """Return what this very query found before, if nothing was written since: the short way to a hit."""
         try:
-            known, entry, _ = self._last
+            source, entry = self._last
         except AttributeError:  # it found none
             return None
-        return source.cache.queries.again(entry, source) if source is known else None
+        if source is not self.subject.source() or (rows := source.cache.queries.again(entry, source)) is None:
+            return None
+        return Rows(self.subject.hydrate(rows, source), source, self)
 
     async def _made(self, rows: list[tuple[Any, ...]], source: Source) -> list[Any]:
         """Return what the rows are to the program, with their relations."""
@@ -112,10 +112,9 @@ class Answers(Named[R]):
         Raises:
             DeadlineError: they took longer than `timeout` allows.
         """
-        if self.caching is not None and (rows := self._again(source := await self._source())) is not None:
-            is_bare = self._last[2]
-            found = self.subject.hydrate(rows, source) if is_bare else await self._made(rows, source)
-            return Rows(found, source, self)
+        if self.caching is not None and (found := self._again()) is not None:
+            await checkpoint_if_cancelled()
+            return found
         if self.seconds is None and self.answer_instead is None:
             self._check_includes()
             source = await self._source()

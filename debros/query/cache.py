@@ -190,9 +190,7 @@ class ResultCache:
 
     def again(self, entry: Entry, source: Source) -> Found | None:
         """Return the rows of an entry that was found before, if it is as good as then: the short way to a hit."""
-        if not entry.is_kept or entry.version is None or entry.version != source.version():
-            return None
-        if self._timer() >= entry.expires:
+        if not entry.is_kept or entry.version != source.version() or self._timer() >= entry.expires:
             return None
         entry.use.hits += 1
         entry.hits += 1

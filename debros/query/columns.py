@@ -330,7 +330,8 @@ class Column(Generic[T]):
     def _compare(self, operator: str, other: object) -> Expr:
         if isinstance(other, Column):
             return self._compare_column(operator, other)
-        return Leaf(f"{self.sql} {operator} ?", (*self.bindings, self.operand(other)), self.owners)
+        bound = (self.operand(other),)
+        return Leaf(f"{self.sql} {operator} ?", self.bindings + bound if self.bindings else bound, self.owners)
 
     def _compare_order(self, operator: str, other: object) -> Expr:
         if self.codec.kind in UNORDERED:

@@ -32,13 +32,8 @@ class SlowQueries:
         self.count = 0
         self._kept: deque[SlowQuery] = deque(maxlen=KEPT)
 
-    def took(self, seconds: float) -> bool:
-        """Count a query's time; return whether it was slow, which is then to be noted."""
-        self.times.observe(seconds)
-        return seconds >= self.threshold_s
-
     def note(self, model: str, sql: str, seconds: float, rows: int) -> None:
-        """Remember a slow query, and warn of it."""
+        """Remember a query that took `threshold_s` or more, and warn of it."""
         self.count += 1
         self._kept.append(SlowQuery(model, sql, seconds, rows))
         _logger.warning("slow query, %.3f s, %d rows of %s: %s", seconds, rows, model, sql)

@@ -69,9 +69,9 @@ class Steps(Question, Listable, Generic[R]):
     def where(self, field: str, op: Op, value: object, /) -> Self: ...
     def where(self, *args: Any) -> Self:
         """Keep rows that fulfil conditions: expressions, a name with a value, or a group."""
-        condition = self.condition
-        if len(args) == 1 and type(args[0]) is Leaf and args[0].owners is self.columns.owners:  # what is mostly given
-            return self._but("condition", args[0] if condition is None else condition & args[0])
+        condition, one = self.condition, args[0] if len(args) == 1 else None
+        if type(one) is Leaf and one.owners is self.columns.owners:  # what is mostly given
+            return self._but("condition", one if condition is None else condition & one)
         for one in self._conditions(args):
             condition = one if condition is None else condition & one
         return self._but("condition", condition)

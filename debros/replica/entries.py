@@ -112,7 +112,7 @@ class Entries:
         self._view = view
         self._keys = keys
         self.next_e: int = 1 + (view.db.execute("SELECT max(e) FROM entries").get or 0)
-        self._pending: dict[bytes, EntryRow] = {}
+        self.pending: dict[bytes, EntryRow] = {}  # not yet in the view
         # by log and key: those used last, and what the view has not yet
         self._tips: dict[tuple[int, bytes], EntryRow] = {}
         self._moved_tips: set[tuple[int, bytes]] = set()
@@ -123,7 +123,7 @@ class Entries:
     def add(self, row: EntryRow) -> None:
         """Note an admitted entry, which has the number `next_e`."""
         self.next_e = row.e + 1
-        self._pending[row.digest] = row
+        self.pending[row.digest] = row
         place = (row.log, row.author)
         tip = self._tips.get(place) or self.tip(*place)
         if tip is None or row.seq > tip.seq:  # a fork of a key may come late: the longer branch goes on
@@ -140,13 +140,9 @@ class Entries:
         for e in [e for e in self._digests if e >= self.next_e]:
             del self._digests[e]
 
-    def pending(self) -> int:
-        """Return how many entries are not yet in the view."""
-        return len(self._pending)
-
     def find(self, digest: bytes) -> EntryRow | None:
         """Return the entry with this digest."""
-        row = self._pending.get(digest) or self._recent.get(digest)
+        row = self.pending.get(digest) or self._recent.get(digest)
         if row is None:
             k = int.from_bytes(digest[:8], "big", signed=True)
             for found in self._rows("k = ? AND digest = ?", (k, digest)):
@@ -156,13 +152,13 @@ class Entries:
 
     def beginning_with(self, start: bytes) -> EntryRow | None:
         """Return the entry whose digest begins with these 8 bytes, if it is the only one."""
-        pending = [row for digest, row in self._pending.items() if digest[:8] == start]
+        pending = [row for digest, row in self.pending.items() if digest[:8] == start]
         found = [*pending, *self._rows("k = ?", (int.from_bytes(start, "big", signed=True),))]
         return found[0] if len(found) == 1 else None
 
     def find_all(self, digests: Collection[bytes]) -> list[EntryRow]:
         """Return those of these entries that are admitted, by one query for all that are not in memory."""
-        found = [row for digest in digests if (row := self._pending.get(digest) or self._recent.get(digest))]
+        found = [row for digest in digests if (row := self.pending.get(digest) or self._recent.get(digest))]
         held = {row.digest for row in found}
         ks = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests if digest not in held]
         if ks:
@@ -177,7 +173,7 @@ class Entries:
             StorageError: the view has none, though it was given: it is damaged.
         """
         digest = self._digests.get(e)
-        row = (self._pending.get(digest) or self._recent.get(digest)) if digest is not None else None
+        row = (self.pending.get(digest) or self._recent.get(digest)) if digest is not None else None
         if row is None:
             row = next(self._rows("e = ?", (e,)), None)
             if row is None:
@@ -236,7 +232,7 @@ class Entries:
         for digest, void in changes.items():
             row = self.find(digest)
             if row is not None:
-                kept = self._pending if digest in self._pending else self._recent
+                kept = self.pending if digest in self.pending else self._recent
                 kept[digest] = row._replace(void=void)
                 self._void[row.e] = void
 
@@ -269,7 +265,7 @@ class Entries:
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (e, unpack(digest[:8], "big", signed=True), digest, log, number(author), number(user), s, t, h, b, void)
-                for e, digest, log, author, user, s, t, h, b, void in self._pending.values()
+                for e, digest, log, author, user, s, t, h, b, void in self.pending.values()
             ],
         )
 
@@ -283,7 +279,7 @@ class Entries:
         self._moved_tips = set()
         if len(self._tips) > TIPS_KEPT:
             self._tips = {}
-        self._recent.update(self._pending)
+        self._recent.update(self.pending)
         self._forget_old()
-        self._pending = {}
+        self.pending = {}
         self._void = {}

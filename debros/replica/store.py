@@ -359,7 +359,7 @@ class Store:
 
     async def until_writable(self) -> None:
         """Wait for an index that is being built, if something has to be written into the view before it can be read."""
-        pending = self.entries.pending() or self.view.pending_rows or self.effects.unsettled
+        pending = self.entries.pending or self.view.pending_rows or self.effects.unsettled
         while self.taken is not None and (pending or context().transaction is not None):
             await self.taken.wait()
 
@@ -405,7 +405,7 @@ class Store:
         if self.cut or self.lifts.changed:
             return True
         most = self._flush_rows
-        return self.view.pending_rows >= 4 * most or self.entries.pending() >= most
+        return self.view.pending_rows >= 4 * most or len(self.entries.pending) >= most
 
     # -- the view ----------------------------------------------------------------------------------------------
 
@@ -417,7 +417,7 @@ class Store:
         """
         if self.broken:
             raise StorageError(self.broken)
-        if not (self.entries.pending() or self.view.pending_rows or self.effects.unsettled or self.lifts.changed):
+        if not (self.entries.pending or self.view.pending_rows or self.effects.unsettled or self.lifts.changed):
             return
         try:
             self._flush()

@@ -107,8 +107,9 @@ class ModelSource:
                 raise
         if by_id and not is_sorted:
             in_order(rows)
-        slow = self._slow
-        if slow.took(seconds := reader.now() - began):
+        slow, seconds = self._slow, reader.now() - began
+        slow.times.observe(seconds)
+        if seconds >= slow.threshold_s:
             slow.note(self.schema.name, sql, seconds, len(rows))
         return rows
 
