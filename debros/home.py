@@ -133,15 +133,20 @@ class Devices:
         self._saved = True
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file of a home anew: after a power cut it holds the old content or the new, whole.
+def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file anew: after a power cut it holds the old content or the new, whole.
+
+    Args:
+        path: the file; `<stem>.new` beside it is written first.
+        content: all of it.
+        mode: of a new file; those of a home are their owner's only.
 
     Raises:
         StorageError: the disk refused.
     """
     new = path.with_name(f"{path.stem}.new")
     try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from debros.blocks.files import DiskFiles
+from debros.blocks.segments import make_directory
 from debros.cli.copying import PINS, copy_pins, copy_segments, cut_torn_tail, digest_of, digests_of, sync
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Flag, HomePath, Json
@@ -16,10 +17,12 @@ from debros.cli.screen import Screen
 from debros.cli.units import binary_size, counted
 from debros.cli.verify import check, check_content, of_content, place_of
 from debros.env import SYSTEM
+from debros.home import replace_file
 from debros.places import Places
 from debros.replica.verify import Finding
 
-FILE: Final = "backup.json"
+FILE: Final = "backup.json"  # written last: a folder without it holds no backup
+UNFINISHED: Final = "backup.new"  # what FILE is called until then; it is there before anything else
 FORMAT: Final = 1
 
 
@@ -27,7 +30,8 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
     """Copy a database, with its files and pins, into a new folder, and verify every address, signature, clock and link of the copy.
 
     The log only grows, so a copy of its beginning is a whole database as of then; programs may write meanwhile. The
-    view is left out, for it is made anew, and so is what would let two homes write with one key.
+    view is left out, for it is made anew, and so is what would let two homes write with one key. If it is interrupted or
+    killed, type it again: it begins anew.
 
     Args:
         target: A new folder.
@@ -43,8 +47,7 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
             next="await db.export_car(path), which holds everything",
             exit=Exit.FAILED,
         )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CommandError(f"{target} is there already and not empty", next="debros backup PATH, with a new folder")
+    _begin(target)
     size = copy_segments(place / "log", target / "log", screen)
     cut_torn_tail(target / "log")
     blocks, content_size, findings = _copy_content(place, target, screen)  # behind the log, for that refers to it
@@ -66,8 +69,8 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
         "pins": digest_of(target / PINS) if (target / PINS).is_file() else None,
         "with_key": with_key,
     }
-    (target / FILE).write_text(json_text.dumps(told, indent=2) + "\n", encoding="utf-8")
-    sync(target / FILE, target / "log", target)
+    sync(target / "log", target)
+    replace_file(target / FILE, f"{json_text.dumps(told, indent=2)}\n".encode(), mode=0o666)
     if findings:
         screen.say(
             "damaged", f"{counted(len(findings), 'finding')} in {place}; next: debros verify {place}", "bold red"
@@ -85,6 +88,25 @@ def command(target: Path, /, *, home: HomePath = None, with_key: Flag = False, j
         }
     )
     return Exit.FAILED if findings else Exit.DONE
+
+
+def _begin(target: Path) -> None:
+    """Make the folder of a backup, or empty that of one that was cut off.
+
+    Raises:
+        CommandError: there is something else.
+    """
+    there = list(target.iterdir()) if target.is_dir() else []
+    if (target.exists() and not target.is_dir()) or (there and target / UNFINISHED not in there):
+        raise CommandError(f"{target} is there already and not empty", next="debros backup PATH, with a new folder")
+    make_directory(DiskFiles(), str(target))
+    (target / UNFINISHED).touch()
+    sync(target / UNFINISHED, target)
+    for path in there:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != UNFINISHED:
+            path.unlink()
 
 
 def _copy_content(place: Path, target: Path, screen: Screen) -> tuple[int, int, list[Finding]]:

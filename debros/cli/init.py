@@ -11,6 +11,7 @@ from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Json
 from debros.cli.screen import Screen
 from debros.env import SYSTEM
+from debros.home import replace_file
 
 LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 
@@ -33,7 +34,7 @@ def command(name: str = "", /, *, models: str = "", json: Json = False) -> Exit:
     models = models or _models_in(root)
     app = unique_name(name or root.name)
     section = settings(app, models)
-    path.write_text(f"{text.rstrip()}\n\n{section}".lstrip(), encoding="utf-8")
+    replace_file(path, f"{text.rstrip()}\n\n{section}".lstrip().encode(), mode=0o666)
     (root / "migrations").mkdir(exist_ok=True)
     screen.say("wrote", f"{path.name}: app = {app!r}, models = {models!r}", style="bold green")
     screen.say("next", f"define models in {models}, then: debros makemigrations")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -16,6 +17,10 @@ from debros.cli.options import Flag, Json
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.env import SYSTEM
+from debros.home import replace_file
+
+if TYPE_CHECKING:
+    from debros.migrations.builder import Migration
 
 
 def command(
@@ -94,9 +99,12 @@ def command(
         _make(folder)
         today = datetime.fromtimestamp(SYSTEM.now_us() / 1e6, UTC).date().isoformat()
         for version in sorted(changes.lines, key=lambda v: tuple(map(int, v.split(".")))):
+            if not empty and (there := _cut_off(folder, present, version, changes.lines)):
+                screen.say("there", f"{_told(there)}: it was written before, and the snapshot was not", style="bold")
+                continue
             full = f"{next_number(folder):04d}_{slug(changes.names[version], name)}"
             text = render(full, version, changes.lines[version], present, today)
-            (folder / f"{full}.py").write_text(text, encoding="utf-8")
+            replace_file(folder / f"{full}.py", text.encode(), mode=0o666)
             written.append(full)
             for line in changes.lines[version]:
                 screen.say("", f"  {line.removeprefix('.')}")
@@ -116,6 +124,20 @@ def command(
     lines = [line for version in changes.lines for line in changes.lines[version]]
     screen.result({"changed": is_changed, "written": written, "operations": lines, "notes": changes.notes})
     return Exit.FAILED if check and is_changed else Exit.DONE
+
+
+def _cut_off(
+    folder: Path, present: Sequence[Migration], version: str, lines: Mapping[str, Sequence[str]]
+) -> Path | None:
+    """Return the file that says these changes already, of a run that was cut off before it wrote the snapshot."""
+    from debros.migrations.render import render
+
+    for n in range(max(0, len(present) - len(lines)), len(present)):
+        each, path = present[n], folder / f"{present[n].name}.py"
+        text = render(each.name, version, lines[version], present[:n], each.created)
+        if each.version == version and path.is_file() and path.read_text(encoding="utf-8") == text:
+            return path
+    return None
 
 
 def _expression(place: str, text: str) -> str:

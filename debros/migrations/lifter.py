@@ -9,12 +9,12 @@ kept values are never lifted, but functions see them. Cells and log stay as they
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from debros.blocks import dagcbor
-from debros.migrations.operations import AddField, ChangeField, RenameField, Row, Transform
+from debros.migrations.operations import AddField, ChangeField, Operation, RenameField, Row, Transform
 from debros.migrations.stages import Cell, Slot, Stage, Step, python_value
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT
@@ -67,6 +67,20 @@ class Lifter:
         self._numbers = [step.migration.number for step in self._ups]
         operations = [step.operations for step in self._ups]
         self._plain_ups = [[each.up for step in operations[n:] for each in step] for n in range(len(operations))]
+
+    def told(self, fields: Collection[str]) -> str:
+        """Return what tells the steps that may change what these fields show, `""` among them: any; empty if there are none."""
+        by_name = self._schema.by_name
+        attributes = {name.partition(".")[0] for name in fields} - {"meta"}  # what a path begins with
+        wires = {by_name[name].wire for name in attributes if name in by_name}
+        is_any = len(wires) < len(attributes)  # an expression, or a computed field
+        told = [
+            (way, step.migration.name, step.migration.digest())
+            for way, steps in (("up", self._ups), ("down", self._downs))
+            for step in steps
+            if any(is_any or _may_change(operation, step, wires) for operation in step.operations)
+        ]
+        return repr(told) if told else ""
 
     def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
         """Return wire values to show instead of the cells', by stored name, and whether every step could be done.
@@ -154,6 +168,14 @@ class Lifter:
     def _is_of_old_type(self, wire: str, cells: Mapping[str, Any]) -> bool:
         """Whether a value that no function changed was written before a migration that changes its field's type."""
         return wire in self._retyped and wire in cells and cells[wire][2] < self._retyped[wire]
+
+
+def _may_change(operation: Operation, step: Step, wires: Collection[str]) -> bool:
+    """Whether an operation may change what is shown of one of these cells."""
+    if isinstance(operation, AddField | ChangeField):
+        slot = step.after.get(operation.name)  # none: it is renamed or removed behind it
+        return slot is None or slot.cell.wire in wires
+    return isinstance(operation, Transform)
 
 
 class _Reader:

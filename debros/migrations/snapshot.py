@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from debros.errors import MigrationError
+from debros.home import replace_file
 from debros.models.options import version_text
 from debros.models.sharding import Sharding, Strategy, layout_of
 from debros.schema import FieldSpec, Schema
@@ -78,9 +79,10 @@ def read(folder: Path) -> Snapshot | None:
 
 
 def write(folder: Path, models: Snapshot) -> None:
-    """Write a snapshot into a folder of migrations."""
+    """Write a snapshot into a folder of migrations.
+
+    Raises:
+        StorageError: the disk refused.
+    """
     text = json.dumps({"format": FORMAT, "models": models}, indent=2, ensure_ascii=False, sort_keys=True)
-    path = folder / FILE
-    new = path.with_suffix(".new")
-    new.write_text(text + "\n", encoding="utf-8")
-    new.replace(path)
+    replace_file(folder / FILE, f"{text}\n".encode(), mode=0o666)

@@ -247,12 +247,12 @@ class Column(Generic[T]):
     def asc(self) -> Order:
         """Ascending, nulls first."""
         self.must_order("order_by")
-        return Order(self.sql, self.bindings, self.owners, False, self.nullable)
+        return Order(self.sql, self.bindings, self.owners, False, self.nullable, self.name, self.codec.name)
 
     def desc(self) -> Order:
         """Descending, nulls last."""
         self.must_order("order_by")
-        return Order(self.sql, self.bindings, self.owners, True, self.nullable)
+        return Order(self.sql, self.bindings, self.owners, True, self.nullable, self.name, self.codec.name)
 
     def decoder(self, source: Source) -> Callable[[Any], Any] | None:
         """Return the function from a selected value (not null) to the Python value; `None`: it is the same."""

@@ -245,17 +245,21 @@ def top_level(condition: Expr | None) -> tuple[Expr, ...]:
 class Order:
     """A direction for a column, made by `asc()` and `desc()`. Nulls come first ascending, last descending."""
 
-    __slots__ = ("bindings", "descending", "nullable", "owners", "sql", "text")
+    __slots__ = ("bindings", "descending", "name", "nullable", "owners", "sql", "text", "type")
     is_random = False  # a new order each time
 
     def __init__(
-        self, sql: str, bindings: tuple[object, ...], owners: frozenset[str], descending: bool, nullable: bool
-    ) -> None:
+        self, sql: str, bindings: tuple[object, ...], owners: frozenset[str], descending: bool, nullable: bool,
+        name: str = "", type: str = "",
+    ) -> None:  # fmt: skip
+        """Describe an order; `name` and `type` are those of its column, empty where it is an expression."""
         self.sql = sql
         self.bindings = bindings
         self.owners = owners
         self.descending = descending
         self.nullable = nullable
+        self.name = name
+        self.type = type
         self.text = sql + " DESC" if descending else sql
 
     def shuffled(self, seed: bytes) -> Order:
@@ -269,7 +273,7 @@ class Shuffle(Order):
     __slots__ = ("_id", "is_random")
 
     def __init__(self, id_sql: str, owners: frozenset[str], seed: int | None) -> None:
-        super().__init__(f"debros_shuffle(?, {id_sql})", (seed or 0,), owners, False, False)
+        super().__init__(f"debros_shuffle(?, {id_sql})", (seed or 0,), owners, False, False, "id")
         self._id = id_sql
         self.is_random = seed is None
 

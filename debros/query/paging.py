@@ -1,8 +1,9 @@
 """Pages by cursor: a page begins behind the last row of the one before, so inserts neither repeat nor skip rows.
 
 A cursor is the base64url of DAG-CBOR `[fingerprint, [sort values of the last row]]`, infinity as `["inf"]`: opaque, but no secret. The
-fingerprint says which question it answers: model, users, conditions with their values, order. A page's size and
-what is included may change from page to page.
+fingerprint says which question it answers: model, users, conditions with their values, order; and how the values that it
+sorts by are read: their types, and the migrations that made them what they are. A page's size and what is included may change from
+page to page, and so may a field's name, for a renamed one keeps its values.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from debros.blocks import dagcbor
 from debros.errors import CursorError
 from debros.query.compile import Question, Sort
 from debros.query.expressions import Leaf, Statement
+from debros.query.ports import Source
 
 PAGE_SIZE: Final = 50  # rows, where the query has no limit
+_AGAIN: Final = "start again from the first page"
 _FINGERPRINT_SIZE: Final = 8
 _INFINITE: Final = (math.inf, -math.inf)  # which expressions come to, and no field holds
 _INFINITE_TOLD: Final = (["inf"], ["-inf"])
@@ -30,10 +33,22 @@ def fingerprint(question: Question) -> bytes:
     out = Statement(None, question.users)
     if question.condition is not None:
         question.condition.write(out)
-    orders = [(order.text, order.bindings) for order in question.orders]
-    picked = question.picked and [(column.sql, column.bindings) for column in question.picked if not column.is_computed]
+    orders = [(order.text, order.bindings, order.type) for order in question.orders]
+    picked = question.picked and [
+        (column.sql, column.bindings, column.codec.name) for column in question.picked if not column.is_computed
+    ]
     about = (question.columns.name, question.users, out.text(), out.bound, orders, picked, question.is_distinct)
     return sha256(repr(about).encode()).digest()[:_FINGERPRINT_SIZE]
+
+
+def mark_of(question: Question, source: Source) -> bytes:
+    """Return what a cursor is known by: the question, and how the values it sorts by are read; the same wherever the same entries are."""
+    fields = {order.name for order in question.orders} - {"id"}
+    if question.is_distinct:
+        fields |= {column.name for column in question.picked or ()}
+    asked = fingerprint(question)
+    lifted = source.lifted(question.users, fields) if fields else ()
+    return sha256(asked + repr(lifted).encode()).digest()[:_FINGERPRINT_SIZE] if lifted else asked
 
 
 def write_cursor(mark: bytes, values: Sequence[object]) -> str:
@@ -46,26 +61,33 @@ def read_cursor(cursor: str, mark: bytes, size: int) -> list[Any]:
     """Return the sort values that a cursor holds.
 
     Raises:
-        CursorError: it is damaged, or belongs to another query.
+        CursorError: it is damaged, belongs to another query, or is of before the values it sorts by were read otherwise.
     """
-    again = "start again from the first page"
     if not isinstance(cursor, str):
         raise CursorError(f"a cursor is text from `page.next`, not {cursor!r}")
     try:
         raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         found: Any = dagcbor.decode(raw)
     except (Base64Error, ValueError, RecursionError):
-        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}") from None
+        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {_AGAIN}") from None
     if urlsafe_b64encode(raw).rstrip(b"=").decode() != cursor:  # one text per cursor
-        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}")
+        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {_AGAIN}")
     if type(found) is not list or len(found) != 2 or found[0] != mark:
-        raise CursorError(f"the cursor {cursor[:40]!r} belongs to another query; {again}")
+        raise outdated(cursor)
     values = found[1]
     if type(values) is list:
         values = [float(value[0]) if value in _INFINITE_TOLD else value for value in values]
     if type(values) is not list or len(values) != size or not all(map(_can_be_bound, values)):
-        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {again}")
+        raise CursorError(f"the cursor {cursor[:40]!r} is damaged; {_AGAIN}")
     return values
+
+
+def outdated(cursor: str) -> CursorError:
+    """Return the error for a cursor whose sort values mean something else here and now."""
+    return CursorError(
+        f"the cursor {cursor[:40]!r} belongs to another query, or is of before a migration, or another type, of what it sorts "
+        f"by; {_AGAIN}"
+    )
 
 
 def behind(sorts: Sequence[Sort], values: Sequence[Any], owners: frozenset[str]) -> Leaf:

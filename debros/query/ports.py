@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from debros.replica.effects import Place
@@ -80,6 +80,10 @@ class Source(Protocol):
 
     def random_bytes(self, n: int) -> bytes:
         """Return random bytes."""
+        ...
+
+    def lifted(self, users: Users, fields: Collection[str]) -> Sequence[str]:
+        """Return what tells the migrations by which values of these fields, `""` for any, read otherwise than they were written."""
         ...
 
     def logs(self, users: tuple[str, ...] | Literal["all"] | None) -> tuple[int, ...] | None:

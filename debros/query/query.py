@@ -184,7 +184,7 @@ class Query(Answers[R]):
         """Return the rows behind a cursor: as many as `limit` says, 50 if it does not.
 
         Raises:
-            CursorError: the cursor is damaged, or of another query.
+            CursorError: the cursor is damaged, of another query, or of before a migration or another type of what it sorts by.
         """
         if self.skipped:
             raise QueryError("page() begins behind a cursor, not at an offset")
@@ -193,13 +193,15 @@ class Query(Answers[R]):
         source = await self._source()
         size = paging.PAGE_SIZE if self.at_most is None else self.at_most
         sorts = sql.sorts(self, source)
-        mark = paging.fingerprint(self)
+        mark = paging.mark_of(self, source)
         question = self.limit(size + 1)
         if after is not None:
             question = question._and(
                 paging.behind(sorts, paging.read_cursor(after, mark, len(sorts)), self.columns.owners)
             )
         rows = await self._fetch(source, sql.rows(question, source, also=sorts))
+        if after is not None and paging.mark_of(self, source) != mark:
+            raise paging.outdated(after)
         width = len(sorts)
         following = None
         if len(rows) > size > 0:

@@ -60,6 +60,10 @@ class Lift(Protocol):
     above: int
     fingerprint: str
 
+    def told(self, fields: Collection[str]) -> str:
+        """Return what tells the steps that may change what these fields show, `""` among them: any; empty if there are none."""
+        ...
+
     def __call__(self, id: str, document: Document) -> tuple[Mapping[str, Any], bool]:
         """Return values to show instead of the cells', by stored name (`ABSENT`: none), and whether all could be done."""
         ...
@@ -227,6 +231,16 @@ class Lifts:
         """Return the logs whose rows in the file are lifted otherwise than they should be."""
         shown, wanted = self._shown.get(model.table.schema.name, {}), self._wanted(model)
         return [log for log in sorted(shown.keys() | wanted.keys()) if shown.get(log) != wanted.get(log)]
+
+    def told(self, model: Model, logs: Collection[int] | None, fields: Collection[str]) -> list[str]:
+        """Return what tells how values of these fields are lifted in the rows as they are now: one text for each log where they are."""
+        shown = self._shown.get(model.table.schema.name, {})
+        lifts = model.projection.lifts
+        found = [(shown.get(log, ""), lift) for log, lift in lifts.items() if logs is None or log in logs]
+        # rows that are being made anew beside the program are still as another lift made them
+        return sorted(
+            filter(None, (lift.told(fields) if is_by == lift.fingerprint else f"by {is_by}" for is_by, lift in found))
+        )
 
     def _is_long(self, model: Model, logs: Sequence[int]) -> bool:
         marks = ", ".join("?" * len(logs))

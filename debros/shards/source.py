@@ -5,7 +5,7 @@ Inside a transaction a query sees its rows; outside nobody sees them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -275,6 +275,12 @@ class ModelSource:
             self._store.flush()
             return self._store.by_number.heads_of_users()
         return {r.manifest.address: tuple(cid.to_text(head) for head in sorted(r.heads)) for r in replicas}
+
+    def lifted(self, users: tuple[str, ...] | Literal["all"] | None, fields: Collection[str]) -> Sequence[str]:
+        """Return what tells the migrations by which values of these fields, `""` for any, read otherwise than they were written."""
+        if self._store.lifts.changed and not self.is_inside():
+            self._store.flush()
+        return self._store.lifts.told(self._model, self.logs(users), fields)
 
     def random_bytes(self, n: int) -> bytes:
         """Return bytes fit for ids."""

@@ -105,3 +105,26 @@ def test_a_backup_of_an_older_debros_that_names_no_files_is_restored(project: Pr
     Path("saved/backup.json").write_text(json.dumps(told), encoding="utf-8")
     project.run("restore", "saved", "--home", "back")
     assert project.run("shell", "--home", "back", "--command", "await Note.count()")[0] == "1\n"
+
+
+def test_a_backup_that_was_cut_off_is_typed_again(project: Project, cid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("debros.cli.backup.check", cut_off)
+        project.run("backup", "saved", "--with-key", code=130)
+    assert "is no backup" in project.run("restore", "saved", "--home", "back", code=2)[1]
+    (stray := Path("saved/content/000002.car")).write_bytes(b"of the one that was cut off")
+    told = project.json("backup", "saved", "--with-key")
+    assert (told["whole"], told["blocks"], stray.exists()) == (True, 2, False)
+    assert "backup.new" not in {path.name for path in Path("saved").iterdir()}
+    project.run("restore", "saved", "--home", "back")
+    assert project.run("shell", "--home", "back", "--command", READ)[0] == "300000\n"
+
+
+def test_a_folder_that_holds_anything_else_is_left_alone(project: Project, cid: str) -> None:
+    (mine := Path("saved/log/mine")).parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert "is there already and not empty" in project.run("backup", "saved", code=2)[1]
+    assert mine.read_text() == "mine"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from tests.support.projects import Project
 
 REQUIRED = "    lang: Field[str] = field()"
@@ -199,3 +204,51 @@ def test_a_field_that_may_be_null_no_more_and_changes_its_type_has_a_value_for_n
     project.run("makemigrations")
     project.run("migrate")
     assert project.run("shell", "--command", "[note.score for note in await Note.all()]")[0].strip() == "[0, 0]"
+
+
+def test_makemigrations_that_was_cut_off_is_typed_again_and_writes_nothing_twice(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    changed(project)
+    with monkeypatch.context() as patch:
+        patch.setattr("debros.migrations.snapshot.write", cut_off)
+        project.run("makemigrations", "--default", 'Note.lang="en"', code=130)
+    folder = project.root / "migrations"
+    assert {path.name for path in folder.glob("*.*")} == {"0001_add_lang.py", "snapshot.json"}
+    assert project.json("makemigrations", "--default", 'Note.lang="en"')["written"] == []
+    assert project.json("makemigrations")["changed"] is False
+    assert [path.name for path in folder.glob("*.py")] == ["0001_add_lang.py"]
+    project.run("migrate")
+    assert project.json("check")["good"] is True
+
+
+def test_files_of_a_project_are_on_disk_before_they_take_the_place_of_old_ones(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(descriptor: int) -> None:
+        done.append(f"sync {os.path.basename(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        sync(descriptor)
+
+    def noted_replace(old: Path, new: Path) -> None:
+        done.append(f"replace {Path(new).name}")
+        replace(old, new)
+
+    changed(project)
+    monkeypatch.setattr("os.fsync", noted_sync)
+    monkeypatch.setattr("os.replace", noted_replace)
+    project.run("makemigrations", "--default", 'Note.lang="en"')
+    assert done == [
+        "sync 0001_add_lang.new", "replace 0001_add_lang.py", "sync migrations",
+        "sync snapshot.new", "replace snapshot.json", "sync migrations",
+    ]  # fmt: skip
+    done.clear()
+    (project.root / "pyproject.toml").write_text("[tool.mine]\nkept = true\n")
+    project.run("init")
+    assert done == ["sync pyproject.new", "replace pyproject.toml", f"sync {project.root.name}"]
+    assert "kept = true" in (project.root / "pyproject.toml").read_text()

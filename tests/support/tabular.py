@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -165,6 +165,9 @@ class TabularSource:
     @property
     def cache(self) -> Caches:
         return self.node.cache
+
+    def lifted(self, users: Users, fields: Collection[str]) -> Sequence[str]:
+        return ()
 
     def random_bytes(self, n: int) -> bytes:
         self.node.draws += 1
