@@ -120,7 +120,7 @@ class Lifts:
         for e, log in store.view.read("SELECT e, log FROM migrations ORDER BY e", ()):
             entry = store.entries.by_number(e)
             for change in store.changes_of(entry):
-                if change.model == MODEL:
+                if change.model == MODEL and store.by_number[log].manifest.part is None:
                     self._take(log, entry, change)
         shown = json.loads(store.view.meta("lifts") or "{}")
         self._shown = {name: {int(log): told for log, told in logs.items()} for name, logs in shown.items()}
@@ -313,7 +313,7 @@ class Lifts:
         view, table = self._store.view, model.table
         aside = quoted(beside(model))
         listed = ", ".join(map(quoted, table.columns))
-        if model.rows.linked or model.claims.indexes:
+        if model.rows.linked or model.claims.indexes or model.twins is not None:
             for row, before in pairs(self._store, model, aside):
                 note(self._store, model, row, before)
         view.db.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from debros.replica.tables import NOT_UNIQUE, TARGET_GONE, Row, Table, quoted
+from debros.replica.tables import NOT_UNIQUE, SHADOWED, TARGET_GONE, Row, Table, quoted
 
 if TYPE_CHECKING:
     from debros.replica.store import Model, Store
@@ -43,7 +43,7 @@ def projected(model: Model, before: Row) -> Row:
     if before[table.state_at] is None and not model.projection.would_lift(before[table.log_at], before[table.v_at]):
         return before
     row = list(model.projection.project(before[0], model.states.load(before), *place))
-    row[table.hidden_at] |= before[table.hidden_at] & TARGET_GONE
+    row[table.hidden_at] |= before[table.hidden_at] & (TARGET_GONE | SHADOWED)
     made = tuple(row)
     if before[table.flags_at] & NOT_UNIQUE and model.claims.keys(made) == model.claims.keys(before):
         row[table.flags_at] |= NOT_UNIQUE
@@ -128,8 +128,10 @@ def pairs(store: Store, model: Model, aside: str) -> Iterator[tuple[Row, Row]]:
 
 
 def note(store: Store, model: Model, row: Row, before: Row) -> None:
-    """Let what depends on a row follow: effects on other records, and unique values."""
+    """Let what depends on a row follow: effects on other records, the id's other holders, and unique values."""
     if model.rows.linked:
         store.effects.note(model, row, before)
+    if model.twins is not None and row[model.table.hidden_at] != before[model.table.hidden_at]:
+        model.twins.note(row, before, checked=False)
     if model.claims.indexes and model.claims.keys(row) != model.claims.keys(before):
         model.claims.note(row, before, checked=False)

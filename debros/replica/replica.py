@@ -261,20 +261,29 @@ class Replica:
         return not (rows.linked or rows.watch or model.claims.indexes) and model.belongs_in(self.manifest)
 
     def _fold_any(self, model: Model | None, change: Change, entry: EntryRow, *, is_new: bool) -> None:
-        if change.model == LAYOUTS and may_write(change.id, entry.user, self.manifest):
+        if model is not None and change.model == LAYOUTS and self._announces(model, change, entry):
             self._store.layouts.hear(self.manifest, change)
         if model is not None and change.row is not None and not entry.void:
             self.show_new(model, change.row, checked=True)
         elif not may_write(change.id, entry.user, self.manifest):
             self._skip(1)
-        elif change.model == MIGRATIONS:
+        elif change.model == MIGRATIONS and self.manifest.part is None:
             self._store.lifts.note(self, change, entry)
+        elif change.model == MIGRATIONS:
+            self._skip(1)  # a shard follows what the log of its scope says
         elif model is None:
             self._store.note_unknown(change.model)
         elif model.belongs_in(self.manifest):
             self.fold(model, change, entry, is_new=is_new)
         else:
             self._skip(1)  # another log's model: who may write here says nothing about who may write there
+
+    def _announces(self, model: Model, change: Change, entry: EntryRow) -> bool:
+        """Whether an announcement of a layout stands where it has its place, and is by somebody who may make it.
+
+        Whoever may write to a log of their own says nothing there of the shards of others.
+        """
+        return model.belongs_in(self.manifest) and may_write(change.id, entry.user, self.manifest)
 
     def _skip(self, changes: int) -> None:
         self.skipped += changes

@@ -1,8 +1,8 @@
 """Many rows that wait beside a model's take the place of the old ones in a thread; the loop only commits.
 
 Whoever calls holds the writer's lock, and has moved what was pending into the view: so nothing is written meanwhile, and
-reads go on, on the rows of before. Rows that other rows depend on (effects, unique values), that lie elsewhere, or in
-memory, are swapped by the flush itself.
+reads go on, on the rows of before. Rows that other rows depend on (effects, unique values, ids in two shards), that lie
+elsewhere, or in memory, are swapped by the flush itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,18 @@ def goes_beside(store: Store, model: Model, least: int) -> bool:
     rows = model.rows
     if rows.linked or model.claims.indexes or rows.arms or store.view.name == MEMORY or store.lifts.on_behind is None:
         return False
+    if model.twins is not None and _shows_otherwise(store, model):
+        return False
     return bool(store.view.read(f"SELECT 1 FROM {quoted(beside(model))} LIMIT 1 OFFSET {least}", ()))
+
+
+def _shows_otherwise(store: Store, model: Model) -> bool:
+    """Whether a row begins or ceases to show, so that another one with its id may have to."""
+    sql = (
+        f"SELECT 1 FROM {quoted(beside(model))} a JOIN {quoted(model.table.name)} b"
+        ' ON a."_doc" = b."_doc" WHERE a."_hidden" != b."_hidden" LIMIT 1'
+    )
+    return bool(store.view.read(sql, ()))
 
 
 async def swap(store: Store, model: Model) -> None:
