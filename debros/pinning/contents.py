@@ -205,10 +205,10 @@ class Contents:
 
     # -- the collector -----------------------------------------------------------------------------------------
 
-    async def collect(self, roots: Callable[[], Iterable[Link]]) -> int:
+    async def collect(self, roots: Callable[[], Awaitable[Iterable[Link]]]) -> int:
         """Delete every block that is not reached from the roots, nor from what is being added; return their bytes.
 
-        Reads and additions go on. `roots` is asked once more before anything is deleted.
+        Reads and additions go on. `roots` is asked again before each step that deletes.
         """
         if self._ended is not None:
             return 0  # one is at it already
@@ -218,20 +218,27 @@ class Contents:
             present = [link async for link in self.store.scan()]
             marked: set[Link] = set()
             live: set[Link] = set()
-            while new := [link for link in roots() if link not in marked]:
-                marked.update(new)
-                async for link, missing in self._reached(new):
-                    if not missing:
-                        live.add(link)
+            await self._mark(roots, marked, live)
             dead = [link for link in present if link not in live]
             for at in range(0, len(dead), _STEP):
                 async with self._guard:
+                    await self._mark(roots, marked, live)
                     held = self._ended.union(*(session.links for session in self._sessions))
-                    await self.store.delete([link for link in dead[at : at + _STEP] if link not in held])
+                    await self.store.delete(
+                        [link for link in dead[at : at + _STEP] if link not in held and link not in live]
+                    )
         finally:
             self._ended = None
         await self.measure()
         return max(0, before - self.used)
+
+    async def _mark(self, roots: Callable[[], Awaitable[Iterable[Link]]], marked: set[Link], live: set[Link]) -> None:
+        """Add the roots that are not `marked` yet, and whatever they reach to what is `live`."""
+        while new := [link for link in await roots() if link not in marked]:
+            marked.update(new)
+            async for link, missing in self._reached(new):
+                if not missing:
+                    live.add(link)
 
     async def aclose(self) -> None:
         """Close the store."""

@@ -347,8 +347,8 @@ class Pins:
             await learn(ledger, contents, self._tracker, now)
             self.uses.flush(ledger, self.ruling)
             verdicts = await decided(self._env, ledger, self.ruling, self._room, force=force)
-            pinned, evicted, waiting = await carry_out(ledger, self.ruling, verdicts, force=force)
-            freed = await collect(ledger, contents, self.ruling) if evicted or thorough else 0
+            pinned, evicted, waiting = await carry_out(ledger, self.ruling, self._tracker, verdicts, force=force)
+            freed = await collect(ledger, contents, self.ruling, self._tracker) if evicted or thorough else 0
             self._has_changed = self._has_changed or freed > 0
             self._last = Swept(pinned, evicted, waiting, freed, contents.used)
         if contents.used > self._room.max_bytes:

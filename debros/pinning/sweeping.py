@@ -7,11 +7,12 @@ from typing import Final
 
 import trio
 
+from debros.blocks.cid import Link
 from debros.env import Env
 from debros.pinning import ledger as states
 from debros.pinning.contents import Contents
 from debros.pinning.deciding import Candidate, Room, Verdict, decide
-from debros.pinning.ledger import Ledger
+from debros.pinning.ledger import Item, Ledger
 from debros.pinning.rules import DAY_S, HOUR_S
 from debros.pinning.ruling import MS, Ruling
 from debros.pinning.tracking import Tracker
@@ -56,10 +57,11 @@ async def decided(env: Env, ledger: Ledger, ruling: Ruling, limit: Room, *, forc
 
 
 async def carry_out(
-    ledger: Ledger, ruling: Ruling, verdicts: Mapping[int, Verdict], *, force: bool
+    ledger: Ledger, ruling: Ruling, tracker: Tracker, verdicts: Mapping[int, Verdict], *, force: bool
 ) -> tuple[int, int, int]:
     """Write down what becomes of everything; return how much is pinned, has to go, and waits for others to hold it."""
     pinned = evicted = waiting = 0
+    unreferred: list[tuple[Item, str]] = []  # what goes because no record refers to it, and the reason to note
     now = ruling.now()
     promises = ledger.promised_of_all(now)
     referred = ledger.models_of()
@@ -80,8 +82,7 @@ async def carry_out(
             if item.n in referred:
                 continue  # of a model without a rule, and not here
             if now - max(item.added, item.used) >= GRACE_S * MS:
-                ledger.change(item.n, state=states.UNPINNED, note="no record refers to it")
-                evicted += is_here
+                unreferred.append((item, "no record refers to it"))
             continue
         if not is_here:
             if item.state in (states.PENDING, states.FAILED):
@@ -95,24 +96,41 @@ async def carry_out(
             ledger.change(item.n, state=states.UNPINNING, note="is to go, and stays until a promise to others ends")
             waiting += 1
         elif held >= needed:
-            ledger.change(item.n, state=states.UNPINNED, note=verdict.why if verdict else "unpinned by hand")
-            evicted += 1
+            why = verdict.why if verdict else "unpinned by hand"
+            if item.n in referred:
+                ledger.change(item.n, state=states.UNPINNED, note=why)
+                evicted += 1
+            else:
+                unreferred.append((item, why))
         else:
             note = f"is to go, and {held} others promised to hold it; {needed} are needed"
             if item.state != states.UNPINNING:
                 ledger.change(item.n, state=states.UNPINNING, note=note)
             waiting += 1
+    just_referred = tracker.unwritten() if unreferred else ()
+    for item, why in unreferred:
+        if item.link not in just_referred and not ledger.referred(item.n):
+            ledger.change(item.n, state=states.UNPINNED, note=why)
+            evicted += item.state in (states.PINNED, states.UNPINNING)
     return pinned, evicted, waiting
 
 
-async def collect(ledger: Ledger, contents: Contents, ruling: Ruling) -> int:
-    """Delete blocks that nothing needs, and give their room back to the disk; return their bytes."""
+async def collect(ledger: Ledger, contents: Contents, ruling: Ruling, tracker: Tracker) -> int:
+    """Delete blocks that nothing needs, and give their room back to the disk; return their bytes.
+
+    What a record refers to that is written meanwhile is needed: nobody could know that it was about to go.
+    """
     kept = [states.PINNED, states.UNPINNING]
     if contents.used <= contents.max_bytes:  # else what is not whole goes too: a power cut may bring back what went
         kept += [states.PENDING, states.FAILED]
     if ledger.meta("found") and ruling.now() - ledger.meta("since") < DAY_S * MS:
         return 0  # the ledger was lost, and what was pinned by hand with it: a day to say so again
-    freed = await contents.collect(lambda: [item.link for item in ledger.items(*kept)])
+
+    async def needed() -> list[Link]:
+        await learn(ledger, contents, tracker, ruling.now())
+        return [*(item.link for item in ledger.items(*kept)), *tracker.unwritten()]
+
+    freed = await contents.collect(needed)
     if freed:
         await contents.store.compact()
     for item in list(ledger.items(states.UNPINNED)):

@@ -104,28 +104,31 @@ class Tracker:
         Raises:
             StorageError: the disk refused.
         """
-        changed, self._changed = self._changed, set()
-        named, self._named = self._named, []
         seen = self._seen
-        pending = [Doc(*one) for one in sorted(changed)]
-        try:
-            for at in range(0, len(pending), _STEP):
-                step = pending[at : at + _STEP]
-                with self._noting(ledger):
-                    for doc in step:
-                        self._note(ledger, doc, self._shown(doc), now, only=True)
-                changed.difference_update(step)
-                await trio.lowlevel.checkpoint()
+        pending = [Doc(*one) for one in sorted(self._changed)]
+        for at in range(0, len(pending), _STEP):
+            step = pending[at : at + _STEP]
             with self._noting(ledger):
-                for doc, found in named:
-                    self._note(ledger, doc, found, now, only=False)
-                if seen and seen != ledger.meta("seen"):
-                    ledger.set_meta("seen", seen)
-                    ledger.set_meta("seen_digest", self._seen_mark(seen))
-        except BaseException:
-            self._changed |= changed
-            self._named = named + self._named
-            raise
+                for doc in step:
+                    self._note(ledger, doc, self._shown(doc), now, only=True)
+            self._changed.difference_update(step)
+            await trio.lowlevel.checkpoint()
+        with self._noting(ledger):
+            for doc, found in self._named:
+                self._note(ledger, doc, found, now, only=False)
+            if seen and seen != ledger.meta("seen"):
+                ledger.set_meta("seen", seen)
+                ledger.set_meta("seen_digest", self._seen_mark(seen))
+        self._named = []
+
+    def unwritten(self) -> set[Link]:
+        """Return the content that was referred to since the last time, of which the ledger may not know that it is here."""
+        found = {item.link for item in self.new.values()}
+        for one in self._changed:
+            found.update(link for link, _ in self._shown(Doc(*one)))
+        for _, named in self._named:
+            found.update(link for link, _ in named)
+        return found
 
     @contextmanager
     def _noting(self, ledger: Ledger) -> Iterator[None]:
@@ -165,8 +168,11 @@ class Tracker:
                 wanted = doc.model in self._ruled
                 item = ledger.add(link, PENDING if wanted else UNPINNED, now, size=size, model=model)
                 self.new[item.n] = item
-            elif not item.model:
-                ledger.change(item.n, model=model)
+            else:
+                if not item.model:
+                    ledger.change(item.n, model=model)
+                if item.state == UNPINNED and not item.hand:
+                    self.new[item.n] = item  # nobody wanted it for a while, and it may not have gone yet
             items.append(item.n)
         ledger.refer(model, log, doc.id, items, only=only)
 
