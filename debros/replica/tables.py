@@ -80,16 +80,17 @@ class Table:
         self.t_at, self.ce_at, self.ct_at, self.by_at = (position[n] for n in SYSTEM[7:])
         listed = ", ".join(map(quoted, self.columns))
         self.select = f"SELECT {listed} FROM {quoted(self.name)}"
-        marks = ", ".join("?" * len(self.columns))
-        self.listed, self._marks = listed, marks
-        self.insert = f"INSERT INTO main.{quoted(self.name)} ({listed}) VALUES ({marks})"
+        self.listed = listed
+        # short, without the columns, whose order is the table's: for each row apsw looks the statement up by its text
+        self._values = f"{quoted(self.name)} VALUES ({','.join('?' * len(self.columns))})"
+        self.insert = f"INSERT INTO main.{self._values}"
         self.replace = self.replace_in("main")
         self.by_id = f'{self.select} WHERE "id" = ? AND "_log" = ?'
         self.by_ids = f'{self.select} WHERE "id" IN (SELECT value FROM json_each(?)) AND "_log" = ?'
 
     def replace_in(self, schema: str) -> str:
         """Return the statement that writes a row into the table of one of the attached files."""
-        return f"REPLACE INTO {schema}.{quoted(self.name)} ({self.listed}) VALUES ({self._marks})"
+        return f"REPLACE INTO {schema}.{self._values}"
 
     def brief(self, row: Row) -> Row:
         """Return a row in brief: what queries read of it."""
