@@ -87,8 +87,8 @@ def changes_of(
 
 def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
-    change, wires = shape.new_document(own)
-    return Draft("create", own["id"], fresh=fresh, change=change, wires=wires)
+    change, columns = shape.new_document(own)
+    return Draft("create", own["id"], fresh=fresh, change=change, columns=columns)
 
 
 def update_draft(

@@ -17,7 +17,7 @@ from debros.replica.tables import Row
 class Change:
     """A change of good form. `makes` says that a local one may make its row alone; `row` is that row once it does.
 
-    `wires` are the wire values of all fields, where a local one is a new document of good values. `before` is the document's
+    `columns` are those of its fields, where a local one is a new document and they are sure. `before` is the document's
     present row, where whoever looked it up keeps others from writing.
     """
 
@@ -27,7 +27,7 @@ class Change:
     value: dict[str, Any]
     makes: bool = False
     row: Row | None = None
-    wires: list[Any] | None = None
+    columns: tuple[Any, ...] | None = None
     before: Row | None = None
 
 

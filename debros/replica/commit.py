@@ -106,7 +106,7 @@ class Commit:
                 replica.check_right(device)
                 plan = plans[log] = Staged(replica, device)
             plan.changes.append(change)
-            plan.encoded.append(encoded(change) if change.wires is None else encoded(change, model.encode_new))
+            plan.encoded.append(encoded(change) if change.columns is None else encoded(change, model.encode_new))
         return True
 
     def _entries(self, plans: dict[int, Staged], group: Group) -> list[Staged] | None:
@@ -129,13 +129,13 @@ class Commit:
         if "~" in id and not may_write(id, self._device.user, replica.manifest):
             raise refuse_foreign(schema.name, id)
         if draft.change and draft.fresh and id > rows.greatest[replica.n]:  # nothing can be there
-            return Change(schema.name, schema.version, id, draft.change, True, None, draft.wires)
+            return Change(schema.name, schema.version, id, draft.change, True, None, draft.columns)
         before = present.get((replica.n, id)) or self._store.view.row(rows, replica.n, id)
         value = change_of(draft, before, model.table, model.states)
         if value is None:
             return None
         if before is None:
-            return Change(schema.name, schema.version, id, value, True, None, draft.wires)
+            return Change(schema.name, schema.version, id, value, True, None, draft.columns)
         return Change(schema.name, schema.version, id, value)
 
     def _claim(self, replica: Replica, model: Model, draft: Draft, change: Change, group: Group) -> bool:

@@ -30,4 +30,4 @@ class Draft:
     fresh: bool = False  # the id was generated just now, so nothing can be there
     # of a create of good values: what to write where nothing is there; of an update: what `put` alone comes to
     change: dict[str, Any] | None = None
-    wires: list[Any] | None = None  # and the wire value of each field, as good as a reader would find it
+    columns: tuple[Any, ...] | None = None  # and the columns of its fields, as the fold would make them

@@ -63,8 +63,8 @@ class Group:
             if change.makes:
                 model, row = store.models[change.model], None
                 rows, projection, id, version = model.rows, model.projection, change.id, change.version
-                if change.wires is not None:
-                    row = projection.fresh(id, change.wires, rows.next_doc, log, clock, e, by, version)
+                if change.columns is not None:
+                    row = projection.fresh(id, change.columns, rows.next_doc, log, clock, e, by, version)
                 if row is None:
                     row = projection.created(id, change.value, rows.next_doc, log, clock, e, by, version)
                 if row is not None:

@@ -1,4 +1,4 @@
-"""New documents of a model, by functions that are made for it once: values -> change and wire values -> row.
+"""New documents of a model, by functions that are made for it once: values -> change and columns, change -> row.
 
 What is known when a model is declared (which field stands where, which converts, which merges) is written out as
 source, as `dataclasses` does, so that a create walks no lists. In the source stand positions, and names of fields, which
@@ -7,6 +7,7 @@ are identifiers (`debros.schema.NAME`) and are quoted all the same; functions ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -33,22 +34,25 @@ _FLAT: Final = frozenset(
 )
 
 
-def new_document(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], tuple[dict[str, Any], list[Any]]]:
-    """Return the function from a new record's checked values, by attribute, to its change and the wire values of its fields.
+def new_document(
+    fields: Sequence[FieldSpec],
+) -> Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[Any, ...] | None]]:
+    """Return the function from a new record's checked values, by attribute, to its change and the columns of its fields.
 
-    The change has all fields but empty sets and zeros. The wire value of a merging set that is empty, or null, is the empty
-    list: so reads a set without a cell.
+    The change has all fields but empty sets and zeros. The columns are those that the fold makes of the change, good and within
+    bounds; `None` where that is not sure: sets that a column does not hold to the bit, and patterns, which are asked again,
+    for pydantic's expressions are not Python's.
     """
     given: dict[str, Any] = {}
     lines = ["def made(own):"]
     for at, spec in enumerate(fields):
         value, convert = f"own[{spec.name!r}]", spec.codec.to_wire
         if convert is not None:
-            given[f"to_{at}"] = convert
-            if spec.merge == "set":
-                value = f"to_{at}(v) if (v := {value}) else []"
+            given[f"to_wire_{at}"] = convert
+            if spec.merge == "set":  # an empty one, or null, reads as a set without a cell
+                value = f"to_wire_{at}(v) if (v := {value}) else []"
             else:
-                value = _unless_null(f"to_{at}", value, spec)
+                value = _unless_null(f"to_wire_{at}", value, spec)
         lines += [f"    v{at} = {value}"]
     parts = ["'live': True"]
     for key, merge, form in (("put", "lww", "v{0}"), ("keep", "keep", "[v{0}, []]")):
@@ -59,7 +63,14 @@ def new_document(fields: Sequence[FieldSpec]) -> Callable[[dict[str, Any]], tupl
         for at, spec in enumerate(fields):
             if spec.merge == merge:
                 lines += [f"    if v{at}:", f"        change.setdefault({key!r}, {{}})[{spec.wire!r}] = v{at}"]
-    return _made([*lines, f"    return change, {_names(fields)}"], given)
+    if any(spec.merge == "set" and not is_exact(spec.codec) for spec in fields):
+        return _made([*lines, "    return change, None"], given)
+    for at, spec in enumerate(fields):
+        if spec.bounds is not None and spec.bounds.pattern is not None:
+            given[f"search_{at}"] = re.compile(spec.bounds.pattern).search
+            lines += [f"    if v{at} is not None and search_{at}(v{at}) is None:", "        return change, None"]
+    columns = "".join(f"{_column(at, spec, given)}, " for at, spec in enumerate(fields))
+    return _made([*lines, f"    return change, ({columns})"], given)
 
 
 def rows_in(
@@ -170,17 +181,6 @@ def is_exact(codec: Codec) -> bool:
     return item is not None and item.kind not in ("float", "list", "set", "tuple", "map", "record", "any")
 
 
-def row_of_new(
-    fields: Sequence[FieldSpec], beyond: Mapping[int, Callable[[Any], bool]]
-) -> Callable[[str, list[Any], int, int, int, int, int, int, int], Row]:
-    """Return the function from a new document's id, wire values, and what `rows_in` asks for besides, to the columns of its row."""
-    given: dict[str, Any] = {}
-    flags = _flags(fields, beyond, given)
-    columns = ", ".join(["id", *(_column(at, spec, given) for at, spec in enumerate(fields)), *_KEPT])
-    lines = ["def made(id, wires, log, e, version, doc, hidden, clock, by):", f"    {_names(fields)} = wires", *flags]
-    return _made([*lines, f"    return {columns}"], given)
-
-
 def _flags(
     fields: Sequence[FieldSpec], beyond: Mapping[int, Callable[[Any], bool]], given: dict[str, Any]
 ) -> list[str]:
@@ -220,10 +220,6 @@ def _is_flat(codec: Codec) -> bool:
     if codec.kind in ("set", "list"):
         return codec.item is not None and codec.item.kind in _FLAT
     return codec.kind in _FLAT
-
-
-def _names(fields: Sequence[FieldSpec]) -> str:
-    return f"[{', '.join(f'v{at}' for at in range(len(fields)))}]"
 
 
 def _unless_null(convert: str, value: str, spec: FieldSpec) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from debros.blocks import dagcbor
 from debros.replica.cells import Document
 from debros.replica.lifting import ABSENT, Lift
-from debros.replica.packing import is_exact, row_of_new, rows_in
+from debros.replica.packing import rows_in
 from debros.replica.tables import (
     DELETED,
     MISTYPED,
@@ -70,7 +70,6 @@ class Projection:
         self._keys = [(n + 1, spec.codec) for n, spec in enumerate(schema.fields) if spec.codec.to_key]
         self._computed_keys = [(n, spec.codec) for n, spec in enumerate(self._computed) if spec.codec.to_key]
         self._id_is_good = id_form(schema)
-        self._is_inexact = any(spec.merge == "set" and not is_exact(spec.codec) for spec in schema.fields)
         self._append_only = schema.store == "events"
         self._plain = not (self._computed or self._keys)
         self._is_in_place = is_in_place
@@ -79,20 +78,18 @@ class Projection:
         key_at = None if key is None else [spec.wire for spec in schema.fields].index(key.wire)
         bounded = {at: f.out_of_bounds for at, f in enumerate(self._fields) if f.out_of_bounds is not None}
         self._row_in = rows_in(schema.fields, bounded, is_in_place, key_at)
-        patterned = [spec.bounds is not None and spec.bounds.pattern is not None for spec in schema.fields]
-        self._row_of_new = row_of_new(schema.fields, {at: check for at, check in bounded.items() if patterned[at]})
 
     def fresh(
-        self, id: str, wires: list[Any], doc: int, log: int, clock: int, e: int, by: int, version: int
+        self, id: str, columns: tuple[Any, ...], doc: int, log: int, clock: int, e: int, by: int, version: int
     ) -> Row | None:
-        """Return the row of a new document of a writer here, from its fields' wire values; `None` as for `created`.
+        """Return the row of a new document of a writer here, from its fields' columns; `None` as for `created`.
 
-        The same row as `created` makes of the change that was written: validation has found the values good, and within
-        bounds. Patterns are asked again, for pydantic's expressions are not Python's.
+        The same row as `created` makes of the change that was written.
         """
-        if self._is_inexact or (self.lifts and self.would_lift(log, version)):
+        if self.lifts and self.would_lift(log, version):
             return None
-        row = self._row_of_new(id, wires, log, e, version, doc, 0 if self._id_is_good(id) else WRONG_ID, clock, by)
+        hidden = 0 if self._id_is_good(id) else WRONG_ID
+        row = (id, *columns, log, e, None, 0, version, doc, hidden, clock, e, clock, by)
         return row if self._plain else self.finished(list(row))
 
     def created(

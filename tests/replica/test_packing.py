@@ -73,10 +73,10 @@ def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(mad
 @given(fields())
 def test_its_row_is_the_one_that_the_fold_makes_of_the_change(made: tuple[Any, Any]) -> None:
     specs, values = made
-    change, wires = new_document(specs)(values)
+    change, columns = new_document(specs)(values)
     table = Table(Schema("Thing", 1, "global", "documents", "anyone", tuple(specs)))
     projection = Projection(table, lambda document, fields: b"")
-    row = projection.fresh("id", wires, 7, 1, 70, 9, 1, 1)
+    row = None if columns is None else projection.fresh("id", columns, 7, 1, 70, 9, 1, 1)
     sent = dagcbor.decode(dagcbor.encode(change))
     document = Document(lambda e: bytes(32))
     document.merge(sent, 70, 9, 1)
@@ -219,6 +219,13 @@ def test_a_value_beyond_its_bounds_is_flagged_as_by_the_fold(kind: tuple[Any, An
         [FieldSpec("f", "f", codec, True, bounds=bounds)],
         {"live": True, "put": {"f": value if codec.to_wire is None else codec.to_wire(value)}},
     )
+
+
+def test_columns_of_a_new_document_are_sure_only_where_its_patterns_are_found_here_too() -> None:
+    made = new_document([FieldSpec("a", "a", describe(str).codec, True, bounds=Bounds(pattern="^a"))])
+    assert made({"a": "ab"})[1] == ("ab",)
+    assert made({"a": None})[1] == (None,)
+    assert made({"a": "b"}) == ({"live": True, "put": {"a": "b"}}, None)
 
 
 def test_text_that_is_not_unicode_is_refused_with_the_reason() -> None:
