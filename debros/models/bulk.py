@@ -198,7 +198,7 @@ async def _write_all(cls: Any, rows: Sequence[Row], home: Collection, operation:
         return
     with trio.CancelScope(shield=True):  # it is written, so each of them says so
         for n, (record, row) in enumerate(zip(written, merged, strict=True), 1):
-            take(shape, record, row, home, None)
+            take(shape, record, row, home, transaction, None)
             if not n % _FEW:
                 await trio.lowlevel.checkpoint()
     await run_after_all(written, operation, known, told, transaction)

@@ -9,7 +9,7 @@ import trio
 from debros.current import choosing
 from debros.errors import NotFoundError
 from debros.models.after import run_after, run_before
-from debros.models.saving import absorb, check_right, collection_of, present_row, take
+from debros.models.saving import absorb, check_right, collection_of, present_row, take, transaction_of
 from debros.models.tracking import Snapshot
 from debros.query.catalog import columns
 from debros.query.query import Query
@@ -94,7 +94,8 @@ async def _delete_one(record: Any, home: Collection, skip_hooks: bool) -> None:
     except BaseException:  # cancelled, too
         snapshot.restore()
         raise
-    transaction = take(shape, record, row, home, snapshot)
+    transaction = transaction_of(home)
+    take(shape, record, row, home, transaction, snapshot)
     if known:
         await run_after(record, "delete", known, {}, transaction)
 
@@ -108,7 +109,7 @@ async def restore(record: Any) -> None:
     home = collection_of(record)
     check_right(record, home)
     [row] = await home.commit((Draft("restore", record.id, base=record._row),))
-    take(shape, record, row, home, None)
+    take(shape, record, row, home, transaction_of(home), None)
 
 
 def refresh(record: Any) -> None:

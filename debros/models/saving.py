@@ -6,9 +6,8 @@ merged values on the object: after `commit` returns there is no await until they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -90,14 +89,14 @@ def take(
     record: Any,
     row: Row,
     home: Collection,
+    transaction: Transaction | None,
     before: Snapshot | None,
     turn: Turn | None = None,
-) -> Transaction | None:
+) -> None:
     """Take over what was written. A transaction gives the row its final form, or the record its state `before`.
 
     `turn` knows the values that were written, where tasks may have edited the record meanwhile.
     """
-    transaction = transaction_of(home)
     if transaction is not None:
         before = before or Snapshot(shape, record.__dict__, deep=False)
         transaction.on_rollback.append(before.restore)
@@ -108,7 +107,6 @@ def take(
         own["_home"] = home
     else:
         absorb(shape, record, row, home, turn)
-    return transaction
 
 
 def _settle(record: Any, home: Collection) -> None:
@@ -165,14 +163,14 @@ async def create(record: Any, skip_hooks: bool = False, unseen: bool = False) ->
             await until_free(own, in_transaction=transaction_of(home) is not None)
             if record._row is not None:  # another task has created it meanwhile
                 return await save(record, skip_hooks=skip_hooks)
-        is_fresh = "_fresh" in own
-        draft = create_draft(shape, own, is_fresh)
-        if known or not (is_fresh and unseen):
-            turn = Turn(own, () if is_fresh and not known else shape.mutable)
+        draft = create_draft(shape, own)
+        if known or not (draft.fresh and unseen):
+            turn = Turn(own, () if draft.fresh and not known else shape.mutable)
         changes = changes_of(shape, own, None) if known else {}
         [row] = await home.commit((draft,))
         written = turn.written(changes, shape.fields) if known and turn is not None else {}
-        transaction = take(shape, record, row, home, snapshot, turn)
+        transaction = transaction_of(home)
+        take(shape, record, row, home, transaction, snapshot, turn)
     except BaseException:  # cancelled, too
         _give_back(shape, own, snapshot, turn)
         raise
@@ -222,7 +220,8 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
         changes = changes_of(shape, own, row, changed) if known else {}
         [merged] = await home.commit((draft,))
         written = turn.written(changes, shape.fields) if known else {}
-        transaction = take(shape, record, merged, home, snapshot, turn)
+        transaction = transaction_of(home)
+        take(shape, record, merged, home, transaction, snapshot, turn)
     except BaseException:  # cancelled, too
         _give_back(shape, own, snapshot, turn)
         raise
@@ -268,14 +267,16 @@ async def create_many(cls: Any, given: Iterable[Any], *, plainly: bool) -> list[
         for start in range(0, len(records), TURN):
             if start:
                 await trio.lowlevel.checkpoint()
-            for record in records[start : start + TURN]:
-                own = record.__dict__
-                is_given = id(record) in as_given
-                if is_given and not known:
+            some = records[start : start + TURN]
+            given_of_them = [record.__dict__ for record in some if id(record) in as_given] if as_given else []
+            if not known:
+                for own in given_of_them:
                     shape.check_mutable(own)
-                drafts.append(create_draft(shape, own, "_fresh" in own))
-                if is_given and "_fresh" not in own:  # what is there is merged with, and others know the record
-                    turns[id(record)] = Turn(own, shape.mutable)
+            with collector_paused():
+                drafts += [create_draft(shape, record.__dict__) for record in some]
+            for own in given_of_them:
+                if "_fresh" not in own:  # what is there is merged with, and others know the record
+                    turns[id(own)] = Turn(own, shape.mutable)
         rows = await home.commit(drafts, parts=transaction is None)
     except BaseException:
         for snapshot in snapshots:
@@ -283,14 +284,15 @@ async def create_many(cls: Any, given: Iterable[Any], *, plainly: bool) -> list[
         raise
     finally:
         for record in given_as_records:
-            if (turn := turns.get(id(record))) is not None:
+            if (turn := turns.get(id(record.__dict__))) is not None:
                 turn.end(record.__dict__)
     written = [changes_of(shape, record.__dict__, None) for record in records] if known else []
     with trio.CancelScope(shield=True):  # it is written, so each of them says so
         for n, (record, row) in enumerate(zip(records, rows, strict=True)):
             if n and not n % TURN and not given_as_records:  # those made here nobody else knows
                 await trio.lowlevel.checkpoint()
-            take(shape, record, row, home, snapshots[n] if snapshots else None, turns.get(id(record)))
+            before, turn = snapshots[n] if snapshots else None, turns.get(id(record.__dict__)) if turns else None
+            take(shape, record, row, home, transaction, before, turn)
     await run_after_all(records, "create", known, written, transaction)
     return records
 
@@ -305,9 +307,8 @@ async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tupl
         raise ArgumentError(
             f"create_many takes a list of records or dicts, not {type(given).__name__}: `create` makes one"
         )
-    make: Callable[..., Any] = cls
-    if plainly and cls.__shape__ is not None:
-        make = partial(_record, cls, _ids(len(given) if isinstance(given, Sized) else _DRAWN))
+    ids = _ids(len(given) if isinstance(given, Sized) else _DRAWN)
+    is_plain = plainly and cls.__shape__ is not None
     records: list[Any] = []
     as_records: list[Any] = []
     errors: list[FieldError] = []
@@ -320,8 +321,10 @@ async def _constructed(cls: Any, given: Iterable[Any], *, plainly: bool) -> tupl
                     as_records.append(one)
                     continue
                 try:
-                    records.append(make(**one))
-                    if not plainly:
+                    if is_plain:
+                        records.append(_record(cls, one, ids))
+                    else:
+                        records.append(cls(**one))
                         as_records.append(records[-1])
                 except ValidationError as error:
                     errors += [replace(each, field=f"{n}.{each.field}") for each in error.errors]
@@ -338,7 +341,7 @@ def _ids(count: int) -> Iterator[str]:
         yield from new_ids(max(1, min(count, _DRAWN)))
 
 
-def _record(cls: Any, ids: Iterator[str], /, **values: Any) -> Any:
+def _record(cls: Any, values: Mapping[str, Any], ids: Iterator[str]) -> Any:
     """Make a record as the constructor of `Model` does, at half the price, with one of these ids if it needs a new one."""
     record = _new(cls)
     _set(record, "__dict__", cls.__shape__.construct(values, ids))
@@ -346,6 +349,8 @@ def _record(cls: Any, ids: Iterator[str], /, **values: Any) -> Any:
 
 
 def _check_new(cls: Any, records: Sequence[Any]) -> None:
+    if {*map(type, records)} == {cls} and len({each.id for each in records if each._row is None}) == len(records):
+        return
     seen: set[str] = set()
     for n, record in enumerate(records):
         if type(record) is not cls:

@@ -67,7 +67,7 @@ class Shape(Hydration):
             if relation.spec.kind == "belongs_to" or relation.spec.ids:
                 self.forgets.setdefault(key, []).append(name)
 
-    def construct(self, values: dict[str, Any], ids: Iterator[str] | None = None) -> dict[str, Any]:
+    def construct(self, values: Mapping[str, Any], ids: Iterator[str] | None = None) -> dict[str, Any]:
         """Return the `__dict__` of a new record: checked values, `id` among them, of what the constructor was given.
 
         `ids` are new ones, drawn for many records at once.
@@ -75,10 +75,10 @@ class Shape(Hydration):
         Raises:
             ValidationError: listing everything that is wrong.
         """
-        given = values.pop("id", MISSING)
         complete = {**self.defaults, **values}
+        given = complete.pop("id", MISSING)
         for name, factory in self.factories:
-            if name not in values:
+            if name not in complete:
                 complete[name] = factory()
         flaw = None
         if given is MISSING and self.plain_ids:
@@ -120,7 +120,9 @@ class Shape(Hydration):
         errors = [] if flaw is None else [FieldError("id", id, "id", flaw)]
         for name in [name for name in complete if name not in self.types]:
             value = complete.pop(name)
-            if self.keeps_extra and self.may_be_extra(name):
+            if type(name) is not str:
+                errors.append(FieldError(str(name), value, "extra_forbidden", "names of fields are text"))
+            elif self.keeps_extra and self.may_be_extra(name):
                 complete[EXTRA] = {**complete[EXTRA], name: value}
             else:
                 errors.append(self.unknown(name, value))

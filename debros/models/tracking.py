@@ -85,10 +85,10 @@ def changes_of(
     return found
 
 
-def create_draft(shape: Shape, own: dict[str, Any], fresh: bool) -> Draft:
+def create_draft(shape: Shape, own: dict[str, Any]) -> Draft:
     """Return the draft of a new record: every stored field, but empty sets and zero counters."""
     change, columns = shape.new_document(own)
-    return Draft("create", own["id"], fresh=fresh, change=change, columns=columns)
+    return Draft("create", own["id"], fresh="_fresh" in own, change=change, columns=columns)
 
 
 def update_draft(
