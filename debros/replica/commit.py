@@ -32,20 +32,23 @@ Place: TypeAlias = "tuple[int, str]"  # log, id
 _NOTHING: Final[Mapping[Place, Row]] = {}
 
 
-Item: TypeAlias = "tuple[Replica, Model, Draft]"
-"""A draft, and where it goes."""
+Item: TypeAlias = "tuple[Replica, Draft]"
+"""A draft, and the log that it goes into."""
 
 
 class Commit:
-    """Some drafts, written together or, with `parts`, in as many entries as the size limits need."""
+    """Some drafts of one model, written together or, with `parts`, in as many entries as the size limits need."""
 
-    __slots__ = ("_device", "_is_told", "_items", "_parts", "_store", "done", "error", "rows", "weight")
+    __slots__ = ("_device", "_is_told", "_items", "_model", "_parts", "_store", "done", "error", "rows", "weight")
 
-    def __init__(self, store: Store, device: Device, items: Sequence[Item], *, parts: bool, told: bool = True) -> None:
+    def __init__(
+        self, store: Store, device: Device, model: Model, items: Sequence[Item], *, parts: bool, told: bool = True
+    ) -> None:
         """`told`: whether `rows` is asked for."""
         self._is_told = told
         self._store = store
         self._device = device
+        self._model = model
         self._items = items
         self._parts = parts
         self.weight = len(items)
@@ -79,34 +82,35 @@ class Commit:
 
     def _take(self, items: Sequence[Item], group: Group, plans: dict[int, Staged], *, alone: bool = False) -> bool:
         """Check drafts and plan what each log gets; `False`: the group has something that they have to come after."""
-        store, device, taken = self._store, self._device, group.taken
-        present = present_rows(store, items, keep=not alone) if len(items) >= MANY else _NOTHING
-        for replica, model, draft in items:
+        store, model, taken = self._store, self._model, group.taken
+        name, makes_claims = model.table.schema.name, bool(model.twins or model.claims.indexes)
+        present = present_rows(store, model, items, keep=not alone) if len(items) >= MANY else _NOTHING
+        for replica, draft in items:
             log, id = replica.n, draft.id
-            place = (model.table.schema.name, log, id)
+            place = (name, log, id)
             if place in taken:
                 if taken[place] is self:
-                    raise UniqueError(place[0], ("id",), id)
+                    raise UniqueError(name, ("id",), id)
                 return False
             if draft.kind == "delete" and store.effects.has_restrict(model):
                 if group.staged:
                     return False  # who refers to it may be in this group
                 store.flush()
                 refuse_restricted(store, replica, model, id)
-            change = self._change(replica, model, draft, present)
+            change = self._change(replica, draft, present)
             if change is None:
                 continue
             if alone:
                 change.before = present.get((log, id))
             taken[place] = self
-            if (model.twins or model.claims.indexes) and not self._claim(replica, model, draft, change, group):
+            if makes_claims and not self._claim(replica, draft, change, group):
                 return False
             plan = plans.get(log)
             if plan is None:
-                replica.check_right(device)
-                plan = plans[log] = Staged(replica, device)
+                replica.check_right(self._device)
+                plan = plans[log] = Staged(replica, self._device)
             plan.changes.append(change)
-            plan.encoded.append(encoded(change) if change.columns is None else encoded(change, model.encode_new))
+            plan.encoded.append(encoded(change, None if change.columns is None else model.encode_new))
         return True
 
     def _entries(self, plans: dict[int, Staged], group: Group) -> list[Staged] | None:
@@ -123,28 +127,32 @@ class Commit:
                 staged.tx = name, len(entries)
         return entries
 
-    def _change(self, replica: Replica, model: Model, draft: Draft, present: Mapping[Place, Row]) -> Change | None:
+    def _change(self, replica: Replica, draft: Draft, present: Mapping[Place, Row]) -> Change | None:
         """Return what to write."""
-        id, schema, rows = draft.id, model.table.schema, model.rows
+        id, model = draft.id, self._model
+        schema, rows = model.table.schema, model.rows
         if "~" in id and not may_write(id, self._device.user, replica.manifest):
             raise refuse_foreign(schema.name, id)
         if draft.change and draft.fresh and id > rows.greatest[replica.n]:  # nothing can be there
-            return Change(schema.name, schema.version, id, draft.change, True, None, draft.columns)
-        before = present.get((replica.n, id)) or self._store.view.row(rows, replica.n, id)
-        value = change_of(draft, before, model.table, model.states)
-        if value is None:
-            return None
+            before, value = None, draft.change
+        else:
+            before = present.get((replica.n, id)) or self._store.view.row(rows, replica.n, id)
+            found = change_of(draft, before, model.table, model.states)
+            if found is None:
+                return None
+            value = found
         if before is None:
             return Change(schema.name, schema.version, id, value, True, None, draft.columns)
         return Change(schema.name, schema.version, id, value)
 
-    def _claim(self, replica: Replica, model: Model, draft: Draft, change: Change, group: Group) -> bool:
+    def _claim(self, replica: Replica, draft: Draft, change: Change, group: Group) -> bool:
         """Claim the id, where shards make it one of many, and unique values; `False`: the group has a claim to one.
 
         Raises:
             UniqueError: one is taken.
         """
-        name, claims, taken = model.table.schema.name, model.claims, group.taken
+        model, taken = self._model, group.taken
+        name, claims = model.table.schema.name, model.claims
         if model.twins is not None and draft.kind in ("create", "restore") and not draft.fresh:
             own_id = (name, ("id", draft.id))
             if own_id in taken and taken[own_id] is not self:
@@ -152,7 +160,7 @@ class Commit:
             if own_id in taken or model.twins.holder(replica.n, draft.id) is not None:
                 raise UniqueError(name, ("id",), draft.id)
             taken[own_id] = self
-        for key in self._new_claims(replica, model, draft, change) if claims.indexes else ():
+        for key in self._new_claims(replica, draft, change) if claims.indexes else ():
             claim = (name, key)
             if claim in taken and taken[claim] is not self:
                 return False
@@ -163,9 +171,10 @@ class Commit:
                 raise UniqueError(name, claims.fields(key), holder)
         return True
 
-    def _new_claims(self, replica: Replica, model: Model, draft: Draft, change: Change) -> list[tuple[object, ...]]:
+    def _new_claims(self, replica: Replica, draft: Draft, change: Change) -> list[tuple[object, ...]]:
         """Return the unique values that the document does not claim yet."""
-        claims, before = model.claims, change.before
+        model, before = self._model, change.before
+        claims = model.claims
         if before is None and not change.makes:
             before = self._store.view.row(model.rows, replica.n, draft.id)
         if draft.kind == "delete" or (
@@ -179,9 +188,9 @@ class Commit:
     def finish(self) -> None:
         """Take the rows as they are now."""
         if self.weight < MANY and self._is_told:
-            row = self._store.view.row
-            for replica, model, draft in self._items:
-                self.rows.append(row(model.rows, replica.n, draft.id))
+            row, rows = self._store.view.row, self._model.rows
+            for replica, draft in self._items:
+                self.rows.append(row(rows, replica.n, draft.id))
             return
         for _ in self.finishing():
             pass
@@ -190,25 +199,25 @@ class Commit:
         """Do what `finish` does in steps."""
         if not self._is_told:
             return
-        store, model = self._store, self._items[0][1]  # a request is of one model
+        store, model = self._store, self._model
         for start in range(0, len(self._items), TURN):
             if start:
                 yield
             items, pending = self._items[start : start + TURN], model.rows.pending
-            rows: list[Row | None] = [pending.get((replica.n, draft.id)) for replica, _, draft in items]
+            rows: list[Row | None] = [pending.get((replica.n, draft.id)) for replica, draft in items]
             if None in rows:  # they went into the file in between
-                present = present_rows(store, items, keep=False) if len(items) >= MANY else _NOTHING
-                for n, (replica, _, draft) in enumerate(items):
+                present = present_rows(store, model, items, keep=False) if len(items) >= MANY else _NOTHING
+                for n, (replica, draft) in enumerate(items):
                     rows[n] = present.get((replica.n, draft.id)) or store.view.row(model.rows, replica.n, draft.id)
             self.rows += rows
 
 
-def present_rows(store: Store, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
+def present_rows(store: Store, model: Model, items: Sequence[Item], *, keep: bool) -> dict[Place, Row]:
     """Look the present rows of some drafts up, all at once; `keep` them in memory for whoever asks next."""
-    rows = items[0][1].rows  # a request is of one model
+    rows, greatest = model.rows, model.rows.greatest
     ids: dict[int, list[str]] = {}
-    for replica, _, draft in items:
-        if not (draft.fresh and draft.id > rows.greatest[replica.n]):
+    for replica, draft in items:
+        if not (draft.fresh and draft.id > greatest[replica.n]):
             ids.setdefault(replica.n, []).append(draft.id)
     found = store.view.rows_at
     return {(log, id): row for log, its in ids.items() for id, row in found(rows, log, its, keep=keep).items()}
@@ -231,14 +240,19 @@ def refuse_restricted(store: Store, replica: Replica, model: Model, id: str) -> 
         raise RestrictedError(model.table.schema.name, id, by)
 
 
-def encoded(change: Change, encode: Callable[[str, int, str, dict[str, Any]], bytes] = encode_change) -> bytes:
-    """Return the bytes of a change; `encode` is the model's own for its new documents.
+def encoded(change: Change, quick: Callable[[list[Any]], bytes] | None = None) -> bytes:
+    """Return the bytes of a change; `quick` is what its model has for new documents.
 
     Raises:
         ValidationError: a value has no form in the log, e.g. text that is not Unicode.
     """
+    if quick is not None:
+        try:
+            return quick([change.model, change.version, change.id, change.value])
+        except ValueError:
+            pass  # what is wrong is told by the other one
     try:
-        return encode(change.model, change.version, change.id, change.value)
+        return encode_change(change.model, change.version, change.id, change.value)
     except ValueError as error:
         raise ValidationError(change.model, (FieldError("", None, "not_storable", str(error)),)) from error
 

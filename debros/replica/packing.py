@@ -14,7 +14,6 @@ from typing import Any, Final
 import libipld
 
 from debros.blocks import dagcbor
-from debros.log.changes import encode_change
 from debros.log.forms import INT_MAX, INT_MIN
 from debros.replica.tables import OUT_OF_BOUNDS, WRONG_SHARD, Row, to_column
 from debros.schema import Codec, FieldSpec
@@ -199,21 +198,12 @@ def _column(at: int, spec: FieldSpec, given: dict[str, Any]) -> str:
     return _unless_null(f"to_{at}", f"v{at}", spec)
 
 
-def encoder_of(fields: Sequence[FieldSpec]) -> Callable[[str, int, str, dict[str, Any]], bytes]:
-    """Return `encode_change` for the new documents of a model, without its checks where no value can need them.
+def encoder_of(fields: Sequence[FieldSpec]) -> Callable[[list[Any]], bytes] | None:
+    """Return what encodes the `[model, version, id, change]` of a model's new documents; `None`: only `encode_change` does.
 
     The extension may take bytes for a link, and knows no depth: numbers and text, and lists of these, have neither.
     """
-    if all(map(_is_flat, [spec.codec for spec in fields])):
-        return _encode_flat
-    return encode_change
-
-
-def _encode_flat(model: str, version: int, id: str, change: dict[str, Any]) -> bytes:
-    try:
-        return libipld.encode_dag_cbor([model, version, id, change])
-    except ValueError:
-        return encode_change(model, version, id, change)  # which says what is wrong
+    return libipld.encode_dag_cbor if all(map(_is_flat, [spec.codec for spec in fields])) else None
 
 
 def _is_flat(codec: Codec) -> bool:

@@ -74,7 +74,7 @@ class Model(NamedTuple):
     claims: Claims
     twins: Twins | None  # of a sharded model
     patches: Patches
-    encode_new: Callable[[str, int, str, dict[str, Any]], bytes]  # the change of a new document of good values
+    encode_new: Callable[[list[Any]], bytes] | None  # the changes of new documents of good values, if it is quick
 
     def belongs_in(self, manifest: Manifest) -> bool:
         """Whether a log may hold documents of this model; which of them, their keys say."""

@@ -24,6 +24,7 @@ from debros.log.rights import may_write
 from debros.replica.ahead import TURN
 from debros.replica.changes import Change
 from debros.replica.commit import MANY, Item, encoded, finished, parts_of, present_rows, refuse_restricted
+from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
@@ -145,8 +146,8 @@ class Transaction:
         row = None if changed is None else changed.get((log, id))
         return row if row is not None else self._store.view.row(model.rows, log, id)
 
-    async def write(self, items: Sequence[Item]) -> list[Row | None]:
-        """Take drafts into the transaction and return the rows they make; a refused draft takes none of them in.
+    async def write(self, model: Model, items: Sequence[Item]) -> list[Row | None]:
+        """Take drafts of one model into the transaction and return the rows they make; a refused draft takes none of them in.
 
         Many are taken in turns with other tasks, of which those inside wait until it is over before they write.
         """
@@ -156,7 +157,7 @@ class Transaction:
         for savepoint in self._savepoints:
             savepoint.has_others |= savepoint not in _inside.get()
         if len(items) == 1:  # one alone is refused before it changes anything
-            self._write(items[0])
+            self._write(model, *items[0])
         else:
             self._writing = writing = trio.Event()
             try:
@@ -166,28 +167,26 @@ class Transaction:
                             await trio.lowlevel.checkpoint()
                             self.check()
                         some = items[start : start + TURN]
-                        self._recall(some)
-                        for item in some:
-                            self._write(item)
+                        self._recall(model, some)
+                        for replica, draft in some:
+                            self._write(model, replica, draft)
             finally:
                 self._writing = None
                 writing.set()
-        return [self._written(model, replica.n, draft.id) for replica, model, draft in items]
+        return [self._written(model, replica.n, draft.id) for replica, draft in items]
 
     async def until_free(self) -> None:
         """Wait until no task inside is amid a write of many."""
         while self._writing is not None:
             await self._writing.wait()
 
-    def _recall(self, items: Sequence[Item]) -> None:
+    def _recall(self, model: Model, items: Sequence[Item]) -> None:
         """Have the rows of many drafts in memory, which `_write` asks for one by one."""
-        model = items[0][1]  # a request is of one model
         if len(items) < MANY or self._store.effects.has_restrict(model):  # which looks at the view's file in between
             return
-        present_rows(self._store, items, keep=True)
+        present_rows(self._store, model, items, keep=True)
 
-    def _write(self, item: Item) -> None:
-        replica, model, draft = item
+    def _write(self, model: Model, replica: Replica, draft: Draft) -> None:
         table, store = model.table, self._store
         name = table.schema.name
         if not may_write(draft.id, self._device.user, replica.manifest):

@@ -125,17 +125,17 @@ class Collection(ModelSource):
         model = self._model
         if self.shards is None:
             replica = self._replica()
-            items = list(zip(repeat(replica), repeat(model), drafts))
+            items = list(zip(repeat(replica), drafts))
         else:
-            items = [(self._shard_of(draft), model, draft) for draft in drafts]
+            items = [(self._shard_of(draft), draft) for draft in drafts]
         if self._store.lifts.guards:
-            for replica in {replica for replica, _, _ in items}:
+            for replica in {replica for replica, _ in items}:
                 self._store.lifts.check(model, replica)
         transaction = self._inside()
         if transaction is not None:
-            rows = await transaction.write(items)
+            rows = await transaction.write(model, items)
         else:
-            request = Commit(self._store, self.node.device(), items, parts=parts, told=told)
+            request = Commit(self._store, self.node.device(), model, items, parts=parts, told=told)
             await self.node.measured(self._store.commit(request))
             rows = request.rows
         return rows if None not in rows else [row for row in rows if row is not None]  # type: ignore[return-value]  # as is asked

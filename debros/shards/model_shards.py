@@ -247,7 +247,7 @@ class ModelShards:
         if not layouts.announced(self._name):
             values.insert(0, declared(self._shards.spec).announced(0))
         draft = Draft("update" if exists else "create", id, add={FIELD: values}, base=row if exists else None)
-        await store.commit(Commit(store, self._node.device(), [(shared, model, draft)], parts=False))
+        await store.commit(Commit(store, self._node.device(), model, [(shared, draft)], parts=False))
 
     async def _carry_rights(self, shared: Replica, layout: Layout) -> None:
         """Let those write to the layout's logs who may write to the unsharded log, and keep out who was revoked there."""

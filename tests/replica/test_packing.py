@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from debros.blocks import dagcbor
 from debros.blocks.cid import to_bytes
+from debros.errors import ValidationError
 from debros.log.changes import encode_change
 from debros.log.forms import is_change
 from debros.models.validation import Validator
 from debros.replica.cells import Document
+from debros.replica.changes import Change
+from debros.replica.commit import encoded
 from debros.replica.packing import encoder_of, is_exact, new_document
 from debros.replica.projection import Projection
 from debros.replica.state import States
@@ -64,7 +67,7 @@ def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(mad
     specs, values = made
     change, _ = new_document(specs)(values)
     assert change == general(specs, values)
-    raw = encoder_of(specs)("Thing", 1, "id", change)
+    raw = encoded(Change("Thing", 1, "id", change), encoder_of(specs))
     assert raw == encode_change("Thing", 1, "id", change)
     assert raw == dagcbor.encode(dagcbor.decode(raw))
 
@@ -230,8 +233,8 @@ def test_columns_of_a_new_document_are_sure_only_where_its_patterns_are_found_he
 
 def test_text_that_is_not_unicode_is_refused_with_the_reason() -> None:
     spec = FieldSpec("a", "a", describe(str).codec)
-    with pytest.raises(ValueError, match="surrogate"):
-        encoder_of([spec])("Thing", 1, "id", {"live": True, "put": {"a": "\ud800"}})
+    with pytest.raises(ValidationError, match="surrogate"):
+        encoded(Change("Thing", 1, "id", {"live": True, "put": {"a": "\ud800"}}), encoder_of([spec]))
 
 
 @pytest.mark.parametrize("annotation", [bytes, list[bytes], set[bytes], dict[str, bytes], list[list[bytes]]], ids=str)
@@ -247,7 +250,7 @@ def test_bytes_that_look_like_a_link_stay_bytes(annotation: Any) -> None:
             if annotation == list[list[bytes]]
             else [looks]
         )
-    raw = encoder_of([spec])("Thing", 1, "id", {"live": True, "put": {"a": value}})
+    raw = encoded(Change("Thing", 1, "id", {"live": True, "put": {"a": value}}), encoder_of([spec]))
     assert dagcbor.decode(raw) == ["Thing", 1, "id", {"live": True, "put": {"a": value}}]
 
 

@@ -86,12 +86,13 @@ class Home:
         return self.mine if name == MINE else self.replica
 
     def item(self, draft: Draft, name: str = "Post") -> Item:
-        return self.replica_of(name), self.model(name), draft
+        return self.replica_of(name), draft
 
     async def save(
         self, *drafts: Draft, name: str = "Post", device: Device | None = None, parts: bool = False
     ) -> list[Row | None]:
-        commit = Commit(self.store, device or self.device, [self.item(draft, name) for draft in drafts], parts=parts)
+        items = [self.item(draft, name) for draft in drafts]
+        commit = Commit(self.store, device or self.device, self.model(name), items, parts=parts)
         await self.store.commit(commit)
         return commit.rows
 
@@ -153,7 +154,7 @@ class Home:
                 raise
 
     async def write(self, transaction: Transaction, *drafts: Draft, name: str = "Post") -> Sequence[Row | None]:
-        return await transaction.write([self.item(draft, name) for draft in drafts])
+        return await transaction.write(self.model(name), [self.item(draft, name) for draft in drafts])
 
     def reopened(self, **more: Any) -> Home:
         """The home after the death of the process: what is in the log is all there is."""
