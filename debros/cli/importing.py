@@ -6,7 +6,8 @@ import json as json_text
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid5
 
 from debros.cli.carfiles import Format, is_car, read
 from debros.cli.exits import CommandError, Exit
@@ -16,7 +17,13 @@ from debros.cli.screen import Screen
 from debros.cli.units import counted
 from debros.errors import DebrosError, UniqueError
 
+if TYPE_CHECKING:
+    from debros.node import Debros
+
 BATCH = 500
+IMPORTED: Final = UUID(
+    "b6f0c6a2-5a4d-5d0e-8d0b-696d706f7274"
+)  # of the ids of records that somebody else wrote elsewhere
 
 
 async def command(
@@ -28,7 +35,8 @@ async def command(
     Of a CAR file nothing is believed: signed entries are checked like a peer's, and keep their authors; content is hashed.
 
     NDJSON is as `debros export` writes it, or plain objects of one model's fields.
-    The acting identity writes them: who owned them elsewhere does not count. Whole batches are written or nothing of
+    The acting identity writes them: who owned them elsewhere does not count, and ids that name another owner become ids of
+    this one, the same each time. Whole batches are written or nothing of
     them; where one is refused, the error names the line, and what came before it stays.
 
     Args:
@@ -61,7 +69,7 @@ async def command(
         with screen.progress("records") as bar:
             task = bar.add_task("importing", total=None)
             for number, line in _lines(file):
-                record = _record(number, line, model, classes)
+                record = _record(number, line, model, classes, node, needs_id=skip_existing)
                 there = node.collection(type(record).__schema__).row(record.id) is not None
                 if skip_existing and there:
                     skipped += 1
@@ -92,7 +100,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise CommandError(f"{file} cannot be read: {error}", exit=Exit.FAILED) from error
 
 
-def _record(number: int, line: str, model: str, classes: dict[str, Any]) -> Any:
+def _record(number: int, line: str, model: str, classes: dict[str, Any], node: Debros, *, needs_id: bool) -> Any:
     try:
         told = json_text.loads(line)
         if not isinstance(told, dict):
@@ -104,11 +112,22 @@ def _record(number: int, line: str, model: str, classes: dict[str, Any]) -> Any:
             )
         cls = classes[name]
         values = {**told["values"], "id": told["id"]} if "values" in told else told
-        if cls.__schema__.write != "anyone" or cls.__shape__.derived is not None:
-            values = {key: value for key, value in values.items() if key != "id"}  # ids that name their writer are new
+        if cls.__shape__.derived is not None:
+            values = {key: value for key, value in values.items() if key != "id"}  # the record's own value gives it
+        elif cls.__shape__.has_suffix and "id" in values:
+            values = {**values, "id": _own_id(values["id"], node.collection(cls.__schema__).owner_suffix())}
+        if needs_id and "id" not in values and cls.__shape__.derived is None:
+            raise ValueError("it has no id, by which --skip-existing could tell whether it is there")
         return cls.from_dict(values)
     except (ValueError, KeyError, TypeError, DebrosError) as error:
         raise CommandError(f"line {number}: {error}", next="debros import FILE --dry-run", exit=Exit.FAILED) from error
+
+
+def _own_id(id: object, suffix: str) -> object:
+    """Return the id of a record whose id names its writer, once the acting identity writes it: always the same one."""
+    if not isinstance(id, str) or id.endswith(suffix):
+        return id
+    return f"{uuid5(IMPORTED, id)}{suffix}"
 
 
 async def _create(batch: list[tuple[int, Any]], dry_run: bool) -> int:

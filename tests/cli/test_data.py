@@ -127,6 +127,29 @@ def test_an_import_of_what_is_there_already_is_refused_or_passed_over(filled: Pr
     }  # fmt: skip
 
 
+OWNED = """
+
+@model(name="Seat", write="owner")
+class Seat(debros.Model):
+    row: Field[int] = field(default=0)
+"""
+
+
+def test_an_import_that_is_typed_again_passes_over_records_whose_ids_name_their_owner(project: Project) -> None:
+    project.write_models(more=OWNED)
+    project.run("shell", "--command", "for n in range(3): await Seat.create(row=n)")
+    project.run("export", "seats.ndjson", "--model", "Seat")
+    own = project.json("import", "seats.ndjson", "--skip-existing")
+    assert (own["created"], own["skipped"]) == (0, 3)
+    for created in (3, 0):
+        told = project.json("import", "seats.ndjson", "--home", "other", "--skip-existing")
+        assert (told["created"], told["skipped"]) == (created, 3 - created)
+    assert (
+        project.run("shell", "--home", "other", "--command", "sorted([s.row for s in await Seat.all()])")[0]
+        == "[0, 1, 2]\n"
+    )
+
+
 def test_plain_objects_are_imported_for_a_named_model_and_a_dry_run_writes_nothing(project: Project) -> None:
     Path("in.ndjson").write_text('{"text": "one"}\n{"text": "two"}\n')
     assert project.json("import", "in.ndjson", "--model", "Note", "--dry-run")["created"] == 2
