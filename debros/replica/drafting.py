@@ -60,7 +60,26 @@ def change_of(draft: Draft, row: Row | None, table: Table, states: States) -> di
     change = _update(draft, draft.base or row, states)
     if table.schema.store == "keyvalue" and change:
         change = {**change, "live": True}  # the last save wins whole, over a delete too
+        change["put"] = _unmasked(change.get("put", {}), draft.base or row, row, table, states)
     return change or None
+
+
+def _unmasked(put: dict[str, Any], base: Row, row: Row, table: Table, states: States) -> dict[str, Any]:
+    """Return what a save writes of every field, with the keys that read null because their targets are gone as they are.
+
+    That is an effect of reading: a save for the sake of another field must not make it stay when the target is back.
+    """
+    names = {relation.key for relation in table.schema.relations if relation.on_delete == "set_null"}
+    nulls = [
+        spec
+        for at, spec in enumerate(table.schema.fields, 1)
+        if spec.name in names and base[at] is None and put.get(spec.wire, 0) is None
+    ]
+    if not nulls:
+        return put
+    cells = states.load(row).registers
+    kept = {spec.wire: cells[spec.wire][3] for spec in nulls if spec.wire in cells}
+    return put | {spec.wire: kept[spec.wire] for spec in nulls if spec.codec.accepts(kept.get(spec.wire))}
 
 
 def _fresh(draft: Draft) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class Collection(ModelSource):
                 assert shards.key_at is not None, "a key that is a field has its place in a row"
                 if to_column(shards.codec, draft.put[key]) != draft.base[shards.key_at]:
                     raise fixed_key(self.schema, draft)
-            return self._store.by_number[number]
+            return shards.held_log(self._store.by_number[number])
         if draft.kind != "create" and shards.spec.key != "id":
             raise NotFoundError(self.schema.name, (draft.id,))
         put = None if key is None or draft.change is None else draft.change.get("put")

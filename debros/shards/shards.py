@@ -109,6 +109,17 @@ class Shards:
             found = self._replicas[number] = self._node.shard_of(self.schema, self._parts[number])
         return found
 
+    def held_log(self, replica: Replica) -> Replica:
+        """Return the log of a record that is here, to write to.
+
+        Raises:
+            ShardNotHeldError: this node does not hold its shard any more: what is written there would reach no peer.
+        """
+        part = replica.manifest.part
+        if self.held is not None and part is not None and part[1] in self._parts:
+            return self.replica(self._parts.index(part[1]))
+        return replica
+
     def address(self, number: int) -> str:
         """Return the address of a shard's log."""
         return self._node.manifest_of(self.schema, self.parts[number]).address

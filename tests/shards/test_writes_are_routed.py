@@ -11,7 +11,7 @@ import pytest
 import debros
 from debros import Field, Model, UniqueError, ValidationError, field, hash_shards, model, user_shards
 from debros.blocks import cid
-from debros.errors import ModelError, NotFoundError, PermissionDeniedError
+from debros.errors import ModelError, NotFoundError, PermissionDeniedError, ShardNotHeldError
 from debros.identity.keys import Identity
 from debros.log.layout import of_hash
 from debros.replica.verify import Progress, verify_home
@@ -279,3 +279,23 @@ async def test_another_declaration_than_the_home_was_written_with_is_refused(tmp
             pass
     async with debros.open(tmp_path / "plain", models=[plain]):
         assert await plain.count() == 1
+
+
+async def test_a_record_that_is_still_here_of_a_shard_that_is_not_held_any_more_is_not_written() -> None:
+    async with a_node(Hashed) as db:
+        shards = db.shards[Hashed]
+        ana = await Hashed.create(author="ana")
+        kept = [n for n in range(4) if n != shards.for_key("ana")]
+        await db.follow(Hashed, shards=kept)
+        with pytest.raises(ShardNotHeldError):
+            await ana.update(likes=1)
+        with pytest.raises(ShardNotHeldError):
+            await Hashed.upsert(ana.id, likes=1)
+        with pytest.raises(ShardNotHeldError):
+            await ana.delete()
+        async with db.transaction():
+            with pytest.raises(ShardNotHeldError):
+                await ana.update(likes=1)
+        await db.follow(Hashed)
+        await ana.refresh()
+        assert (await ana.update(likes=2)).likes == 2
