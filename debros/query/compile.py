@@ -32,6 +32,7 @@ class Sort:
     bindings: tuple[object, ...]
     descending: bool
     nullable: bool
+    is_log: bool = False  # the number of the row's log, which is this node's own
 
     @property
     def text(self) -> str:
@@ -141,7 +142,7 @@ def sorts(question: Question, source: Source) -> list[Sort]:
     else:
         terms.append(Sort(columns.id.sql, (), False, False))
         if question.is_of_several:
-            terms.append(Sort(f'{columns.sql_name}."_log"', (), False, False))
+            terms.append(Sort(f'{columns.sql_name}."_log"', (), False, False, is_log=True))
     found: dict[tuple[str, tuple[object, ...]], Sort] = {}
     for term in terms:
         found.setdefault((term.sql, term.bindings), term)

@@ -2,7 +2,8 @@
 
 A cursor is the base64url of DAG-CBOR `[fingerprint, [sort values of the last row]]`, infinity as `["inf"]`: opaque, but no secret. The
 fingerprint says which question it answers: model, users, conditions with their values, order; and how the values that it
-sorts by are read: their types, and the migrations that made them what they are. A page's size and what is included may change from
+sorts by are read: their types, and the migrations that made them what they are. Where one id may be of several users' records, their
+logs' numbers decide last, so the cursor says which logs have these numbers: another node, or a view made anew, may have others. A page's size and what is included may change from
 page to page, and so may a field's name, for a renamed one keeps its values.
 """
 
@@ -82,11 +83,32 @@ def read_cursor(cursor: str, mark: bytes, size: int) -> list[Any]:
     return values
 
 
+def written(mark: bytes, values: Sequence[object], sorts: Sequence[Sort], source: Source) -> str:
+    """Return the cursor of a query behind a row with these sort values."""
+    last = values[-1]
+    logs = [source.logs_up_to(last)] if sorts[-1].is_log and isinstance(last, int) else []
+    return write_cursor(mark, [*values, *logs])
+
+
+def read(cursor: str, mark: bytes, sorts: Sequence[Sort], source: Source) -> list[Any]:
+    """Return the sort values that a cursor of a query holds.
+
+    Raises:
+        CursorError: as `read_cursor`, or logs have other numbers by now.
+    """
+    values = read_cursor(cursor, mark, len(sorts) + sorts[-1].is_log)
+    if sorts[-1].is_log:
+        logs, log = values.pop(), values[-1]
+        if type(log) is not int or not logs or source.logs_up_to(log) != logs:
+            raise outdated(cursor)
+    return values
+
+
 def outdated(cursor: str) -> CursorError:
     """Return the error for a cursor whose sort values mean something else here and now."""
     return CursorError(
         f"the cursor {cursor[:40]!r} belongs to another query, or is of before a migration, or another type, of what it sorts "
-        f"by; {_AGAIN}"
+        f"by, or of several users' records in another order; {_AGAIN}"
     )
 
 

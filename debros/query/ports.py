@@ -82,6 +82,10 @@ class Source(Protocol):
         """Return random bytes."""
         ...
 
+    def logs_up_to(self, number: int) -> bytes:
+        """Return what tells which logs have the numbers up to this one; empty if there is none of this number."""
+        ...
+
     def lifted(self, users: Users, fields: Collection[str]) -> Sequence[str]:
         """Return what tells the migrations by which values of these fields, `""` for any, read otherwise than they were written."""
         ...

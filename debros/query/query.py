@@ -196,16 +196,14 @@ class Query(Answers[R]):
         mark = paging.mark_of(self, source)
         question = self.limit(size + 1)
         if after is not None:
-            question = question._and(
-                paging.behind(sorts, paging.read_cursor(after, mark, len(sorts)), self.columns.owners)
-            )
+            question = question._and(paging.behind(sorts, paging.read(after, mark, sorts, source), self.columns.owners))
         rows = await self._fetch(source, sql.rows(question, source, also=sorts))
         if after is not None and paging.mark_of(self, source) != mark:
             raise paging.outdated(after)
         width = len(sorts)
         following = None
         if len(rows) > size > 0:
-            following = paging.write_cursor(mark, rows[size - 1][-width:])
+            following = paging.written(mark, rows[size - 1][-width:], sorts, source)
         found = await self._made([row[:-width] for row in rows[:size]], source)
         return Page(Rows(found, source, self), following)
 

@@ -276,6 +276,10 @@ class ModelSource:
             return self._store.by_number.heads_of_users()
         return {r.manifest.address: tuple(cid.to_text(head) for head in sorted(r.heads)) for r in replicas}
 
+    def logs_up_to(self, number: int) -> bytes:
+        """Return what tells which logs have the numbers up to this one; empty if there is none of this number."""
+        return self._store.by_number.told_up_to(number)
+
     def lifted(self, users: tuple[str, ...] | Literal["all"] | None, fields: Collection[str]) -> Sequence[str]:
         """Return what tells the migrations by which values of these fields, `""` for any, read otherwise than they were written."""
         if self._store.lifts.changed and not self.is_inside():

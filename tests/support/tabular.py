@@ -166,6 +166,9 @@ class TabularSource:
     def cache(self) -> Caches:
         return self.node.cache
 
+    def logs_up_to(self, number: int) -> bytes:
+        return number.to_bytes(8, "big") if 0 <= number < 1 << 63 else b""
+
     def lifted(self, users: Users, fields: Collection[str]) -> Sequence[str]:
         return ()
 
