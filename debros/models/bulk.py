@@ -58,7 +58,7 @@ async def change_all(
             changed = changed_fields(shape, own, record._row)
         if not changed:  # it is so already, or the hooks took it back
             return None
-        shape.check_changed(own, [spec.name for _, spec in changed])
+        shape.check_some(own, [spec.name for _, spec in changed])
         told = changes_of(shape, own, record._row, changed) if known else {}
         return update_draft(shape, own, record._row, changed, False), told
 
@@ -77,7 +77,7 @@ async def _change_alike(shape: Shape, rows: Sequence[Row], home: Collection, val
     first = shape.hydrate_one(rows[0], home)
     own = shape.decoded(first)
     assign(first, values)
-    shape.check_changed(own, list(values))
+    shape.check_some(own, values)
     alike = _Alike([(at, spec, own[spec.name]) for at, spec in enumerate(shape.fields, 1) if spec.name in values])
     await _write_alike(shape, rows, home, alike.draft)
 

@@ -214,7 +214,7 @@ async def save(record: Any, if_unchanged: bool = False, skip_hooks: bool = False
             changed = changed_fields(shape, own, row)
             if not changed:  # the hooks took it back
                 return record
-        shape.check_changed(own, [spec.name for _, spec in changed])
+        shape.check_some(own, [spec.name for _, spec in changed])
         draft = update_draft(shape, own, row, changed, if_unchanged)
         turn = Turn(own, shape.mutable)
         changes = changes_of(shape, own, row, changed) if known else {}

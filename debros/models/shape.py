@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from debros.current import current_node
@@ -165,23 +165,7 @@ class Shape(Hydration):
         """
         checked = self.rechecker.check_all({name: own[name] for name in self.types})
         for name, value in checked.items():
-            now = own[name]
-            # only pydantic's coercion changes a value
-            if value is not now and (value != now or type(value) is not type(now)):
-                own[name] = value
-
-    def check_changed(self, own: dict[str, Any], changed: Sequence[str]) -> None:
-        """Check the whole record, but let stand what was so when it was loaded.
-
-        A merge may bring a counter, or a peer any value, beyond its bounds; that is flagged, and must not keep others from saving other fields.
-
-        Raises:
-            ValidationError: listing everything that is wrong in changed fields.
-        """
-        try:
-            self.check_whole(own)
-        except ValidationError:
-            self._check_some(own, changed)
+            _replace(own, name, value)
 
     def check_mutable(self, own: dict[str, Any]) -> None:
         """Check the values that may have changed in place since they were assigned.
@@ -190,9 +174,17 @@ class Shape(Hydration):
             ValidationError: listing everything that is wrong.
         """
         if self.mutable:
-            self._check_some(own, [spec.name for spec in self.mutable])
+            self.check_some(own, [spec.name for spec in self.mutable])
 
-    def _check_some(self, own: dict[str, Any], names: Sequence[str]) -> None:
+    def check_some(self, own: dict[str, Any], names: Iterable[str]) -> None:
+        """Check present values of some fields.
+
+        Those that did not change since the record was loaded stand: a merge may have brought a counter, or a peer any value,
+        beyond its bounds; that is flagged, and must not keep others from saving other fields.
+
+        Raises:
+            ValidationError: listing everything that is wrong.
+        """
         errors: list[FieldError] = []
         for name in names:
             try:
@@ -200,8 +192,7 @@ class Shape(Hydration):
             except ValidationError as error:
                 errors += error.errors
                 continue
-            if checked != own[name]:  # only pydantic's coercion changes a value
-                own[name] = checked
+            _replace(own, name, checked)
         if errors:
             raise ValidationError(self.cls.__name__, tuple(errors))
 
@@ -209,3 +200,10 @@ class Shape(Hydration):
         """Raise `ImmutableError`."""
         schema = self.cls.__schema__
         raise ImmutableError(f"{self.cls.__name__} is a {schema.store!r} store: its records cannot be {what}")
+
+
+def _replace(own: dict[str, Any], name: str, checked: Any) -> None:
+    """Take a checked value where it is another one, which only pydantic's coercion makes it; else the object stays."""
+    now = own[name]
+    if checked is not now and (checked != now or type(checked) is not type(now)):
+        own[name] = checked

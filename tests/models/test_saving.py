@@ -185,6 +185,25 @@ async def test_a_value_that_a_merge_took_beyond_its_bound_does_not_keep_others_f
         assert not shelf.meta.flagged
 
 
+async def test_a_save_asks_the_rules_of_what_changed_and_of_nothing_else() -> None:
+    asked: list[str] = []
+
+    @model(scope="global", name="Asked")
+    class Asked(Model):
+        a: Field[str] = field(validate=lambda value: asked.append(value))
+        b: Field[str] = field(validate=lambda value: asked.append(value))
+        real: Field[float] = field(default=0.5)
+
+    async with a_node(Asked):
+        made = await Asked.create(a="a", b="b")
+        made.__dict__["a"], made.__dict__["real"] = "new", 1  # as an edit in place, which nobody has seen yet
+        asked.clear()
+        await made.save()
+        assert asked == ["new"]
+        assert (made.a, made.real, type(made.real)) == ("new", 1.0, float)
+        assert await Asked.where(Asked.real == 1.0).count() == 1
+
+
 async def test_only_changed_fields_are_written_so_two_copies_merge() -> None:
     async with a_node(Item):
         one = await Item.create(sku="1", stock=10, tags={"a"})
