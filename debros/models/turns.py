@@ -6,7 +6,8 @@ or in place, is no part of what is written: `Turn.is_edited` tells it, and it st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import is_
 from typing import Any
 
 import trio
@@ -19,12 +20,13 @@ from debros.schema import FieldSpec
 class Turn:
     """A save in flight. It lies in the record as `_turn`, and is over even where a failed save gave the record back."""
 
-    __slots__ = ("_columns", "_event", "_sent", "is_over")
+    __slots__ = ("_columns", "_event", "_mutable", "_sent", "is_over")
 
-    def __init__(self, own: dict[str, Any], mutable: Iterable[FieldSpec]) -> None:
+    def __init__(self, own: dict[str, Any], mutable: Sequence[FieldSpec]) -> None:
         self._event: trio.Event | None = None
         self.is_over = False
         self._sent = dict(own)  # the values that are written
+        self._mutable = mutable
         self._columns = {spec.name: column_of(spec, own[spec.name]) for spec in mutable}
         own["_turn"] = self
 
@@ -47,7 +49,8 @@ class Turn:
 
         A counter goes on by as much as it was moved, a merging set by what was added and taken out.
         """
-        for spec in fields:
+        is_untouched = all(map(is_, map(own.get, self._sent), self._sent.values()))  # as nearly every record is
+        for spec in self._mutable if is_untouched else fields:
             name = spec.name
             now = own[name]
             if now is not fresh[name] and self.is_edited(spec, now):

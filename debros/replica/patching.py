@@ -155,8 +155,10 @@ class Patch:
         return common.before + self._sums(row) + self._elements(row, made[1]) + common.behind
 
     def _common(self, made: _Stamp) -> _Common:
-        stamps = dict.fromkeys(self._of.registers, made)
-        head = self._registers(stamps)
+        put, rest = self._put, [wire for wire in self._of.registers if wire not in self._put]
+        fewer, most = sorted(((len(rest), made, rest), (len(put), self._stamp, put)))  # as `_registers` chooses
+        common = list(most[1]) if self._of.registers else [0, 0, 0]
+        head = (common, sorted(most[2]), {wire: list(fewer[1]) for wire in fewer[2]})
         live = [*self._stamp[:2], False] if self._deletes else [*made[:2], True]
         before = b"".join(map(encode_state, head))
         behind = b"".join(map(encode_state, (live, list(made[:2]), list(self._stamp), 2)))

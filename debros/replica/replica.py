@@ -187,8 +187,13 @@ class Replica:
 
     def fold_all(self, changes: Collection[Change], entry: EntryRow) -> None:
         """Fold an entry's changes into the rows of the opened models."""
-        if type(changes) is list and len(changes) == 1 and changes[0].row is not None:  # one that was written here
-            self._fold_any(self._store.models.get(changes[0].model), changes[0], entry, is_new=False)
+        if type(changes) is list and len(changes) == 1:
+            [change] = changes
+            model = self._store.models.get(change.model)
+            if change.row is None and model is not None and change.id > model.rows.greatest[self.n]:
+                self._fold_some(changes, entry)
+            else:  # what is written here one by one
+                self._fold_any(model, change, entry, is_new=False)
         elif isinstance(changes, Packed):
             packed, good = changes.unformed(), 0
             while some := list(islice(packed, _TOGETHER)):
