@@ -207,8 +207,8 @@ class Replica:
 
     def _fold_some(self, changes: list[Change], entry: EntryRow, *, is_formed: bool = True) -> int:
         """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
-        models, log, view = self._store.models, self.n, self._store.view
-        by, bad = -1, 0
+        models, log = self._store.models, self.n
+        by, bad, shown = -1, 0, 0
         absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
         model: Model | None = None
         name, is_plain = "", False
@@ -217,10 +217,12 @@ class Replica:
                 name = change.model
                 model = models.get(name)
                 is_plain = model is not None and not entry.void and self._is_plain(model)
+                if is_plain and model is not None:
+                    rows = model.rows
+                    rows.revision += 1
             id = change.id
             if is_plain and model is not None:  # most changes: a new document that is nothing but a row
-                rows, row = model.rows, change.row
-                is_last = id > rows.greatest[log]
+                row, is_last = change.row, id > rows.greatest[log]
                 if row is None and (is_last or (name, id) in absent) and "~" not in id:
                     if by < 0:
                         by = self._store.keys.number(entry.user)
@@ -232,13 +234,13 @@ class Replica:
                     if is_last:
                         rows.greatest[log] = id
                     rows.pending[log, id] = row  # as `View.put_new`, without the call
-                    rows.revision += 1
-                    view.pending_rows += 1
+                    shown += 1
                     continue
             if is_formed or is_change(change.value):
                 self._fold_any(model, change, entry, is_new=(name, id) in absent)
             else:
                 bad += 1
+        self._store.view.pending_rows += shown
         return len(changes) - bad
 
     def _absent(self, changes: list[Change]) -> Collection[tuple[str, str]]:
@@ -246,9 +248,9 @@ class Replica:
         models, log = self._store.models, self.n
         greatest: dict[str, str] = {}
         asked: dict[str, list[str]] = {}
-        for change in changes:
+        for change in [each for each in changes if each.row is None]:
             name, id = change.model, change.id
-            if change.row is None and change.before is None and name in models:
+            if change.before is None and name in models:
                 if id > (greatest.get(name) or models[name].rows.greatest[log]):
                     greatest[name] = id
                 else:
