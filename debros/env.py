@@ -86,20 +86,43 @@ class SystemEnv:
             raise
 
 
+class _Collector:
+    """Who keeps the collector from running, in any thread: it goes on when the last of them is done, if it was on before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._was_on = False
+
+    def pause(self) -> None:
+        with self._lock:
+            if not self._holders:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._holders += 1
+
+    def go_on(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders and self._was_on:
+                gc.enable()
+
+
+_COLLECTOR: Final = _Collector()
+
+
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """Keep Python's collector of cycles from running while the block makes many values of which none is in a cycle.
 
     It would look at the same values again and again: a quarter of the time of a large batch. Nothing may be awaited inside,
-    so that it is a matter of milliseconds.
+    so that it is a matter of milliseconds. Blocks of several threads may overlap: it runs again behind all of them.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    _COLLECTOR.pause()
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        _COLLECTOR.go_on()
 
 
 this_thread: Final = threading.get_ident
