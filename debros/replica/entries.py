@@ -166,6 +166,10 @@ class Entries:
             found += [row for row in rows if row.digest in digests]
         return found
 
+    def remembered(self, digests: frozenset[bytes]) -> Collection[bytes]:
+        """Return those of these entries that are in memory."""
+        return (digests & self._pending.keys()) | (digests & self._recent.keys())
+
     def by_number(self, e: int) -> EntryRow:
         """Return the entry with this number.
 

@@ -5,7 +5,7 @@ Parents come before children. Those before a refused or held one stay admitted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -116,7 +116,7 @@ async def receive_batch(store: Store, replica: Replica, batch: Batch) -> int:
     store.check_open()
     log = _Log(replica, batch.digests)
     if not batch.is_checked:
-        await _check_apart(store, batch, log)
+        await _check_apart(store, batch, log, log.known)
     async with store.writer.exclusive():
         log.look()
         with collector_paused():
@@ -140,21 +140,21 @@ async def check_apart(store: Store, replica: Replica, batch: Batch) -> None:
     Many signatures are verified in a thread, which releases the interpreter: meanwhile this one reads the next frame, or
     admits the batch before.
     """
-    await _check_apart(store, batch, _Log(replica, batch.digests))
+    await _check_apart(store, batch, replica, replica.remembered_among(frozenset(batch.digests)))
 
 
-async def _check_apart(store: Store, batch: Batch, log: _Log) -> None:
-    if batch.is_large and (len(batch.digests) >= CHECKED_APART or not await _check_quickly(batch, log)):
-        await store.env.offload(_check_all, batch, log, log.known)
+async def _check_apart(store: Store, batch: Batch, log: LogState, known: Collection[bytes]) -> None:
+    """Check a large batch, but for what is known: that is found out again, with the writer's lock."""
+    if batch.is_large and (len(batch.digests) >= CHECKED_APART or not await _check_quickly(batch, log, known)):
+        await store.env.offload(_check_all, batch, log, known)
 
 
-async def _check_quickly(batch: Batch, log: _Log) -> bool:
+async def _check_quickly(batch: Batch, log: LogState, known: Collection[bytes]) -> bool:
     """Check entries of the usual form here, one by one, and return whether all were such.
 
     Most of that is work that holds the interpreter, so a thread gains nothing, and its turns cost a tenth of the whole. What
     takes long is hostile, and comes to a thread.
     """
-    known = log.known
     for n, digest in enumerate(batch.digests):
         if digest in known or batch.ready[n] is not None:
             continue
@@ -182,7 +182,7 @@ def _quick_body(raw: bytes) -> Body:
     return packed
 
 
-def _check_all(batch: Batch, log: LogState, known: frozenset[bytes]) -> None:
+def _check_all(batch: Batch, log: LogState, known: Collection[bytes]) -> None:
     """Check entries by themselves, up to the first that is not good: what is behind it may never be asked."""
     deliveries, digests, ready = batch
     places = [n for n, digest in enumerate(digests) if digest not in known and ready[n] is None]

@@ -95,6 +95,10 @@ class Replica:
         rows = self._store.entries.find_all(digests)
         return {row.digest: Known(row.author, row.seq, row.clock, row.user) for row in rows if row.log == self.n}
 
+    def remembered_among(self, digests: frozenset[bytes]) -> Collection[bytes]:
+        """Return those of these entries that were admitted lately, in any log: what memory says, without a query."""
+        return self._store.entries.remembered(digests)
+
     # -- writing ---------------------------------------------------------------------------------------------
 
     def tip(self, author: bytes) -> Tip:

@@ -106,11 +106,11 @@ class Pull:
         while wanted:
             await self.asker.may_ask()
             asked = wanted[:MAX_FETCHED]
-            came: set[bytes] = set()
+            its, came = frozenset(asked), set[bytes]()
             async with self.asker.frames(Fetch(self.replica.log_id, asked)) as frames:
                 async for frame in frames:
                     batch = Batch.of(parse_entries(frame))
-                    if not set(asked).issuperset(batch.digests):
+                    if not its.issuperset(batch.digests):
                         raise ProtocolError("an entry that nobody asked for")
                     came.update(batch.digests)
                     await check(batch)
@@ -118,8 +118,10 @@ class Pull:
             if not came:  # it does not have them after all, or does not send them
                 wanted = wanted[MAX_FETCHED:]
                 continue
-            last = max(at for at, digest in enumerate(asked) if digest in came)
-            wanted = wanted[last + 1 :]
+            behind = len(asked)
+            while asked[behind - 1] not in came:
+                behind -= 1
+            wanted = wanted[behind:]
 
     def _beginning(self) -> list[str]:
         """Return the ranges to begin with: the more there is here, the more of them, for one round trip less each."""
@@ -132,7 +134,7 @@ class Pull:
         if range.prefix and not all(record[8:].hex().startswith(range.prefix) for record in records):
             raise ProtocolError("a list with entries of another range")
         lacking = self.lacking([record[8:] for record in records])
-        return [record for record in records if record[8:] in lacking]
+        return records if len(lacking) == len(records) else [record for record in records if record[8:] in lacking]
 
     def _differing(self, range: Range, children: list[tuple[int, bytes]]) -> list[str]:
         if len(range.prefix) >= DEEPEST:

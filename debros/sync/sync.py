@@ -371,13 +371,12 @@ class Sync:
 
     def lacking(self, replica: Replica, digests: Collection[bytes]) -> set[bytes]:
         """Return those of these entries that somebody has to send: they are not here, nor refused, nor held."""
-        known = replica.known_among(frozenset(digests))
-        refused, held = self.refused.has, self.held
-        return {
-            digest
-            for digest in digests
-            if digest not in known and not refused(replica.n, digest) and held(replica, digest) is None
-        }
+        left = set(digests).difference(replica.known_among(frozenset(digests)))
+        if len(self.refused):
+            left = {digest for digest in left if not self.refused.has(replica.n, digest)}
+        if any(len(link.account.pool) for link in self.links.values()):
+            left = {digest for digest in left if self.held(replica, digest) is None}
+        return left
 
     async def _pull(self, link: Link, asker: Asker, replica: Replica, lot: Lot) -> None:
         pull = Pull(asker, replica, self.prints, partial(self.lacking, replica))

@@ -8,6 +8,8 @@ digest of their header; ranges of entries by the first hex digits of their diges
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
+from struct import error as StructError
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from debros.blocks import dagcbor
@@ -35,6 +37,9 @@ NONCE: Final = 16
 RECORD: Final = 40  # clock (8 bytes, big-endian) and digest of an entry, in a list
 FAN_OUT: Final = 16
 
+_ENTRY: Final = Struct(">BBH").unpack_from  # how an entry begins whose header has 256 bytes and more
+_LONG: Final = Struct(">BH").unpack_from  # likewise its body
+_DELIVERY: Final = tuple.__new__  # a call of Python less for each
 DIGITS: Final = frozenset("0123456789abcdef")
 NOT_SHARED: Final = dagcbor.encode(["no"])  # the answer about a log that is not here, or not for the asker
 
@@ -315,16 +320,26 @@ def _usual_entries(frame: bytes) -> list[Delivery] | None:
             return None
         found: list[Delivery] = []
         for _ in range(count):
-            if frame[at] != 0x82:
+            initial, kind, size = _ENTRY(frame, at)
+            if initial != 0x82:
                 return None
-            header, end = _bytes_at(frame, at + 1)
-            body, at = _bytes_at(frame, end)
+            if kind == 0x59 and size >= 0x100:  # what most have
+                at += 4
+                header = frame[at : (at := at + size)]
+            else:
+                header, at = _bytes_at(frame, at + 1)
+            kind, size = _LONG(frame, at)
+            if kind == 0x59 and size >= 0x100:
+                at += 3
+                body = frame[at : (at := at + size)]
+            else:
+                body, at = _bytes_at(frame, at)
             if len(header) > MAX_SIZE or len(body) > MAX_BODY:
                 return None
-            found.append(Delivery(header, body))
-    except (IndexError, ValueError):
+            found.append(_DELIVERY(Delivery, (header, body)))
+    except (IndexError, ValueError, StructError):
         return None
-    return found if at == len(frame) else None
+    return found if at == len(frame) else None  # and what was cut beyond its end is none
 
 
 def _bytes_at(frame: bytes, at: int) -> tuple[bytes, int]:
