@@ -16,7 +16,7 @@ from debros.blocks import dagcbor
 from debros.log.combine import combine
 from debros.log.forms import is_change, is_id, is_name
 
-__all__ = ["GoodChange", "combine", "encode_change", "good_changes"]
+__all__ = ["GoodChange", "combine", "encode_change", "good_changes", "only_change"]
 
 GoodChange: TypeAlias = tuple[int, str, int, str, dict[str, Any]]
 """Position in `ops`, model, version, id, change."""
@@ -46,6 +46,16 @@ def good_changes(ops: Iterable[Any], *, unformed: bool = False) -> Iterator[Good
         seen.add(id)
         if unformed or is_change(change):
             yield position, model, version, id, change
+
+
+def only_change(item: Any) -> GoodChange | None:
+    """Return the one item of `ops` as `good_changes` yields it `unformed`, without a generator; `None`: it is skipped."""
+    if type(item) is not list or len(item) != 4:
+        return None
+    model, version, id, change = item
+    if type(model) is not str or type(version) is not int or version < 0 or type(id) is not str:
+        return None
+    return (0, model, version, id, change) if is_name(model) and is_id(id) else None
 
 
 def encode_change(model: str, version: int, id: str, change: dict[str, Any]) -> bytes:

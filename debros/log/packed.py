@@ -79,6 +79,6 @@ def packed_ops(raw: bytes, end: int, *, known: bool) -> tuple[PackedOps, bytes |
     model = raw[begin + 2 : behind]
     start = raw[begin : behind + 2]  # with the version, if it is a small one, and the head of a short id
     items = dagcbor.cut_alike(raw[begin:end], start) if len(start) > 1 else None
-    if items is None or len(items) != count or not (known or all(map(dagcbor.is_inner, items))):
+    if items is None or len(items) != count or not (known or dagcbor.are_inner(items)):
         return None
     return PackedOps(items, raw, None if known else model.decode()), name, 0 if name is None else logs[0]

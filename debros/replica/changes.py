@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from debros.log.body import Body
-from debros.log.changes import good_changes
-from debros.log.forms import is_change
+from debros.log.changes import good_changes, only_change
+from debros.log.forms import is_change, is_id, is_name
 from debros.log.packed import PackedOps
 from debros.replica.tables import Row
 
@@ -47,10 +48,27 @@ class Packed:
             yield Change(model, version, id, value)
         self._good = good
 
-    def unformed(self) -> Iterator[Change]:
-        """Yield the changes before anybody asked `is_change` of their values; who did says `count` then."""
-        for _, model, version, id, value in good_changes(self._ops, unformed=True):
-            yield Change(model, version, id, value)
+    def unformed(self, together: int) -> Iterator[list[Change]]:
+        """Yield the changes, some together, before anybody asked `is_change` of their values; who did says `count` then."""
+        model = self._ops.model
+        if model is None or not is_name(model):
+            found = good_changes(self._ops, unformed=True)
+            while some := [
+                Change(model, version, id, value) for _, model, version, id, value in islice(found, together)
+            ]:
+                yield some
+            return
+        seen: set[str] = set()
+        items = iter(self._ops)
+        while whole := list(
+            islice(items, together)
+        ):  # as `good_changes`, of items that are lists of four and of one model
+            some = []
+            for _, version, id, value in whole:
+                if type(id) is str and id not in seen and type(version) is int and version >= 0 and is_id(id):
+                    seen.add(id)
+                    some.append(Change(model, version, id, value))
+            yield some
 
     def count(self, good: int) -> None:
         """Take notice of how many are of good form."""
@@ -96,6 +114,9 @@ def changes_to_fold(body: Body | None) -> Collection[Change]:
     """Return the changes of a body for `Replica._admit`, behind which they are those of good form."""
     if body is None or type(body.ops) is PackedOps:
         return changes_in(body)
+    if len(ops := body.ops) == 1 and type(ops) is list:
+        only = only_change(ops[0])
+        return Unformed() if only is None else Unformed((Change(*only[1:]),))
     found = good_changes(body.ops, unformed=True)
     return Unformed([Change(model, version, id, value) for _, model, version, id, value in found])
 
@@ -106,6 +127,17 @@ def change_of(changes: Collection[Change], model: str, id: str) -> Change | None
     return next((change for change in found if change.model == model and change.id == id), None)
 
 
+def note_models(changes: Collection[Change], models: set[str]) -> None:
+    """Add the models that changes are of, without decoding what is packed."""
+    if type(changes) is Packed:
+        models |= changes.models
+    else:
+        for change in changes:
+            models.add(change.model)
+
+
 def models_of(changes: Collection[Change]) -> set[str]:
     """Return the models that changes are of, without decoding what is packed."""
-    return changes.models if type(changes) is Packed else {change.model for change in changes}
+    found: set[str] = set()
+    note_models(changes, found)
+    return found

@@ -94,23 +94,36 @@ def rows_in(
     """
     given: dict[str, Any] = {"nothing": {}, "sort": encode_sorted, "texts": sorted_texts, "in_place": is_in_place}
     put = [(at, spec) for at, spec in enumerate(fields) if spec.merge == "lww"]
-    merging = [(at, spec) for at, spec in enumerate(fields) if spec.merge != "lww"]
+    its = {
+        key: [(at, spec) for at, spec in enumerate(fields) if spec.merge == merge]
+        for key, merge in (("inc", "counter"), ("add", "set"), ("keep", "keep"))
+    }
+    unused = ["rem", *(key for key, some in its.items() if not some)]  # what has them all the same goes the long way
     lines = [
         "def made(id, change, log, e, version, doc, hidden, clock, by):",
-        "    if type(change) is not dict or change.get('live') is not True or 'rem' in change:",
+        "    if type(change) is not dict or change.get('live') is not True:",
         "        return None",
-        *(f"    {key} = change.get({key!r}, nothing)" for key in ("put", "inc", "add", "keep")),
-        f"    if not (type(put) is type(inc) is type(add) is type(keep) is dict) or len(put) != {len(put)}:",
+        f"    if {' or '.join(f'{key!r} in change' for key in unused)}:",
+        "        return None",
+        "    put = change.get('put', nothing)",
+        f"    if type(put) is not dict or len(put) != {len(put)}:",
         "        return None",
     ]
     if put:
         lines += ["    try:", *(f"        v{at} = put[{spec.wire!r}]" for at, spec in put)]
         lines += ["    except KeyError:", "        return None"]
         lines += [f"    if {' or '.join(_does_not_show(at, spec, given) for at, spec in put)}:", "        return None"]
-    lines += ["    left = len(inc) + len(add) + len(keep)"]
-    for at, spec in merging:
-        lines += _taken(at, spec, given)
-    lines += ["    if left:", "        return None"]  # fields that only a newer schema knows
+    for part, some in its.items():
+        if some:
+            lines += [
+                f"    {part} = change.get({part!r}, nothing)",
+                f"    if type({part}) is not dict:",
+                "        return None",
+            ]
+            lines += [f"    left = len({part})"]
+            for at, spec in some:
+                lines += _taken(at, spec, given)
+            lines += ["    if left:", "        return None"]  # fields that only a newer schema knows
     if is_in_place is not None:
         key = None if key_at is None else f"v{key_at}"
         lines += [f"    if not in_place(log, id, {key}):", f"        hidden |= {WRONG_SHARD}"]
@@ -187,7 +200,10 @@ def _flags(
     lines = ["    flags = 0"]
     for at, check in beyond.items():
         condition = _lies_beyond(at, fields[at], check, given)
-        lines += [f"    if v{at} is not None and ({condition}):", f"        flags = {OUT_OF_BOUNDS}"]
+        spec = fields[at]
+        is_there = spec.codec.kind in _TYPES | _RANGES.keys() and not spec.nullable
+        lines += [f"    if {condition}:" if is_there else f"    if v{at} is not None and ({condition}):"]
+        lines += [f"        flags = {OUT_OF_BOUNDS}"]
     return lines
 
 

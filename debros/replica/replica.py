@@ -6,8 +6,7 @@ log; all end in `_admit`, which is synchronous, so no cancellation can fall betw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from debros.errors import PermissionDeniedError
@@ -23,6 +22,7 @@ from debros.replica.cuts import Rights
 from debros.replica.entries import EntryRow
 from debros.replica.layouts import LAYOUTS
 from debros.replica.lifting import MODEL as MIGRATIONS
+from debros.replica.rows import Rows
 from debros.replica.tables import Row
 
 _TOGETHER: Final = 64  # packed changes that are decoded before they are folded: they stay in a processor's cache
@@ -168,7 +168,8 @@ class Replica:
         `among` is how many changes it has, of good form or not. `folded`: its rows are made, and shown by the flush that follows.
         """
         store, rights = self._store, self._rights or self.rights
-        entry = self.judged(entry)
+        if rights.has_cuts:
+            entry = self.judged(entry)
         store.entries.add(entry)
         self.heads.difference_update(parents)
         self.heads.add(entry.digest)
@@ -199,40 +200,72 @@ class Replica:
             else:  # what is written here one by one
                 self._fold_any(model, change, entry, is_new=False)
         elif isinstance(changes, Packed):
-            packed, good = changes.unformed(), 0
-            while some := list(islice(packed, _TOGETHER)):
+            good = 0
+            for some in changes.unformed(_TOGETHER):
                 good += self._fold_some(some, entry, is_formed=False)
             changes.count(good)
         elif isinstance(changes, Unformed):
-            if self._fold_some(changes, entry, is_formed=False) < len(changes):
+            fold = self._fold_one if len(changes) == 1 else self._fold_some
+            if fold(changes, entry, is_formed=False) < len(changes):
                 changes.drop_bad()
         else:
             self._fold_some(list(changes), entry)
 
+    def _fold_one(self, changes: list[Change], entry: EntryRow, *, is_formed: bool) -> int:
+        """Fold the only change of an entry, like `_fold_some`: most make a new document that is nothing but a row."""
+        change, store, log = changes[0], self._store, self.n
+        model, id = store.models.get(change.model), change.id
+        if model is not None and not entry.void and "~" not in id and self._is_plain(model):
+            rows = model.rows
+            if id > rows.greatest[log]:
+                row = model.projection.created(
+                    id,
+                    change.value,
+                    rows.next_doc,
+                    log,
+                    entry.clock,
+                    entry.e,
+                    store.keys.number(entry.user),
+                    change.version,
+                )
+                if row is not None:
+                    rows.next_doc += 1
+                    rows.greatest[log] = id
+                    store.view.put_new(rows, log, id, row)
+                    return 1
+        if not is_formed and not is_change(change.value):
+            return 0
+        self._fold_any(model, change, entry, is_new=False)
+        return 1
+
     def _fold_some(self, changes: list[Change], entry: EntryRow, *, is_formed: bool = True) -> int:
         """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
-        models, log = self._store.models, self.n
+        store, log, clock, e = self._store, self.n, entry.clock, entry.e
         by, bad, shown = -1, 0, 0
-        absent: Collection[tuple[str, str]] = self._absent(changes) if len(changes) > 1 else ()
+        absent: Collection[tuple[str, str]] = ()
+        is_asked = len(changes) < 2
         model: Model | None = None
-        name, is_plain = "", False
-        for change in changes:
+        created: Callable[..., Row | None] | None = None  # of a model most of whose changes are a new row, and no more
+        rows: Rows | None = None
+        name = ""
+        for n, change in enumerate(changes):
             if change.model != name:
                 name = change.model
-                model = models.get(name)
-                is_plain = model is not None and not entry.void and self._is_plain(model)
-                if is_plain and model is not None:
-                    rows = model.rows
-                    rows.revision += 1
+                model = store.models.get(name)
+                rows, created = None if model is None else model.rows, None
+                if model is not None and not entry.void and self._is_plain(model):
+                    model.rows.revision += 1
+                    created = model.projection.created
             id = change.id
-            if is_plain and model is not None:  # most changes: a new document that is nothing but a row
-                row, is_last = change.row, id > rows.greatest[log]
+            is_last = rows is not None and id > rows.greatest[log]
+            if not (is_last or is_asked):
+                absent, is_asked = self._absent(changes[n:]), True
+            if created is not None and rows is not None:
+                row = change.row
                 if row is None and (is_last or (name, id) in absent) and "~" not in id:
                     if by < 0:
-                        by = self._store.keys.number(entry.user)
-                    row = model.projection.created(
-                        id, change.value, rows.next_doc, log, entry.clock, entry.e, by, change.version
-                    )
+                        by = store.keys.number(entry.user)
+                    row = created(id, change.value, rows.next_doc, log, clock, e, by, change.version)
                     rows.next_doc += row is not None
                 if row is not None:
                     if is_last:
@@ -244,7 +277,7 @@ class Replica:
                 self._fold_any(model, change, entry, is_new=(name, id) in absent)
             else:
                 bad += 1
-        self._store.view.pending_rows += shown
+        store.view.pending_rows += shown
         return len(changes) - bad
 
     def _absent(self, changes: list[Change]) -> Collection[tuple[str, str]]:

@@ -213,3 +213,24 @@ def test_large_documents_decode_alike_whatever_their_bytes() -> None:
     for value in (digests, ["текст 漢字" * 20] * 300, {"ops": [[n, {"put": {"a": n}}] for n in range(2000)]}):
         data = dagcbor.encode(value)
         assert dagcbor.decode_fast(data) == dagcbor.decode(data) == value
+
+
+def nested_in(levels: int, value: Any) -> bytes:
+    return b"\x81" * levels + dagcbor.encode(value)
+
+
+PIECES = st.one_of(
+    VALUES.map(dagcbor.encode),
+    st.binary(max_size=20),
+    st.builds(nested_in, st.integers(18, 24), SCALARS),
+    st.sampled_from(
+        [b"", b"\x18\x01", dagcbor.encode("long" * 600), dagcbor.encode("\u0399" * 1100), b"\x9b" + b"\xff" * 8]
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=6), st.integers(0, 130))
+def test_pieces_that_are_checked_together_get_the_verdict_of_each(pieces: list[bytes], before: int) -> None:
+    pieces = [dagcbor.encode(n) for n in range(before)] + pieces
+    assert dagcbor.are_inner(pieces) == all(map(dagcbor.is_inner, pieces))

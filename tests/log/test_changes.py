@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debros.blocks import cid, dagcbor
-from debros.log.changes import encode_change, good_changes
+from debros.log.changes import encode_change, good_changes, only_change
 from debros.log.forms import is_id, is_name
 
 SOME_CID = cid.Link(cid.RAW, b"\x07" * 32)
@@ -93,3 +93,16 @@ def test_names_are_ascii_identifiers_of_63_characters(name: str) -> None:
 def test_ids_are_128_bytes_without_control_characters(id: str) -> None:
     control = any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in id)
     assert is_id(id) == (1 <= len(id.encode()) <= 128 and not control)
+
+
+items = st.lists(values, max_size=5) | st.tuples(
+    st.sampled_from(["Post", "", "9", 5, None]), st.sampled_from([0, 7, -1, True, 1.0, "1"]),
+    st.text(max_size=3) | st.sampled_from(["x" * 129, b"x", None]), values,
+).map(list)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(items | values)
+def test_the_only_change_of_an_entry_is_the_one_that_is_found_by_going_through_all(item: Any) -> None:
+    found = only_change(item)
+    assert ([] if found is None else [found]) == list(good_changes([item], unformed=True))

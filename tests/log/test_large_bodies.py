@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from debros.blocks import cid, dagcbor
 from debros.errors import BodyError
 from debros.log.body import MAX_CHANGES, Body, encode_body, parse_body
+from debros.log.changes import good_changes
 from debros.log.packed import PackedOps
-from debros.replica.changes import changes_in, models_of
+from debros.replica.changes import Packed, changes_in, models_of
 
 SALT = bytes(range(16))
 LARGE = "long text " * 30
@@ -88,6 +89,23 @@ def test_packed_changes_are_counted_without_being_decoded_for_their_model() -> N
     assert models_of(changes) == {"Post"}
     assert len(changes) == 18, "one has no good form, and of two of one document the first counts"
     assert [change.id for change in changes] == [op[2] for n, op in enumerate(ops) if n not in (3, 5)]
+
+
+ids: st.SearchStrategy[Any] = st.text("abc", min_size=1, max_size=2) | st.sampled_from(
+    ["", "x" * 200, "\n", 5, None, [], "щ"]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ids, min_size=14, max_size=40), st.sampled_from([1, 0, 100, -1, True, 1.5, None]), st.integers(1, 50))
+def test_packed_changes_come_together_as_they_come_one_by_one(its: list[Any], version: Any, together: int) -> None:
+    ops = [["Post", version, id, {"live": True, "put": {"text": LARGE}}] for id in its]
+    changes = changes_in(parse_body(written(ops)))
+    if type(changes) is Packed:  # else the first id has another head than one of the rest
+        found = [change for some in changes.unformed(together) for change in some]
+        expected = [id for _, _, _, id, _ in good_changes(ops, unformed=True)]
+        assert [change.id for change in found] == expected
+        assert all((change.model, change.version) == ("Post", version) for change in found)
 
 
 RAW = written([change(n, [n, n / 3, "щ" * n, {"a": b"\x99" * n}]) for n in range(40)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +26,7 @@ from debros.replica.state import States
 from debros.replica.tables import Table
 from debros.schema import Bounds, FieldSpec, Schema
 from debros.values import describe
+from debros.values.scalars import EARLIEST, LATEST
 from tests.support.typed import TYPES
 
 DIGEST = bytes(range(32))
@@ -258,3 +260,11 @@ def test_a_set_with_a_negative_zero_is_not_made_at_once_for_its_column_does_not_
     specs = [FieldSpec("a", "a", describe(set[float]).codec, False, "set")]
     assert made_at_once(specs, {"live": True, "add": {"a": [0.0]}})
     assert not made_at_once(specs, {"live": True, "add": {"a": [-0.0]}})
+
+
+@pytest.mark.parametrize(
+    ("at", "is_good"), [(EARLIEST, True), (LATEST, True), (EARLIEST - 1, False), (LATEST + 1, False)]
+)
+def test_an_instant_outside_the_calendar_is_not_shown_beside_values_that_are_good(at: int, is_good: bool) -> None:
+    specs = [FieldSpec(name, name, describe(kind).codec) for name, kind in (("a", str), ("b", datetime))]
+    assert made_at_once(specs, {"live": True, "put": {"a": "x", "b": at}}) == is_good

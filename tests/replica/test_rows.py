@@ -73,6 +73,16 @@ def test_a_change_of_anothers_document_is_skipped() -> None:
     assert rows[SKIPPED] == 2
 
 
+@pytest.mark.parametrize("beside", [0, 2])
+def test_a_new_document_that_is_anothers_by_its_id_is_skipped_alone_and_among_others(beside: int) -> None:
+    new = {"live": True, "put": {"title": "t", "at": None}}
+    world = open_log()
+    world.write(STRANGER, [*(["Own", 1, f"a{n}", new] for n in range(beside)), ["Own", 1, MINE, new]])
+    rows = rows_of(world)
+    assert ("Own", MINE) not in rows
+    assert rows[SKIPPED] == 1
+
+
 @pytest.mark.parametrize(("author", "title"), [(DEVICE_OF_U, "new"), (ADMIN, "new"), (ADMINS_DEVICE, "new")])
 def test_the_owners_devices_and_admins_write_an_owned_document(author: int, title: str) -> None:
     world = open_log()
