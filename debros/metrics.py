@@ -29,10 +29,9 @@ class Meter:
 
     def on_admitted(self, admitted: Sequence[Any]) -> None:
         """Count entries that have become visible."""
-        entries, written = self.entries, self.changes
-        for _, _, changes, origin in admitted:
-            entries[origin] += 1
-            written[origin] += len(changes)
+        origin = admitted[0].origin
+        self.entries[origin] += len(admitted)
+        self.changes[origin] += sum([len(changes) for _, _, changes, _ in admitted])
 
     def failed(self, error: BaseException) -> None:
         """Count an operation that was refused, or failed."""

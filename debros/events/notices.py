@@ -31,7 +31,11 @@ class Notices:
         self._node.migrations.on_progress.append(self._progress)
 
     def _admitted(self, admitted: Sequence[Admitted]) -> None:
+        last = None
         for replica, entry, _, _ in admitted:
+            if replica is last:  # what was skipped of it is told already
+                continue
+            last = replica
             told = self._logs.get(replica.n)
             if told == replica.skipped:  # nearly always
                 continue

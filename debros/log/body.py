@@ -75,9 +75,17 @@ def parse_body(raw: bytes, *, known: bool = False) -> Body:
         raise BodyError(f"the body is not strict DAG-CBOR: {error}") from error
     if type(value) is not dict:
         raise BodyError("the body is not a map")
-    salt = value.get("salt")
-    its: Any = value.get("ops", [])
-    acts: Any = value.get("act", [])
+    get = value.get
+    salt, its = get("salt"), get("ops")
+    if (
+        len(value) == 2
+        and type(salt) is bytes
+        and len(salt) == SALT_SIZE
+        and type(its) is list
+        and len(its) <= MAX_CHANGES
+    ):
+        return Body(None, [], its, salt)  # what most are
+    its, acts = get("ops", []), get("act", [])
     if type(salt) is not bytes or len(salt) != SALT_SIZE:
         raise BodyError(f"the body has no salt of {SALT_SIZE} bytes")
     if type(its) is not list or len(its) > MAX_CHANGES:

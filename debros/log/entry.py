@@ -171,9 +171,8 @@ def _parse_usual(raw: bytes, digest: bytes | None = None) -> Header | None:
     if found is None:
         return None
     author, body, length, log, count, links, prev, seq, clock, sig = found.groups()
-    size = length[0] if len(length) == 1 else int.from_bytes(length[1:], "big")
-    number = seq[0] if len(seq) == 1 else int.from_bytes(seq[1:], "big")
-    time = clock[0] if len(clock) == 1 else int.from_bytes(clock[1:], "big")
+    number_of = int.from_bytes  # of one byte, or of what is behind the first
+    size, number, time = number_of(length[1:] or length), number_of(seq[1:] or seq), number_of(clock[1:] or clock)
     if size > MAX_BODY or number >= SEQ_LIMIT or time >= clocks.LIMIT or (prev is None) != (number == 0):
         return None
     next: tuple[bytes, ...] = ()

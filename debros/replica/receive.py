@@ -6,6 +6,7 @@ Parents come before children. Those before a refused or held one stay admitted.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -65,6 +66,10 @@ class Batch(NamedTuple):
         return Batch(*([column[n] for n in kept] for column in self))  # type: ignore[arg-type]  # column by column
 
 
+_row = partial(tuple.__new__, EntryRow)  # as `EntryRow` and `Known`, of a tuple: a call of Python less for each entry
+_known = partial(tuple.__new__, Known)
+
+
 class _Log:
     """The log as the gate sees it while a batch is judged: what is admitted, and what is about to be."""
 
@@ -97,7 +102,7 @@ class _Log:
 
     def take(self, delivery: Delivery, admission: Admission) -> None:
         header = admission.header
-        self._known[header.digest] = Known(header.author, header.seq, header.clock, admission.user)
+        self._known[header.digest] = _known((header.author, header.seq, header.clock, admission.user))
         self.accepted.append((delivery, admission))
 
 
@@ -239,7 +244,10 @@ def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) 
     admitted: list[Admitted] = []
     entries, n, at = store.entries, replica.n, 0
     for _, (header, body, user, _) in log.accepted:
-        entry = EntryRow.of(header, entries.next_e, n, user, positions[at + 1], positions[at])
+        entry = _row((
+            entries.next_e, header.digest, n, header.author, user, header.seq, header.clock, positions[at + 1], positions[at],
+            False,
+        ))  # fmt: skip
         changes = changes_to_fold(body)
         acts, among = (None, None) if body is None else (body.acts, len(body.ops))
         replica._admit(entry, header.parents(), changes, acts, among)

@@ -124,7 +124,8 @@ class Store:
         self._read: tuple[bytes, Collection[Change]] = (b"", [])  # the large entry that was read last, and its changes
         self.flush_failure: StorageError | None = None  # of the last flush that nobody asked for
         self._salts: Iterator[bytes] = iter(())
-        self.on_admitted: list[Callable[[Sequence[Admitted]], None]] = []  # told of each group; quick, never raising
+        # told of each group, which is of one origin; quick, never raising
+        self.on_admitted: list[Callable[[Sequence[Admitted]], None]] = []
         # told of rows that a flush changed by itself, and of models whose rows it made anew; as above
         self.on_moved: list[Callable[[Sequence[Place], Sequence[str]], None]] = []
         self.closed = False

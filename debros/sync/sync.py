@@ -17,7 +17,7 @@ import trio
 from debros.errors import ClosedError, DeadlineError, ProtocolError, StorageError, TransportError
 from debros.identity.keys import Device
 from debros.net.transport import Transport
-from debros.replica.changes import models_of
+from debros.replica.changes import note_models
 from debros.replica.receive import Batch, Delivery, check_apart
 from debros.replica.replica import Replica
 from debros.replica.store import Admitted, Store
@@ -125,6 +125,7 @@ class Sync:
 
     def _on_admitted(self, admitted: Sequence[Admitted]) -> None:
         came: dict[Replica, int] = {}  # from peers
+        models: set[str] = set()
         for replica, entry, changes, origin in admitted:
             if origin == "local":
                 self._written_s = self.now_s()
@@ -132,8 +133,9 @@ class Sync:
                     link.tell(replica.log_id, entry)
                 continue
             came[replica] = came.get(replica, 0) + 1
-            if any(name.startswith("_") for name in models_of(changes)):  # perhaps of shards that are new
-                self._follows += 1
+            note_models(changes, models)
+        if any(name.startswith("_") for name in models):  # perhaps of shards that are new
+            self._follows += 1
         for replica, count in came.items():
             for link in self.links.values():
                 link.tell(replica.log_id, None)

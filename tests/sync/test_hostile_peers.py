@@ -116,6 +116,27 @@ async def test_a_good_entry_that_is_offered_to_another_log_is_still_good_in_its_
 
 
 @in_virtual_time
+async def test_what_was_refused_or_is_held_is_not_asked_for_again() -> None:
+    network, both = MemoryNetwork(), models()
+    async with peer(network, "left", models=both) as left, network.host("liar") as liar:
+        log = left.shared.log_id
+        orphan = entry(log, seq=1, prev=bytes(32), clock=2)
+        bad = entry(log, text="bad")
+        bad = Delivery(bad.header[:-1] + bytes([bad.header[-1] ^ 1]), bad.body)
+        good, other = entry(log, text="good"), entry(log, text="other")
+        digests = [sha256(delivery.header).digest() for delivery in (orphan, bad, good, other)]
+        liar.handle(wire.PROTOCOL, silent)
+        await liar.connect("/memory/left")
+        asker = Asker(liar, "left")
+        sync = left.met.sync
+        assert sync is not None
+        assert sync.lacking(left.shared, digests) == set(digests)
+        for delivery, digest in zip((orphan, bad, good), digests, strict=False):
+            await asker.one(wire.Offer(log, bytes(32), [digest], [delivery]))
+        assert sync.lacking(left.shared, digests) == {digests[3]}
+
+
+@in_virtual_time
 async def test_an_orphan_waits_for_its_parent_whoever_brings_it() -> None:
     network, both = MemoryNetwork(), models()
     async with peer(network, "left", models=both) as left, network.host("liar") as liar:
