@@ -168,7 +168,7 @@ class Entries:
 
     def remembered(self, digests: frozenset[bytes]) -> Collection[bytes]:
         """Return those of these entries that are in memory."""
-        return (digests & self._pending.keys()) | (digests & self._recent.keys())
+        return (digests & self.pending.keys()) | (digests & self._recent.keys())
 
     def by_number(self, e: int) -> EntryRow:
         """Return the entry with this number.

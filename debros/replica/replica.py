@@ -194,49 +194,46 @@ class Replica:
         """Fold an entry's changes into the rows of the opened models."""
         if type(changes) is list and len(changes) == 1:
             [change] = changes
-            model = self._store.models.get(change.model)
-            if change.row is None and model is not None and change.id > model.rows.greatest[self.n]:
-                self._fold_some(changes, entry)
+            if change.row is None:
+                self._fold_one(change, entry)
             else:  # what is written here one by one
-                self._fold_any(model, change, entry, is_new=False)
+                self._fold_any(self._store.models.get(change.model), change, entry, is_new=False)
         elif isinstance(changes, Packed):
             good = 0
             for some in changes.unformed(_TOGETHER):
                 good += self._fold_some(some, entry, is_formed=False)
             changes.count(good)
         elif isinstance(changes, Unformed):
-            fold = self._fold_one if len(changes) == 1 else self._fold_some
-            if fold(changes, entry, is_formed=False) < len(changes):
+            if len(changes) == 1:
+                is_good = self._fold_one(changes[0], entry, is_formed=False)
+            else:
+                is_good = self._fold_some(changes, entry, is_formed=False) == len(changes)
+            if not is_good:
                 changes.drop_bad()
         else:
             self._fold_some(list(changes), entry)
 
-    def _fold_one(self, changes: list[Change], entry: EntryRow, *, is_formed: bool) -> int:
-        """Fold the only change of an entry, like `_fold_some`: most make a new document that is nothing but a row."""
-        change, store, log = changes[0], self._store, self.n
-        model, id = store.models.get(change.model), change.id
-        if model is not None and not entry.void and "~" not in id and self._is_plain(model):
-            rows = model.rows
-            if id > rows.greatest[log]:
-                row = model.projection.created(
-                    id,
-                    change.value,
-                    rows.next_doc,
-                    log,
-                    entry.clock,
-                    entry.e,
-                    store.keys.number(entry.user),
-                    change.version,
-                )
-                if row is not None:
-                    rows.next_doc += 1
-                    rows.greatest[log] = id
-                    store.view.put_new(rows, log, id, row)
-                    return 1
+    def _fold_one(self, change: Change, entry: EntryRow, *, is_formed: bool = True) -> bool:
+        """Fold the only change of an entry, like `_fold_some`, and return whether it is of good form."""
+        store, log, id = self._store, self.n, change.id
+        model = store.models.get(change.model)
+        if (
+            model is not None
+            and id > (rows := model.rows).greatest[log]
+            and not ("~" in id or entry.void)
+            and self._is_plain(model)
+        ):  # most: a new document that is nothing but a row
+            by, value, version = store.keys.number(entry.user), change.value, change.version
+            row = model.projection.created(id, value, rows.next_doc, log, entry.clock, entry.e, by, version)
+            if row is not None:
+                rows.next_doc += 1
+                rows.greatest[log] = id
+                store.view.put_new(rows, log, id, row)
+                return True
         if not is_formed and not is_change(change.value):
-            return 0
+            return False
         self._fold_any(model, change, entry, is_new=False)
-        return 1
+        return True
 
     def _fold_some(self, changes: list[Change], entry: EntryRow, *, is_formed: bool = True) -> int:
         """Fold changes, and return how many are of good form; not `is_formed`: nobody looked yet."""
