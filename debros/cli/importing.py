@@ -119,7 +119,7 @@ def _record(number: int, line: str, model: str, classes: dict[str, Any], node: D
         if needs_id and "id" not in values and cls.__shape__.derived is None:
             raise ValueError("it has no id, by which --skip-existing could tell whether it is there")
         return cls.from_dict(values)
-    except (ValueError, KeyError, TypeError, DebrosError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, DebrosError) as error:
         raise CommandError(f"line {number}: {error}", next="debros import FILE --dry-run", exit=Exit.FAILED) from error
 
 

@@ -31,7 +31,8 @@ def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Ex
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise CommandError(f"{place} is there already and not empty", next=f"debros restore {backup} --home PATH")
     files = _checked(backup)
-    partial = place.with_name(place.name + ".partial")
+    target = place.absolute()  # "." has no name to put another beside
+    partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     make_directory(DiskFiles(), str(partial / "log"))
     for name in files:
@@ -45,11 +46,16 @@ def command(backup: Path, /, *, home: HomePath = None, json: Json = False) -> Ex
     if findings:
         shutil.rmtree(partial)
         raise CommandError(f"{backup} is damaged: {findings[0].what}", next=f"debros verify {backup}", exit=Exit.FAILED)
-    if place.exists():
-        place.rmdir()
     sync(*partial.rglob("*"), partial)
-    partial.rename(place)
-    sync(place.absolute().parent)
+    try:
+        partial.rename(target)  # in the place of an empty folder, too
+    except OSError as error:
+        shutil.rmtree(partial)
+        told = f"{place} cannot be made a home: {error.strerror}"
+        raise CommandError(
+            told, next=f"debros restore {backup} --home PATH, with a new folder", exit=Exit.FAILED
+        ) from error
+    sync(target.parent)
     screen.say("restored", f"{place}: {counted(checked.entries, 'entry', 'entries')}, verified", style="bold green")
     if not has_key:
         screen.say("note", "the backup holds no key: open it with `identity=`, or a new user writes here")

@@ -67,6 +67,7 @@ def test_an_export_goes_to_the_standard_output_and_is_not_written_over_unasked(f
         ("no json", "line 2: "),
         ("[1]", "line 2: it is no object"),
         ('{"text": "x"}', "line 2: no model: give --model NAME"),
+        ("[" * 100_000, "line 2: maximum recursion depth"),
         ('{"model": "Nope", "id": "x", "values": {}}', "line 2: no model 'Nope'"),
         ('{"model": "Note", "id": "x", "values": {"text": 3}}', "line 2: Note: text"),
         ('{"model": "Note", "id": "x", "values": {"txt": "x"}}', "did you mean 'text'"),
@@ -203,6 +204,18 @@ def test_backups_and_restores_write_over_nothing(filled: Project) -> None:
     assert "next: debros restore saved --home PATH" in err
     _, err = filled.run("restore", "nothing", "--home", "back", code=2)
     assert "is no backup" in err
+
+
+def test_a_backup_is_restored_into_the_folder_one_stands_in(
+    filled: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.run("backup", "saved")
+    here = tmp_path / "empty"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    filled.run("restore", "../saved", "--home", ".")
+    assert (here / "log" / "000001.car").is_file()
+    assert {path.name for path in tmp_path.iterdir()}.isdisjoint({"empty.partial"})
 
 
 def test_the_shell_runs_statements_and_tells_the_last_value_and_errors(filled: Project) -> None:
