@@ -162,10 +162,13 @@ class Events:
 
     # -- for live queries that go on where they were -----------------------------------------------------------------
 
-    def cursor(self) -> str:
-        """Return the cursor behind all that there is now."""
+    def cursor(self, name: str) -> str:
+        """Return the cursor behind all that there is now of a model.
+
+        While its rows are still made anew, by a migration of a peer, they are of before it, and so is the cursor.
+        """
         store = self._node.store
-        last = store.entries.next_e - 1
+        last = int(min(store.entries.next_e, store.lifts.not_shown_yet(store.models[name]))) - 1
         return "start" if last < 1 else cursors.write(self._feed.mark, store.entries.by_number(last), ALL)
 
     def past(self, name: str, since: str) -> list[tuple[tuple[str, int, str], Row | None]]:

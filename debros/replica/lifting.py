@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from debros.errors import MigrationPendingError
@@ -231,6 +232,12 @@ class Lifts:
         """Return the logs whose rows in the file are lifted otherwise than they should be."""
         shown, wanted = self._shown.get(model.table.schema.name, {}), self._wanted(model)
         return [log for log in sorted(shown.keys() | wanted.keys()) if shown.get(log) != wanted.get(log)]
+
+    def not_shown_yet(self, model: Model) -> float:
+        """Return the number of the newest entry about migrations while a model's rows are not what it makes them, else infinity."""
+        if not self._all or not self.behind(model):
+            return inf
+        return max(e for changes in self._all.values() for e, _ in changes)
 
     def told(self, model: Model, logs: Collection[int] | None, fields: Collection[str]) -> list[str]:
         """Return what tells how values of these fields are lifted in the rows as they are now: one text for each log where they are."""

@@ -213,7 +213,7 @@ class ModelSource:
 
     def cursor(self) -> str:
         """Return the cursor behind all that there is now, in this node's log."""
-        return self.node.events.cursor()
+        return self.node.events.cursor(self.schema.name)
 
     def past(self, since: str) -> list[tuple[Place, Row | None]]:
         """Return the documents that changed behind a cursor, and their rows as of it, without `on_delete` effects."""
