@@ -36,6 +36,8 @@ _VERSION: Final = bytes.fromhex("67 76657273696f6e 01")  # "version": 1
 _CODEC: Final = {prefix: codec for codec, prefix in cid.PREFIX.items()}
 _ANY_PREFIX: Final = re.compile(rb"\x01[\x55\x70\x71]\x12\x20")
 _CHUNK: Final = 1 << 18
+_NEAR: Final = 4096  # bytes that are read where a section begins, before its length is known
+_WIDEST: Final = 10  # bytes of a LEB128 that are looked at
 _LONGEST: Final = 4  # bytes of a length up to MAX_LENGTH
 
 
@@ -141,23 +143,41 @@ def section_at(read: Read, offset: int) -> tuple[int, bytes, bytes, int]:
     Raises:
         ValueError: the section is bad; the text says how.
     """
-    data = read(4096, offset)
-    length, width = _length(data)
+    return _section_in(read(_NEAR, offset), 0, read, offset)
+
+
+def pair_at(read: Read, first: int, second: int) -> tuple[tuple[int, bytes, bytes], tuple[int, bytes, bytes]]:
+    """Read the sections at two offsets, by one read where both are small and lie near; return codec, digest and block of each.
+
+    Raises:
+        ValueError: a section is bad; the text says how.
+    """
+    data = read(_NEAR, first)
+    one = _section_in(data, 0, read, first)
+    near = second - first
+    two = _section_in(data, near, read, second) if 0 < near < len(data) - _WIDEST else section_at(read, second)
+    return one[:3], two[:3]
+
+
+def _section_in(data: bytes, at: int, read: Read, offset: int) -> tuple[int, bytes, bytes, int]:
+    """Return the section that begins at a place of `data` and at an offset of the file, as `section_at`."""
+    length, width = _length(data[at : at + _WIDEST])
     if not width:
         raise ValueError("a length without an end")
-    if width > 1 and data[width - 1] == 0:
+    if width > 1 and data[at + width - 1] == 0:
         raise ValueError("a length that is not minimal")
     if not cid.SIZE <= length <= MAX_LENGTH:
         raise ValueError(f"a length of {length}")
-    if len(data) < width + length:
-        data = read(width + length, offset)
+    if len(data) - at < width + length:
+        data, at = read(width + length, offset), 0
         if len(data) < width + length:
             raise ValueError("a section that the end of the file cuts off")
-    start = width + cid.SIZE
-    codec = _CODEC.get(data[width : width + 4])
+    begin, end = at + width, at + width + length
+    start = begin + cid.SIZE
+    codec = _CODEC.get(data[begin : begin + 4])
     if codec is None:
         raise ValueError("a section without a CID of ours")
-    digest, block = data[width + 4 : start], data[start : width + length]
+    digest, block = data[begin + 4 : start], data[start:end]
     if sha256(block).digest() != digest:
         raise ValueError("a block that does not hash to its CID")
     return codec, digest, block, offset + width + length
@@ -249,8 +269,10 @@ def _whole_run(data: bytes, base: int, at: int, doubtful: bool) -> tuple[list[Se
 
 def _length(data: bytes) -> tuple[int, int]:
     """Decode the LEB128 at the beginning of `data`: value and width in bytes, (0, 0) if it has no end there."""
+    if len(data) > 1 and data[0] > 127 > data[1]:  # what most are
+        return data[0] & 127 | data[1] << 7, 2
     value = 0
-    for width, byte in enumerate(data[:10], 1):
+    for width, byte in enumerate(data[:_WIDEST], 1):
         value |= (byte & 127) << 7 * (width - 1)
         if byte < 128:
             return value, width

@@ -132,6 +132,13 @@ class Volumes:
             return self.home.read_section(position)
         return self.file(volume).read_section(position & _WITHIN)
 
+    def read_pair(self, first: int, second: int) -> tuple[Block, Block]:
+        """Return the sections at two positions; see `LogFile.read_pair`."""
+        volume = first >> BITS
+        if second >> BITS != volume:
+            return self.read_section(first), self.read_section(second)
+        return self.file(volume).read_pair(first & _WITHIN, second & _WITHIN)
+
     def scan(self, start: int = 0) -> Iterator[Section]:
         """Read all whole sections of one volume from a position on; see `LogFile.scan`."""
         volume = volume_of(start)

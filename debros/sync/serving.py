@@ -79,6 +79,7 @@ async def entries(store: Store, replica: Replica, digests: list[bytes]) -> Async
 def delivery_of(store: Store, header: int, body: int) -> Delivery | None:
     """Read an entry from the log; `None` where it has rotted: what does not hash to its address is never served."""
     try:
-        return Delivery(store.log.read(header), store.log.read(body))
+        (_, _, its_body), (_, _, its_header) = store.log.read_pair(body, header)  # in this order they were written
+        return Delivery(its_header, its_body)
     except CorruptionError:
         return None

@@ -46,6 +46,28 @@ def test_what_is_appended_is_read_at_its_position_and_scanned_in_order(any_files
     log.close()
 
 
+def test_two_sections_are_read_together_wherever_they_lie(any_files: Files, tmp_path: Path) -> None:
+    log = LogFile.open(any_files, str(tmp_path / "log"), random_bytes=os.urandom, max_segment=30_000)
+    sizes = [0, 1, 91, 92, 300, 3500, 4020, 4096, 5000, 9000, 20_000, 80, 16_400]
+    positions = log.append(blocks_of(*(bytes([n]) * size for n, size in enumerate(sizes))), durable=True)
+    positions += log.append(blocks_of(*(bytes([n, 1]) * n for n in range(20))), durable=True)
+    for first in positions:
+        for second in positions:
+            assert log.read_pair(first, second) == (log.read_section(first), log.read_section(second))
+    log.close()
+
+
+@pytest.mark.parametrize("rotten", [0, 1])
+@pytest.mark.parametrize("size", [10, 300, 6000])
+def test_of_two_sections_one_that_has_rotted_is_corruption(files: MemoryFiles, rotten: int, size: int) -> None:
+    log = open_log(files)
+    positions = log.append(blocks_of(b"a" * size, b"b" * size), durable=True)
+    files.files[ONE][car.split(positions[rotten])[1] + 45] ^= 1
+    with pytest.raises(CorruptionError, match="does not hash"):
+        log.read_pair(*positions)
+    log.close()
+
+
 def test_every_codec_of_ours_comes_back(files: MemoryFiles) -> None:
     log = open_log(files)
     blocks = [block_of(b"x", codec) for codec in (cid.DAG_CBOR, cid.RAW, cid.DAG_PB)]
