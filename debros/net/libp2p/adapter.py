@@ -21,7 +21,7 @@ from multiaddr import Multiaddr
 from debros.errors import DebrosError, TransportError
 from debros.net.libp2p.addresses import dialled_address, peer_id
 from debros.net.libp2p.events import Notifee
-from debros.net.libp2p.framing import DATA, END, Reader, framed
+from debros.net.libp2p.framing import DATA, END, Reader, framed, pieces
 from debros.net.libp2p.gossip import Gossip
 from debros.net.libp2p.host import Dialler, close_sockets, forget_failures, log, make_host, make_pubsub, reset
 from debros.net.mailbox import Mailbox
@@ -297,7 +297,8 @@ class Libp2pTransport:
         taken = 0
         try:
             self._busy[stream] = peer, trio.current_time()
-            await stream.write(framed(DATA, asking.body))
+            for piece in pieces(framed(DATA, asking.body)):
+                await stream.write(piece)
             while True:
                 self._busy.pop(stream, None)  # how long a peer may think is the asker's to say
                 frame = await reader.frame()
@@ -344,7 +345,8 @@ class Libp2pTransport:
     async def _write(self, stream: INetStream, peer: str, data: bytes) -> None:
         self._busy[stream] = peer, trio.current_time()
         try:
-            await stream.write(data)
+            for piece in pieces(data):
+                await stream.write(piece)
         finally:
             self._busy.pop(stream, None)
 

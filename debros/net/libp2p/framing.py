@@ -6,7 +6,11 @@ A TCP connection that is cut in the middle of a message reads as a clean end, so
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
+
+from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
+from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE
 
 from debros.errors import TransportError
 from debros.net.transport import MAX_FRAME
@@ -15,6 +19,12 @@ DATA: Final = 0
 END: Final = 1
 HEAD: Final = 5
 CHUNK: Final = 64 << 10  # bytes read at once
+PIECE: Final = MAX_PLAINTEXT_LENGTH - HEADER_SIZE  # bytes written at once
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """Cut what is written so that each frame of yamux is one message of noise: its own are 17 bytes longer, and cost two."""
+    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
 
 
 def framed(kind: int, content: bytes = b"") -> bytes:
