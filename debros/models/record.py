@@ -24,6 +24,7 @@ from debros.errors import (
 from debros.models import forms, saving, versions
 from debros.models.declare import ModelMeta
 from debros.models.fields import Field, field
+from debros.models.finding import must_be_here
 from debros.models.habits import check_record, instead_of
 from debros.models.hydration import EXTRA
 from debros.models.ids import refuse_no_text
@@ -223,6 +224,7 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             NotFoundError: there is none, or it is deleted.
+            PartialResultError: it is not here, and may be in a shard that is not held.
             ValidationError: this is no text.
         """
         home = node_here().collection(cls.__schema__)
@@ -233,6 +235,8 @@ class Model(metaclass=ModelMeta):
             raise
         if row is None or (row[home.table.hidden_at] and not (deleted and _is_deleted(home, row))):
             refuse_no_text(cls.__name__, id)
+            if row is None:
+                must_be_here(home, (id,))
             raise NotFoundError(
                 cls.__name__, (id,), left_out=row is not None and is_left_out(row[home.table.hidden_at])
             )
@@ -244,6 +248,7 @@ class Model(metaclass=ModelMeta):
         """Return the record with this id, or `None`.
 
         Raises:
+            PartialResultError: it is not here, and may be in a shard that is not held.
             ValidationError: this is no text.
         """
         home = node_here().collection(cls.__schema__)
@@ -254,6 +259,8 @@ class Model(metaclass=ModelMeta):
             raise
         if row is None or row[home.table.hidden_at]:
             refuse_no_text(cls.__name__, id)
+            if row is None:
+                must_be_here(home, (id,))
             return None
         record: Self = cls.__shape__.hydrate_one(row, home)
         return record
@@ -268,6 +275,7 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             NotFoundError: naming all that are missing.
+            PartialResultError: some are not here, and may be in shards that are not held.
             ValidationError: one of them is no text.
         """
         if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
@@ -284,6 +292,7 @@ class Model(metaclass=ModelMeta):
         found: dict[str, Self] = {record.id: record for record in cls.__shape__.hydrate(rows, home)}
         missing = tuple(id for id in different if id not in found)
         refuse_no_text(cls.__name__, *missing)
+        must_be_here(home, missing)
         if missing and not missing_ok:
             raise NotFoundError(cls.__name__, missing)
         return [found[id] for id in wanted if id in found]
@@ -309,6 +318,7 @@ class Model(metaclass=ModelMeta):
 
         Raises:
             ValidationError, UniqueError, PermissionDeniedError: as `create` and `save`.
+            PartialResultError: it is not here, and may be in a shard that is not held.
         """
         present = await cls.get_or_none(id)
         if present is None:

@@ -27,6 +27,7 @@ from debros.errors import (
     did_you_mean,
 )
 from debros.models.after import run_after, run_after_all, run_before
+from debros.models.finding import must_be_here
 from debros.models.ids import flaw_of, new_ids, refuse_no_text
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
 from debros.models.turns import Turn, until_free
@@ -414,8 +415,10 @@ async def increment(cls: Any, id: str, by: Mapping[str, int]) -> None:
     if errors:
         raise ValidationError(cls.__name__, tuple(errors))
     if inc:
-        if home.row(id) is None and any(_is_needed(spec) for spec in shape.fields):
-            raise NotFoundError(cls.__name__, (id,))
+        if home.row(id) is None:
+            must_be_here(home, (id,))
+            if any(_is_needed(spec) for spec in shape.fields):
+                raise NotFoundError(cls.__name__, (id,))
         await home.commit((Draft("increment", id, inc=inc),))
 
 

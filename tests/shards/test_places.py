@@ -406,7 +406,7 @@ async def test_cursors_of_events_outlive_a_move(tmp_path: Path) -> None:
         cursors = []
         for n in range(4):
             await Hashed.create(id=f"c{n}", author=f"author-{n}")
-            cursors.append(db.events.cursor())
+            cursors.append(db.events.cursor("Hashed"))
         for to in ("first", "second"):
             for number in range(4):
                 await db.shards[Hashed].move(number, to=tmp_path / f"{to}-{number}")
@@ -421,7 +421,7 @@ async def test_cursors_from_before_stores_were_numbered_anew_are_refused_and_not
         first, second = (next(f"a{n}" for n in range(99) if db.shards[Hashed].for_key(f"a{n}") == s) for s in (0, 1))
         for author in (first, second):
             await Hashed.create(author=author)
-        cursor = db.events.cursor()
+        cursor = db.events.cursor("Hashed")
         await Hashed.create(id="not told", author=first)
     async with debros.open(home, models=MODELS) as db, db.events.subscribe(Hashed, since=cursor) as events:
         assert [event.id for event in await events.backlog()] == ["not told"]
@@ -429,7 +429,7 @@ async def test_cursors_from_before_stores_were_numbered_anew_are_refused_and_not
     async with debros.open(home, models=MODELS) as db:
         with pytest.raises(CursorError, match="made anew"):
             await db.events.subscribe(Hashed, since=cursor).__aenter__()
-        cursor = db.events.cursor()
+        cursor = db.events.cursor("Hashed")
         await Hashed.create(id="later", author=first)
     async with debros.open(home, models=MODELS) as db, db.events.subscribe(Hashed, since=cursor) as events:
         assert [event.id for event in await events.backlog()] == ["later"]

@@ -151,6 +151,29 @@ async def test_what_is_not_held_is_an_error_unless_allowed() -> None:
             await Hashed.create(author="eve")
 
 
+async def test_of_what_may_lie_in_a_shard_that_is_not_held_nobody_says_that_it_is_not_there() -> None:
+    async with a_node(Hashed, ById, shards={"Hashed": [ANA, CYRA], "ById": [0, 2]}) as db:
+        ana = await Hashed.create(author="ana")
+        for question in (
+            Hashed.get("elsewhere"), Hashed.get_or_none("elsewhere"), Hashed.get_many([ana.id, "elsewhere"]),
+            Hashed.get_many(["elsewhere"], missing_ok=True), Hashed.upsert("elsewhere", author="ana"),
+        ):  # fmt: skip
+            with pytest.raises(PartialResultError):
+                await question
+        assert await Hashed.query().allow_partial().count() == 1, "nothing was made that may be there already"
+        assert (await Hashed.get_many([ana.id]))[0].author == "ana"
+        await ana.delete()
+        assert await Hashed.get_or_none(ana.id) is None, "it is known to be deleted"
+        shards = db.shards[ById]
+        here, there = (
+            next(f"i{n}" for n in range(99) if (shards.for_key(f"i{n}") in (0, 2)) is held) for held in (True, False)
+        )
+        assert await ById.get_or_none(here) is None
+        assert (await ById.upsert(here, author="ana")).id == here
+        with pytest.raises(PartialResultError):
+            await ById.get_or_none(there)
+
+
 async def test_relations_to_what_is_not_held_are_errors_unless_allowed() -> None:
     async with a_node(Writer, Book, shards={"Book": [1]}):
         await Writer.create(id="w", name="ana")
