@@ -59,15 +59,12 @@ class Group:
         clock = tick(replica.clock if before is None else before.clock, store.env.now_us() // 1000)
         body = encode_body(staged.encoded, salt=store.salt(), tx=staged.tx, acts=staged.acts)
         staged.clock, staged.body, staged.body_digest = clock, body, sha256(body).digest()
-        name = ""
         for change in staged.changes:
             if change.makes:
-                if change.model != name:
-                    name = change.model
-                    rows, projection = store.models[name].rows, store.models[name].projection
-                id, version, columns, row = change.id, change.version, change.columns, None
-                if columns is not None:
-                    row = projection.fresh(id, columns, rows.next_doc, log, clock, e, by, version)
+                model, row = store.models[change.model], None
+                rows, projection, id, version = model.rows, model.projection, change.id, change.version
+                if change.columns is not None:
+                    row = projection.fresh(id, change.columns, rows.next_doc, log, clock, e, by, version)
                 if row is None:
                     row = projection.created(id, change.value, rows.next_doc, log, clock, e, by, version)
                 if row is not None:
