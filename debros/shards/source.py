@@ -282,9 +282,12 @@ class ModelSource:
 
     def lifted(self, users: tuple[str, ...] | Literal["all"] | None, fields: Collection[str]) -> Sequence[str]:
         """Return what tells the migrations by which values of these fields, `""` for any, read otherwise than they were written."""
-        if self._store.lifts.changed and not self.is_inside():
-            self._store.flush()
-        return self._store.lifts.told(self._model, self.logs(users), fields)
+        store = self._store
+        if (
+            store.lifts.changed and store.taken is None and not self.is_inside()
+        ):  # else reading the rows waits, and flushes
+            store.flush()
+        return store.lifts.told(self._model, self.logs(users), fields)
 
     def random_bytes(self, n: int) -> bytes:
         """Return bytes fit for ids."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from debros import CursorError, Field, Migration, Model, field, migration, model
 from debros.opening import open as open_node
+from tests.migrations.test_following_peers import Item2, pair
+from tests.support.versions import send
 
 
 @model(name="Fee", version="1.0.0")
@@ -104,3 +109,27 @@ async def test_a_cursor_of_a_migration_that_was_taken_back_is_refused(tmp_path: 
         await node.migrations.apply()
         with pytest.raises(CursorError, match="before a migration"):
             await raw.page(page.next)
+
+
+async def test_a_page_waits_for_who_writes_into_the_view_while_a_peers_migration_is_about_to_turn_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("debros.replica.lifting.SHORT", 500)
+    async with pair(tmp_path) as (here, there):
+        await here.migrations.apply()
+        other = there.store.view.another(writing=True)
+        async with trio.open_nursery() as nursery:
+            sizes: list[int] = []
+
+            async def page() -> None:
+                rows = (await Item2.query().order_by("size").limit(3).page()).rows
+                sizes.extend(one.size for one in rows)
+
+            with closing(other), there.store.taking():  # as an index is built, by a thread
+                other.execute("BEGIN IMMEDIATE")
+                await send(here, there)
+                nursery.start_soon(page)
+                await trio.testing.wait_all_tasks_blocked()
+                assert sizes == []
+                other.execute("ROLLBACK")
+        assert sizes == [1, 2, 3]
