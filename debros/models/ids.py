@@ -22,7 +22,6 @@ from debros.errors import FieldError, ValidationError
 _STEPS: Final = Struct("<1024I")
 _FIRST: Final = 0x8000000000000000  # variant 10, then 62 random bits; those of a millisecond begin in the lower half
 _END: Final = 0xC000000000000000
-_LAST: Final = (1 << 48) - 1  # the last group of the text
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,8 +66,8 @@ class IdSource:
             self._low += 1 + self._steps.pop()
             if self._low >= _END:
                 self._begin(env, self._ms + 1)
-        low = self._low
-        return f"{self._prefix}{low >> 48:04x}-{low & _LAST:012x}"
+        low = f"{self._low:x}"  # of 16 digits
+        return f"{self._prefix}{low[:4]}-{low[4:]}"
 
 
 _system = IdSource()
