@@ -371,6 +371,7 @@ class Debros:
         key = _key(did)
         self.refuse_inside("revoke")
         self.store.check_open()
+        await self.store.until_writable()
         self.store.flush()
         replicas = [self.store.by_number[n] for n in self.store.entries.logs_of(key)]
         root = self.root()
@@ -391,6 +392,7 @@ class Debros:
         The logger `debros.audit` tells as it happens of what only this node knows: openings, refused writes, its health.
         """
         self.store.check_open()
+        await self.store.until_writable()
         self.store.view.hide_provisional()
         self.store.flush()
         await trio.lowlevel.checkpoint()

@@ -112,6 +112,7 @@ async def export(
         StorageError: the file cannot be written; there is none then.
     """
     store.check_open()
+    await store.until_writable()
     store.view.hide_provisional()
     store.flush()
     await store.env.offload(store.log.sync)

@@ -172,16 +172,19 @@ class Collection(ModelSource):
 
     async def history(self, row: Row) -> list[Step]:
         """Return every entry's effect on the record that a row is of, oldest first."""
+        await self._store.until_writable()
         found = self._history(row)
         return [] if found is None else found.steps()
 
     async def blame(self, row: Row) -> dict[str, Step]:
         """Return, by attribute, the step whose value shows."""
+        await self._store.until_writable()
         found = self._history(row)
         return {} if found is None else found.blame()
 
     async def conflicts(self, row: Row) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost."""
+        await self._store.until_writable()
         found = self._history(row)
         return {} if found is None else found.conflicts()
 

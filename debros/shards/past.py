@@ -136,6 +136,7 @@ class Pasts:
         store = self._node.store
         store.check_open()
         async with self._lock:
+            await store.until_writable()
             store.flush()
             sql = "SELECT count(*), coalesce(max(t), 0) FROM entries WHERE t <= ?"
             [(count, newest)] = await store.reader.read(sql, (clock,))
