@@ -42,13 +42,18 @@ def fingerprint(question: Question) -> bytes:
     return sha256(repr(about).encode()).digest()[:_FINGERPRINT_SIZE]
 
 
-def mark_of(question: Question, source: Source) -> bytes:
-    """Return what a cursor is known by: the question, and how the values it sorts by are read; the same wherever the same entries are."""
-    fields = {order.name for order in question.orders} - {"id"}
+def lifted(question: Question, source: Source) -> Sequence[str]:
+    """Return what tells the migrations that made the values which a question sorts by what they are; the same wherever the same entries are."""
+    fields = {order.name for order in question.orders}
     if question.is_distinct:
         fields |= {column.name for column in question.picked or ()}
+    fields.discard("id")
+    return source.lifted(question.users, fields) if fields else ()
+
+
+def mark_of(question: Question, lifted: Sequence[str]) -> bytes:
+    """Return what a cursor is known by: the question, and how the values it sorts by are read."""
     asked = fingerprint(question)
-    lifted = source.lifted(question.users, fields) if fields else ()
     return sha256(asked + repr(lifted).encode()).digest()[:_FINGERPRINT_SIZE] if lifted else asked
 
 

@@ -193,12 +193,13 @@ class Query(Answers[R]):
         source = await self._source()
         size = paging.PAGE_SIZE if self.at_most is None else self.at_most
         sorts = sql.sorts(self, source)
-        mark = paging.mark_of(self, source)
+        lifted = paging.lifted(self, source)
+        mark = paging.mark_of(self, lifted)
         question = self.limit(size + 1)
         if after is not None:
             question = question._and(paging.behind(sorts, paging.read(after, mark, sorts, source), self.columns.owners))
         rows = await self._fetch(source, sql.rows(question, source, also=sorts))
-        if after is not None and paging.mark_of(self, source) != mark:
+        if after is not None and paging.lifted(self, source) != lifted:
             raise paging.outdated(after)
         width = len(sorts)
         following = None

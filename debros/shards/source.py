@@ -287,7 +287,7 @@ class ModelSource:
             store.lifts.changed and store.taken is None and not self.is_inside()
         ):  # else reading the rows waits, and flushes
             store.flush()
-        return store.lifts.told(self._model, self.logs(users), fields)
+        return store.lifts.told(self._model, self.logs(users), fields) if self._model.projection.lifts else ()
 
     def random_bytes(self, n: int) -> bytes:
         """Return bytes fit for ids."""
