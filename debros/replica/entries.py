@@ -10,6 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from functools import cache
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from debros.identity.did import did_of, tag
@@ -20,6 +21,9 @@ RECENT: Final = 8192  # entries kept in memory
 KEYS_KEPT: Final = 16_384  # likewise keys
 TIPS_KEPT: Final = 4096  # likewise newest entries of keys
 PROVISIONAL: Final = b"\xff" * 32  # the digest that an entry of a running transaction goes by: after all others
+
+
+_key: Final = Struct(">q").unpack_from  # by which the view finds a digest: its first eight bytes
 
 
 class EntryRow(NamedTuple):
@@ -158,12 +162,13 @@ class Entries:
 
     def find_all(self, digests: Collection[bytes]) -> list[EntryRow]:
         """Return those of these entries that are admitted, by one query for all that are not in memory."""
-        found = [row for digest in digests if (row := self.pending.get(digest) or self._recent.get(digest))]
-        held = {row.digest for row in found}
-        ks = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests if digest not in held]
+        its = frozenset(digests)
+        held = self.remembered(its)
+        found = [self.pending.get(digest) or self._recent[digest] for digest in held]
+        ks = [_key(digest)[0] for digest in (its.difference(held) if held else its)]
         if ks:
             rows = self._rows("k IN (SELECT value FROM json_each(?))", (json.dumps(ks),))
-            found += [row for row in rows if row.digest in digests]
+            found += [row for row in rows if row.digest in its]
         return found
 
     def remembered(self, digests: frozenset[bytes]) -> Collection[bytes]:
@@ -264,11 +269,11 @@ class Entries:
 
     def drain(self) -> None:
         """Write the pending entries, within the view's running transaction."""
-        number, unpack = cache(self._keys.number), int.from_bytes
+        number = cache(self._keys.number)
         self._view.db.executemany(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (e, unpack(digest[:8], "big", signed=True), digest, log, number(author), number(user), s, t, h, b, void)
+                (e, _key(digest)[0], digest, log, number(author), number(user), s, t, h, b, void)
                 for e, digest, log, author, user, s, t, h, b, void in self.pending.values()
             ],
         )
