@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -68,6 +68,9 @@ class Header(NamedTuple):
     def parents(self) -> tuple[bytes, ...]:
         """`prev`, if there is one, and `next`."""
         return self.next if self.prev is None else (self.prev, *self.next)
+
+
+_usual = partial(tuple.__new__, Header)  # as `Header`, of a tuple: a call of Python less for each entry
 
 
 def parse_header(raw: bytes, digest: bytes | None = None) -> Header:
@@ -182,7 +185,7 @@ def _parse_usual(raw: bytes, digest: bytes | None = None) -> Header | None:
         if promised != len(next) or prev in next or not _ascending(next):
             return None
     digest = digest or sha256(raw).digest()
-    return Header(author, body, cid.DAG_CBOR, (), None, size, log, next, prev, number, time, None, sig, digest, raw)
+    return _usual((author, body, cid.DAG_CBOR, (), None, size, log, next, prev, number, time, None, sig, digest, raw))
 
 
 def _parse(raw: bytes) -> Header:

@@ -9,6 +9,7 @@ may check many signatures apart, in threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
@@ -77,6 +78,10 @@ class Admission(NamedTuple):
     known: bool  # admitted before: nothing changes
 
 
+_checked = partial(tuple.__new__, Checked)  # as the classes, of a tuple: a call of Python less for each entry
+_admission = partial(tuple.__new__, Admission)
+
+
 def judge(
     header_raw: bytes, body_raw: bytes | None, log: LogState, now_ms: int, checked: Checked | None = None
 ) -> Admission:
@@ -98,7 +103,7 @@ def judge(
         body = checked.body
     user = check_place(header, log)
     check_time(header, now_ms)
-    return Admission(header, body, user, known=False)
+    return _admission((header, body, user, False))
 
 
 def check_alone(
@@ -121,7 +126,7 @@ def check_alone(
     try:
         for header_raw, body_raw, digest in entries:
             header = read(header_raw, log, digest)
-            found.append(Checked(header, check_body(header, body_raw, parse)))
+            found.append(_checked((header, check_body(header, body_raw, parse))))
     except (EntryRefusedError, EntryHeldError):
         pass
     for n, (header, _) in enumerate(found):
