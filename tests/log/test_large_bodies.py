@@ -101,7 +101,7 @@ ids: st.SearchStrategy[Any] = st.text("abc", min_size=1, max_size=2) | st.sample
 def test_packed_changes_come_together_as_they_come_one_by_one(its: list[Any], version: Any, together: int) -> None:
     ops = [["Post", version, id, {"live": True, "put": {"text": LARGE}}] for id in its]
     changes = changes_in(parse_body(written(ops)))
-    if type(changes) is Packed:  # else the first id has another head than one of the rest
+    if isinstance(changes, Packed):  # else the first id has another head than one of the rest
         found = [change for some in changes.unformed(together) for change in some]
         expected = [id for _, _, _, id, _ in good_changes(ops, unformed=True)]
         assert [change.id for change in found] == expected
