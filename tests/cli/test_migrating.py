@@ -231,12 +231,16 @@ def test_files_of_a_project_are_on_disk_before_they_take_the_place_of_old_ones(
     done: list[str] = []
     sync, replace = os.fsync, os.replace
 
+    def note(what: str, path: Path) -> None:
+        if path.is_relative_to(project.root.resolve()):  # Python replaces files too, of compiled modules
+            done.append(f"{what} {path.name}")
+
     def noted_sync(descriptor: int) -> None:
-        done.append(f"sync {os.path.basename(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        note("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")))
         sync(descriptor)
 
     def noted_replace(old: Path, new: Path) -> None:
-        done.append(f"replace {Path(new).name}")
+        note("replace", Path(new).resolve())
         replace(old, new)
 
     changed(project)
