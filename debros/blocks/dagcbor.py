@@ -80,9 +80,8 @@ def decode_fast(data: bytes) -> Value:
     """
     # A link would come back as bytes, so documents that may hold one go to the authority. `Exception` is what
     # the extensions raise for bad input; whatever they think, the authority has the word.
-    if (
-        _LINK_FIRST not in data or _LINK_HEAD not in data or _LINK.search(data) is None
-    ):  # the first is found the quickest
+    # One byte is looked for the quickest.
+    if _LINK_FIRST not in data or _LINK_HEAD not in data or _LINK.search(data) is None:
         try:
             if _is_modest(data):
                 value = libipld.decode_dag_cbor(data)

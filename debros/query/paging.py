@@ -2,9 +2,10 @@
 
 A cursor is the base64url of DAG-CBOR `[fingerprint, [sort values of the last row]]`, infinity as `["inf"]`: opaque, but no secret. The
 fingerprint says which question it answers: model, users, conditions with their values, order; and how the values that it
-sorts by are read: their types, and the migrations that made them what they are. Where one id may be of several users' records, their
-logs' numbers decide last, so the cursor says which logs have these numbers: another node, or a view made anew, may have others. A page's size and what is included may change from
-page to page, and so may a field's name, for a renamed one keeps its values.
+sorts by are read: their types, and the migrations that made them what they are. Where one id may be of several users'
+records, their logs' numbers decide last, so the cursor says which logs have these numbers: another node, or a view made
+anew, may have others. A page's size and what is included may change from page to page, and so may a field's name, for a
+renamed one keeps its values.
 """
 
 from __future__ import annotations

@@ -59,10 +59,8 @@ class Packed:
                 yield some
             return
         seen: set[str] = set()
-        items = iter(self._ops)
-        while whole := list(
-            islice(items, together)
-        ):  # as `good_changes`, of items that are lists of four and of one model
+        items = iter(self._ops)  # lists of four, of one model: what is left to ask is as in `good_changes`
+        while whole := list(islice(items, together)):
             some = []
             for _, version, id, value in whole:
                 if type(id) is str and id not in seen and type(version) is int and version >= 0 and is_id(id):

@@ -66,8 +66,7 @@ class Batch(NamedTuple):
         return Batch(*([column[n] for n in kept] for column in self))  # type: ignore[arg-type]  # column by column
 
 
-_row = partial(tuple.__new__, EntryRow)  # as `EntryRow` and `Known`, of a tuple: a call of Python less for each entry
-_known = partial(tuple.__new__, Known)
+_known = partial(tuple.__new__, Known)  # as `Known`, of a tuple: a call of Python less for each entry
 
 
 class _Log:
@@ -244,10 +243,7 @@ def _admit_all(store: Store, replica: Replica, log: _Log, positions: list[int]) 
     admitted: list[Admitted] = []
     entries, n, at = store.entries, replica.n, 0
     for _, (header, body, user, _) in log.accepted:
-        entry = _row((
-            entries.next_e, header.digest, n, header.author, user, header.seq, header.clock, positions[at + 1], positions[at],
-            False,
-        ))  # fmt: skip
+        entry = EntryRow.of(header, entries.next_e, n, user, positions[at + 1], positions[at])
         changes = changes_to_fold(body)
         acts, among = (None, None) if body is None else (body.acts, len(body.ops))
         replica._admit(entry, header.parents(), changes, acts, among)

@@ -283,10 +283,8 @@ class ModelSource:
     def lifted(self, users: tuple[str, ...] | Literal["all"] | None, fields: Collection[str]) -> Sequence[str]:
         """Return what tells the migrations by which values of these fields, `""` for any, read otherwise than they were written."""
         store = self._store
-        if (
-            store.lifts.changed and store.taken is None and not self.is_inside()
-        ):  # else reading the rows waits, and flushes
-            store.flush()
+        if store.lifts.changed and store.taken is None and not self.is_inside():
+            store.flush()  # where the view is taken, reading the rows waits for it, and flushes
         return store.lifts.told(self._model, self.logs(users), fields) if self._model.projection.lifts else ()
 
     def random_bytes(self, n: int) -> bytes:

@@ -36,9 +36,7 @@ def sorted_texts(values: Collection[Any]) -> list[Any] | None:
         is_ascii = "".join(values).isascii()
     except TypeError:
         return None
-    if (
-        is_ascii and type(values) is list
-    ):  # as they come from a peer: mostly they are sorted, which is seen in a third of the time
+    if is_ascii and type(values) is list:  # from a peer: mostly sorted, which is seen in a third of the time
         size, last = 0, ""
         for text in values:
             if (n := len(text)) < size or (n == size and text <= last):
