@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -84,7 +84,9 @@ async def _answer(sync: Sync, peer: str, account: Account, request: Request) -> 
     replica = served(sync, peer, request.log)
     match request:
         case Offer() if replica is not None:
-            return encode_state(await _answer_offer(sync, peer, account, replica, request))
+            link = sync.links.get(peer)
+            with nullcontext() if link is None else link.hearing(replica.log_id):
+                return encode_state(await _answer_offer(sync, peer, account, replica, request))
         case Ranges(_, ranges) if replica is not None:
             await sync.prints.catch_up()
             return encode_differences(serving.differences(sync.prints, replica, ranges))

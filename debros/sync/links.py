@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +55,7 @@ class Link:
             set()
         )  # ids of logs that it refused to compare, though it had said that it shares them
         self.due: dict[bytes, None] = {}  # logs to compare, in this order
+        self._heard: bytes | None = None  # the log whose offer of the peer is being answered
         self.greeted = -1  # which state of our logs the last hello was about
         self.scope = trio.CancelScope()
         self._wake = trio.Event()
@@ -77,6 +80,28 @@ class Link:
         """Have a log compared soon."""
         self.due[log_id] = None
         self.wake()
+
+    def next_due(self) -> bytes | None:
+        """Take the next log to compare, but not one of which the peer is just telling, unless there is news for it.
+
+        The answer says whether both are equal then: most often what was to be compared is what the peer sent itself.
+        """
+        for log_id in self.due:
+            if log_id != self._heard or ((lot := self.lots.get(log_id)) is not None and lot.fresh):
+                del self.due[log_id]
+                return log_id
+        return None
+
+    @contextmanager
+    def hearing(self, log_id: bytes) -> Iterator[None]:
+        """Answer an offer of the peer within the block."""
+        self._heard = log_id
+        try:
+            yield
+        finally:
+            self._heard = None
+            if log_id in self.due:
+                self.wake()
 
     def compare_all(self) -> None:
         """Have all shared logs compared soon."""

@@ -241,9 +241,7 @@ class Sync:
                 await self._greet(link, asker)
                 link.greeted = version
                 self.note_change()
-            while link.due:
-                log_id = next(iter(link.due))
-                del link.due[log_id]
+            while (log_id := link.next_due()) is not None:
                 await self._compare(link, asker, log_id)
             await link.wait(max(0.0, repair_s - self.now_s()))
             if (

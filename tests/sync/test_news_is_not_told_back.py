@@ -1,0 +1,61 @@
+"""What a peer just told is not told back to it: a write costs one request, however many follow."""
+
+from __future__ import annotations
+
+import trio
+
+from debros.net.memory import MemoryNetwork
+from debros.sync.budget import Conduct
+from debros.sync.links import Account, Link
+from tests.support.peers import in_virtual_time, peer
+from tests.sync.test_two_nodes import models
+
+WRITES = 10
+
+
+@in_virtual_time
+async def test_a_write_that_both_have_afterwards_costs_one_request() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await right.synced(timeout_s=60)
+        await left.synced(timeout_s=60)
+        requests = network.requests
+        for n in range(WRITES):
+            with left.current():
+                await thing.create(title=f"{n}")
+            await trio.sleep(0.2)  # of virtual time, and short of the period of repair
+        assert network.requests - requests == WRITES
+        assert await left.fingerprint() == await right.fingerprint()
+
+
+@in_virtual_time
+async def test_what_was_written_here_meanwhile_is_told_at_once() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await right.synced(timeout_s=60)
+        for n in range(WRITES):
+            with left.current():
+                await thing.create(title=f"left {n}")
+            with right.current():
+                await thing.create(title=f"right {n}")
+        await trio.sleep(0.5)
+        assert await left.fingerprint() == await right.fingerprint()
+
+
+def test_a_log_that_the_peer_is_telling_of_is_compared_behind_its_answer() -> None:
+    link, told, other = Link("peer", Account(Conduct(0.0)), bytes(16)), bytes(32), bytes([1]) * 32
+    for log_id in (told, other):
+        link.lot(log_id)
+    with link.hearing(told):
+        assert link.next_due() == other
+        assert link.next_due() is None
+    assert link.next_due() == told
+
+
+def test_a_log_with_news_is_compared_whatever_the_peer_is_telling() -> None:
+    link, told = Link("peer", Account(Conduct(0.0)), bytes(16)), bytes(32)
+    link.lot(told).fresh.append(None)  # type: ignore[arg-type]  # an entry of this node
+    with link.hearing(told):
+        assert link.next_due() == told
