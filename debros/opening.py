@@ -36,6 +36,7 @@ from debros.pinning.leaving import Leaving
 from debros.pinning.pins import Pins
 from debros.places import Places
 from debros.query.functions import register
+from debros.replica import resident
 from debros.replica.arms import Volume
 from debros.replica.indexing import build_indexes
 from debros.replica.misread import misread
@@ -243,6 +244,8 @@ async def open_node(
                     for user in (who.user, *[key_of(did) for did in met.following.owners]):
                         node.keep_logs_of(user)
                     tasks.start_soon(build_indexes, opened.store)
+                    if resident.is_worth_it(opened.store.view.name):
+                        tasks.start_soon(env.offload, resident.enter, opened.store.view.name)
                     if plans.migrations:
                         tasks.start_soon(node.migrations.following.run)
                     if files is None:

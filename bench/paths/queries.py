@@ -1,6 +1,6 @@
 """Queries at growing sizes and in different shapes, beside Python's sqlite3 and other libraries in the same rounds.
 
-Indexed equality with order and limit at each size; `include` of a `belongs_to` for 100 rows beside two raw queries with
+Indexed equality with order and limit at each size, beside what SQLite alone grows by; `include` of a `belongs_to` for 100 rows beside two raw queries with
 dict building; counts over an index, few rows and many, beside the same over the view's own table, and over one whose index holds
 neither ids nor anything else that keeps its order total; a filter that no index helps, over 100,000 documents, beside
 SQLAlchemy's ORM; a kept result; 10,000 parents with children.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -26,9 +27,10 @@ from bench.peers.django_orm import Django
 from bench.peers.peewee_orm import Peewee
 from bench.peers.sqlalchemy_orm import SqlAlchemy
 from bench.setting import Setting
-from debros import Field, Many, Model, One, belongs_to, field, has_many, model
+from debros import Debros, Field, Many, Model, One, belongs_to, field, has_many, model
 
 QUERIES: Final = 50
+_NEWEST: Final = "SELECT * FROM m_Post WHERE f_author_id = ? AND _hidden = 0 ORDER BY f_created_at DESC LIMIT 20"
 SCANNED: Final = 100_000  # documents
 COUNTS: Final = 500  # in one turn
 WIDE_COUNTS: Final = 100
@@ -91,20 +93,46 @@ async def _newest(authors: list[str]) -> None:
 
 
 async def _growth(setting: Setting) -> list[Line]:
-    """Return what the newest 20 of an author cost at each size, beside the smallest. Authors have about 100 documents."""
-    costs: dict[int, Cost] = {}
-    for size in setting.sizes:
-        authors, random = Documents(size).authors, Random(5)
-        async with opened(await setting.homes.of(size)):
-            action = Action(
-                "newest", QUERIES, _newest, lambda random=random, authors=authors: random.choices(authors, k=QUERIES)
-            )
-            costs[size] = (await in_turns([action], setting.rounds))["newest"]
+    """Return what the newest 20 of an author cost at each size, beside the smallest, all in turns; authors have about 100 documents.
+
+    Beside it the same for the same statement through `sqlite3`, over the same file.
+    """
+    homes = {size: await setting.homes.of(size) for size in setting.sizes}
+    async with AsyncExitStack() as stack:
+        actions: list[Action] = []
+        for size, home in homes.items():
+            node = await stack.enter_async_context(opened(home))
+            raw = stack.enter_context(closing(plain(home / "view.sqlite")))
+            authors, random = Documents(size).authors, Random(5)
+
+            def some(authors: list[str] = authors, random: Random = random) -> list[str]:
+                return random.choices(authors, k=QUERIES)
+
+            async def ours(authors: list[str], node: Debros = node) -> None:
+                with node.current():
+                    await _newest(authors)
+
+            def theirs(authors: list[str], raw: sqlite3.Connection = raw) -> None:
+                for author in authors:
+                    raw.execute(_NEWEST, (author,)).fetchall()
+
+            actions += [Action(f"ours {size}", QUERIES, ours, some), Action(f"raw {size}", QUERIES, sync(theirs), some)]
+        costs = await in_turns(actions, setting.rounds)
     least, *larger = setting.sizes
     return [
-        against(f"top 20 of an index, {size:,} documents", costs[size], f"{least:,} documents", costs[least], GROWTH)
+        line
         for size in larger
-    ]
+        for line in (
+            against(
+                f"top 20 of an index, {size:,} documents", costs[f"ours {size}"], f"{least:,} documents",
+                costs[f"ours {least}"], GROWTH,
+            ),
+            Line(
+                "the same by sqlite3, over the same file", costs[f"raw {size}"].us, "us", f"{least:,} documents",
+                costs[f"raw {least}"].us,
+            ),
+        )
+    ]  # fmt: skip
 
 
 async def _documents(setting: Setting) -> list[Line]:

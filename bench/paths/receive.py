@@ -1,6 +1,7 @@
 """Receive: one-document entries of another user, through the whole gate, onto the disk, into the view.
 
-Batches of 256, as `debros.replica.receive.receive` takes them from a peer; durable, so one sync for each batch.
+Batches of 256, as `debros.replica.receive.receive` takes them from a peer; durable, so one sync for each batch. A turn is as many
+of them as four flushes of the view take.
 Beside it: one verification of a signature over a message as long as a header.
 """
 
@@ -17,6 +18,7 @@ from debros.replica.receive import Delivery, receive
 from debros.replica.replica import Replica
 
 BATCH: Final = 256
+BATCHES: Final = 8  # in one turn
 
 
 async def foreign(homes: Homes, count: int) -> list[Delivery]:
@@ -31,16 +33,18 @@ async def foreign(homes: Homes, count: int) -> list[Delivery]:
 
 async def measure(setting: Setting) -> list[Line]:
     """Return the line."""
-    count = BATCH * (setting.rounds + 1)
-    batches = await foreign(setting.homes, count)
-    waiting = iter([batches[at : at + BATCH] for at in range(0, count, BATCH)])
+    each = BATCH * BATCHES
+    count = each * (setting.rounds + 1)
+    entries = await foreign(setting.homes, count)
+    waiting = iter([entries[at : at + each] for at in range(0, count, each)])
     async with opened(await setting.homes.copy(setting.size)) as node:
         replica: Replica = node.replica_of(Post.__schema__, b"")
 
         async def run(deliveries: list[Delivery]) -> None:
-            assert await receive(node.store, replica, deliveries) == BATCH
+            for at in range(0, each, BATCH):
+                assert await receive(node.store, replica, deliveries[at : at + BATCH]) == BATCH
 
-        admit = Action("receive", BATCH, run, lambda: next(waiting))
+        admit = Action("receive", each, run, lambda: next(waiting))
         costs = await in_turns([admit, verifying()], setting.rounds)
     cost, limit = costs["receive"], costs["verification"]
     return [against("receive, one document an entry", cost, "one verification", limit, 1.7)]
