@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
 
-from debros.events.seen import Seen
 from debros.log.rights import may_write
 from debros.replica.cells import Document
 from debros.replica.refold import change_in, entries_of
+from debros.replica.seen import Seen
 from debros.replica.tables import NOT_UNIQUE, TARGET_GONE, Row, to_column
 
 if TYPE_CHECKING:

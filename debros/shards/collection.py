@@ -161,32 +161,29 @@ class Collection(ModelSource):
 
     # -- history -----------------------------------------------------------------------------------------------
 
-    def _history(self, row: Row) -> History | None:
+    async def _history(self, row: Row) -> History:
         store = self._store
+        await store.until_writable()
         store.check_open()
         store.view.hide_provisional()  # history is of what was written
         store.flush()
         replica = store.by_number[row[self.table.log_at]]
-        present = store.view.row(self._model.rows, replica.n, row[0])
-        return None if present is None else History(store, replica, self._model, present)
+        history = History(store, replica, self._model)
+        if (present := store.view.row(self._model.rows, replica.n, row[0])) is not None:
+            await history.read(present)
+        return history
 
     async def history(self, row: Row) -> list[Step]:
         """Return every entry's effect on the record that a row is of, oldest first."""
-        await self._store.until_writable()
-        found = self._history(row)
-        return [] if found is None else found.steps()
+        return (await self._history(row)).steps()
 
     async def blame(self, row: Row) -> dict[str, Step]:
         """Return, by attribute, the step whose value shows."""
-        await self._store.until_writable()
-        found = self._history(row)
-        return {} if found is None else found.blame()
+        return (await self._history(row)).blame()
 
     async def conflicts(self, row: Row) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost."""
-        await self._store.until_writable()
-        found = self._history(row)
-        return {} if found is None else found.conflicts()
+        return await (await self._history(row)).conflicts()
 
     async def settled(self, row: Row, replicas: int, timeout_s: float | None) -> list[Receipt]:
         """Return receipts for the record's newest entry from so many peers.

@@ -5,21 +5,26 @@ Nothing of this is stored: the entries that a document names are folded again, i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+import trio
 
 from debros.blocks import cid
 from debros.identity.did import did_of
 from debros.log import clock
-from debros.log.entry import parse_header
 from debros.replica.cells import Document
 from debros.replica.changes import Change
 from debros.replica.entries import EntryRow
 from debros.replica.refold import change_in, entries_of
 from debros.replica.replica import Replica
+from debros.replica.seen import Seen
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 from debros.schema import FieldSpec
+
+_TURN: Final = 100  # entries between two turns of other tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +46,32 @@ class _Touch(NamedTuple):
 
 
 class History:
-    """The entries of one document, folded one by one; void ones are left out."""
+    """The entries of one document, folded one by one; void ones are left out. Others have their turns meanwhile."""
 
-    def __init__(self, store: Store, replica: Replica, model: Model, row: Row) -> None:
-        self._store, self._replica, self._model = store, replica, model
+    def __init__(self, store: Store, replica: Replica, model: Model) -> None:
+        self._store = store
+        self._replica = replica
+        self._model = model
         self._document = Document(store.entries.digest_of)
         self._touches: list[_Touch] = []
+        self._seen = Seen(store)
+
+    async def read(self, row: Row) -> None:
+        """Read what touched the document that a row is of."""
+        store, model = self._store, self._model
         before: Row | None = None
         by: int | None = None  # who created it
-        for entry in entries_of(store, model, row):
-            change = None if entry.void else change_in(store, replica, model, row[0], entry)
+        for n, entry in enumerate(entries_of(store, model, row), 1):
+            if n % _TURN == 0:
+                await trio.lowlevel.checkpoint()
+            change = None if entry.void else change_in(store, self._replica, model, row[0], entry)
             if change is None:
                 continue
             was_live, existed = self._document.is_live, self._document.born is not None
             self._document.merge(change.value, entry.clock, entry.e, change.version)
             if by is None or (self._document.born is not None and self._document.born[1] == entry.e):
                 by = store.keys.number(entry.user)
-            after = model.projection.project(row[0], self._document, row[model.table.doc_at], replica.n, by)
+            after = model.projection.project(row[0], self._document, row[model.table.doc_at], self._replica.n, by)
             kind = _kind(was_live, existed, self._document.is_live)
             step = Step(
                 kind, after, self._changed(before, after), did_of(entry.user), clock.ms(entry.clock), _text(entry)
@@ -88,7 +102,7 @@ class History:
                 found[spec.name] = writers[-1].step
         return found
 
-    def conflicts(self) -> dict[str, list[Step]]:
+    async def conflicts(self) -> dict[str, list[Step]]:
         """Return, by attribute, the steps whose concurrent values lost (`keep`: all values still held, shown first)."""
         found: dict[str, list[Step]] = {}
         for spec in self._model.table.schema.fields:
@@ -98,7 +112,7 @@ class History:
                 by_digest = {touch.entry.digest: touch.step for touch in self._touches}
                 steps = [by_digest[dot] for dot in dots] if len(dots) > 1 else []
             elif spec.merge == "lww":
-                steps = self._lost(spec)
+                steps = await self._lost(spec)
             else:
                 steps = []
             if steps:
@@ -109,29 +123,33 @@ class History:
         kinds = {"lww": ("put",), "counter": ("inc",), "set": ("add", "rem"), "keep": ("keep",)}[spec.merge]
         return [t for t in self._touches if any(spec.wire in t.change.value.get(kind, ()) for kind in kinds)]
 
-    def _lost(self, spec: FieldSpec) -> list[Step]:
-        """Return the writes that no other write of the field saw, but for the one that shows."""
-        writers = {touch.entry.digest: touch for touch in self._writers(spec)}
-        if len(writers) < 2:
-            return []
-        oldest = min(touch.entry.clock for touch in writers.values())
-        seen: set[bytes] = set()
-        for touch in writers.values():
-            seen |= self._ancestors(touch.entry, oldest) & writers.keys()
-        register = self._document.registers[spec.wire]
-        return [t.step for digest, t in writers.items() if digest not in seen and t.entry.e != register[1]]
+    async def _lost(self, spec: FieldSpec) -> list[Step]:
+        """Return the writes that no other write of the field saw, but for the one that shows.
 
-    def _ancestors(self, entry: EntryRow, oldest: int) -> set[bytes]:
-        """Walk back, no further than the oldest clock that matters."""
-        found: set[bytes] = set()
-        open_ends = [entry]
-        while open_ends:
-            for digest in parse_header(self._store.log.read(open_ends.pop().header)).parents():
-                parent = self._store.entries.find(digest)
-                if digest not in found and parent is not None and parent.clock >= oldest:
-                    found.add(digest)
-                    open_ends.append(parent)
-        return found
+        What a key once had seen it has seen ever after, so the last write of each key is looked at, by those of the others.
+        """
+        last = {touch.entry.author: touch for touch in self._writers(spec)}
+        if len(last) < 2:
+            return []
+        shown = self._document.registers[spec.wire][1]
+        return [
+            touch.step
+            for touch in last.values()
+            if touch.entry.e != shown and not await self._was_seen(touch, last.values())
+        ]
+
+    async def _was_seen(self, touch: _Touch, others: Iterable[_Touch]) -> bool:
+        for other in others:
+            steps = self._seen.steps(other.entry, touch.entry)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    if end.value:
+                        return True
+                    break
+                await trio.lowlevel.checkpoint()
+        return False
 
 
 def _kind(was_live: bool, existed: bool, is_live: bool) -> Literal["create", "update", "delete", "restore"]:

@@ -6,17 +6,20 @@ chain of one key is one line, so a walk ends where it meets the other's chain, a
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
 from cachetools import LRUCache
 
 from debros.log.entry import parse_header
+from debros.replica.commit import finished
 
 if TYPE_CHECKING:
     from debros.replica.entries import EntryRow
     from debros.replica.store import Store
 
 _KEPT: Final = 4096  # pairs of keys
+_STEP: Final = 250  # entries of a walk
 
 
 class Seen:
@@ -29,6 +32,10 @@ class Seen:
 
     def __call__(self, reader: EntryRow, other: EntryRow) -> bool:
         """Whether the writer of an entry had seen another entry of the same log. A forked chain counts as one line."""
+        return finished(self.steps(reader, other))
+
+    def steps(self, reader: EntryRow, other: EntryRow) -> Generator[None, None, bool]:
+        """Do the same in steps of some entries each."""
         if reader.author == other.author:
             return other.seq < reader.seq
         if reader.clock <= other.clock:  # clocks grow along every line
@@ -37,12 +44,12 @@ class Seen:
         at, up_to = self._known.get(pair, (-1, -1))
         if at >= 0 and reader.seq >= at and other.seq <= up_to:
             return True
-        found = self._walk(reader, other)
+        found = yield from self._walk(reader, other)
         if found >= other.seq:
             self._known[pair] = (reader.seq, found)
         return found >= other.seq
 
-    def _walk(self, reader: EntryRow, other: EntryRow) -> int:
+    def _walk(self, reader: EntryRow, other: EntryRow) -> Generator[None, None, int]:
         """Return the number of an entry by the other's key, not before `other`, that was seen; -1 if there is none."""
         visited: set[bytes] = set()
         open_ends = [reader]
@@ -55,4 +62,6 @@ class Seen:
                 if digest not in visited and parent is not None and parent.clock >= other.clock:
                     visited.add(digest)
                     open_ends.append(parent)
+                    if len(visited) % _STEP == 0:
+                        yield
         return -1
