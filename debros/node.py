@@ -566,7 +566,7 @@ class Debros:
     async def fingerprint(self) -> str:
         """Return a digest of what the node shows: equal for nodes that show the same records."""
         self.store.check_open()
-        return fingerprint(self.store)
+        return await fingerprint(self.store)
 
     @property
     def indexing(self) -> list[IndexBuild]:

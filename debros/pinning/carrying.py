@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-import trio
-
 from debros.blocks import cid, dagcbor
 from debros.blocks.archive import Path, Progress, Reader, Writer
 from debros.blocks.cid import Link
@@ -33,6 +31,7 @@ from debros.log.manifest import parse as parse_manifest
 from debros.pinning.contents import Contents
 from debros.pinning.pins import Pins
 from debros.replica.entries import EntryRow
+from debros.replica.pacing import Pacing
 from debros.replica.receive import Delivery, receive
 from debros.replica.store import Store
 from debros.values.file import File, content_in
@@ -40,6 +39,7 @@ from debros.values.file import File, content_in
 _BATCH: Final = 256  # entries that are admitted together
 _WAITING: Final = 10_000  # entries or bodies that may wait for others
 _BYTES: Final = 4 << 20
+_BYTES_AT_ONCE: Final = 1 << 20  # that are read between two turns of other tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ async def export(
         for log in dict.fromkeys(row.log for row in chosen):
             manifest = store.by_number[log].manifest
             await writer.add(cid.DAG_CBOR, manifest.log_id, manifest.block)
-        for n, row in enumerate(chosen):
+        pacing = Pacing(_BYTES_AT_ONCE)
+        for row in chosen:
             codec, digest, body = store.log.read_section(row.body)
             await writer.add(codec, digest, body)
             await writer.add(cid.DAG_CBOR, row.digest, store.log.read(row.header))
             if files and b"\xd8\x2a" in body:
                 named += [link for change in store.changes_of(row) for link, _ in content_in(change.value)]
-            if n % _BATCH == 0:
-                await trio.lowlevel.checkpoint()
+            await pacing.did(len(body))
         for link in content:
             blocks += await _write_tree(writer, contents, link, seen)
         for link in dict.fromkeys(named):

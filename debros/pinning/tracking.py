@@ -16,13 +16,14 @@ from debros.blocks import dagcbor
 from debros.blocks.cid import Link
 from debros.pinning.ledger import PENDING, UNPINNED, Item, Ledger
 from debros.replica.changes import Packed
+from debros.replica.pacing import Pacing
 from debros.replica.store import Admitted, Store
 from debros.replica.tables import Row
 from debros.schema import Schema
 from debros.values.composites import holds_links
 from debros.values.file import content_in
 
-_STEP: Final = 500  # documents or entries between two checkpoints
+_STEP: Final = 500  # documents between two checkpoints
 
 
 class Doc(NamedTuple):
@@ -84,12 +85,12 @@ class Tracker:
         seen = ledger.meta("seen") or 0
         if not 0 < seen < entries.next_e or self._seen_mark(seen) != ledger.meta("seen_digest"):
             seen = 0  # the view was rebuilt, or is of another past
+        pacing = Pacing()
         for e in range(seen + 1, entries.next_e):
             entry = entries.by_number(e)
             changes = self._store.changes_of(entry)
             self.on_admitted([Admitted(self._store.by_number[entry.log], entry, changes, "remote")])
-            if e % _STEP == 0:
-                await trio.lowlevel.checkpoint()
+            await pacing.did(1 + len(changes))
         self._seen = max(self._seen, entries.next_e - 1)
 
     def _seen_mark(self, seen: int) -> bytes:

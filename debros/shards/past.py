@@ -22,6 +22,7 @@ from debros.log.entry import parse_header
 from debros.replica.changes import changes_in
 from debros.replica.draft import Draft
 from debros.replica.layouts import LAYOUTS
+from debros.replica.pacing import Pacing
 from debros.replica.replica import Replica
 from debros.replica.store import Store
 from debros.replica.tables import Row, Table
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from debros.schema import Schema
 
 KEPT: Final = 3  # views of the past; each holds all records in memory
-AT_ONCE: Final = 200  # entries folded between two checkpoints
-FLUSHED: Final = 5_000  # entries between two flushes
+AT_ONCE: Final = 200  # entries that are looked up together
+FLUSHED: Final = 500  # entries between two flushes
 
 
 class PastCollection(Collection):
@@ -167,7 +168,7 @@ class Pasts:
             store.layouts.load()
         store.effects.link()
         store.lifts.begin(live.lifts.plans, ())
-        last = 0
+        last, pacing = 0, Pacing()
         while entries := live.entries.up_to(clock, last, AT_ONCE):
             for n in range(len(store.by_number) + 1, len(live.by_number) + 1):  # that came meanwhile
                 store.by_number.adopt(n, live.by_number[n].manifest)
@@ -179,8 +180,8 @@ class Pasts:
                 admitted = entry._replace(e=store.entries.next_e, void=False)
                 acts, among = (None, None) if body is None else (body.acts, len(body.ops))
                 store.by_number[entry.log]._admit(admitted, header.parents(), changes_in(body), acts, among)
-            if store.is_full():
-                store.flush()
-            await trio.lowlevel.checkpoint()
+                if store.is_full():
+                    store.flush()
+                await pacing.did(1 + (among or 0))
         store.flush()
         return PastNode(self._node, store, clock)

@@ -1,0 +1,25 @@
+"""Long work on the loop, in turns with other tasks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+TURN: Final = 250  # changes, or what costs as much, between two turns of other tasks: a few milliseconds
+
+
+class Pacing:
+    """Gives other tasks a turn whenever enough was done since the last one."""
+
+    def __init__(self, most: int = TURN) -> None:
+        """`most`: how much is done in one go."""
+        self._most = most
+        self._done = 0
+
+    async def did(self, amount: int) -> None:
+        """Count work that was done."""
+        self._done += amount
+        if self._done >= self._most:
+            self._done = 0
+            await trio.lowlevel.checkpoint()
