@@ -21,17 +21,21 @@ from debros.sync.wire import (
     MAX_OFFERED_HEADS,
     NONCE,
     NOT_SHARED,
+    PRINT,
     Attest,
+    Compare,
     Fetch,
     Hello,
     Offer,
     Ranges,
     Request,
     State,
+    Verdict,
     Welcome,
     encode_differences,
     encode_receipt,
     encode_state,
+    encode_verdict,
     encode_welcome,
     parse_request,
 )
@@ -81,6 +85,8 @@ async def _answer(sync: Sync, peer: str, account: Account, request: Request) -> 
     """Answer what takes one frame."""
     if isinstance(request, Hello):
         return encode_welcome(_welcome(sync, peer, request))
+    if isinstance(request, Compare):
+        return encode_verdict(_verdict(sync, peer, request))
     replica = served(sync, peer, request.log)
     match request:
         case Offer() if replica is not None:
@@ -121,6 +127,34 @@ def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:
     return Welcome(link.nonce if link is not None else bytes(NONCE), sorted(shared), sorted(refused))
 
 
+def _verdict(sync: Sync, peer: str, compare: Compare) -> Verdict:
+    verdict = Verdict([], [])
+    for n, (log_id, print) in enumerate(zip(compare.logs, compare.prints, strict=True)):
+        replica = served(sync, peer, log_id)
+        if replica is None:
+            verdict.absent.append(n)
+        elif serving.print_of(replica.heads)[:PRINT] != print:
+            verdict.different.append(n)
+        else:
+            _note_equal(sync, peer, replica)
+    sync.note_change()
+    return verdict
+
+
+def _note_equal(sync: Sync, peer: str, replica: Replica) -> None:
+    """Take note that a peer has said that its log is in the state of ours."""
+    link = sync.links.get(peer)
+    if link is None or (lot := link.lots.get(replica.log_id)) is None:
+        return
+    lot.spoken_s = sync.now_s()
+    lot.fresh = []
+    lot.heads = frozenset(replica.heads)
+    if lot.settled >= sync.awaited:  # else what it said may be older than what somebody waits for
+        sync.serial += 1
+        link.due.pop(replica.log_id, None)
+        sync.settle(link, replica, lot, sync.serial)
+
+
 def is_served(sync: Sync, peer: str) -> bool:
     """Whether this node serves any log to a connected peer, or to everybody."""
     link = sync.links.get(peer)
@@ -147,19 +181,13 @@ async def _answer_offer(sync: Sync, peer: str, account: Account, replica: Replic
         await serving.make_durable(sync.store)
     equal = offer.print == serving.print_of(replica.heads)
     known = equal or (len(offer.heads) < MAX_OFFERED_HEADS and sync.all_judged(replica, offer.heads))
-    link = sync.links.get(peer)
-    if link is not None and (lot := link.lots.get(replica.log_id)) is not None:
+    if equal:
+        _note_equal(sync, peer, replica)
+    elif (link := sync.links.get(peer)) is not None and (lot := link.lots.get(replica.log_id)) is not None:
         lot.spoken_s = sync.now_s()
-        if equal:
-            lot.fresh = []
-            lot.heads = frozenset(replica.heads)
-            if lot.settled >= sync.awaited:  # else the offer may be older than what somebody waits for
-                sync.serial += 1
-                link.due.pop(replica.log_id, None)
-                sync.settle(link, replica, lot, sync.serial)
-        elif not known:
+        if not known:
             link.compare(replica.log_id)
-        sync.note_change()
+    sync.note_change()
     heads = [] if equal else serving.newest(sync.store, replica.heads, MAX_HEADS + 1)
     if not equal:
         await sync.prints.catch_up()

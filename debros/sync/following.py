@@ -41,8 +41,7 @@ class Following:
             owner = did_of(manifest.admins[0])
             if owner in self._remembered.unfollow:
                 return False
-            of_owner = owner in self._remembered.follow or manifest.admins[0] in self._own_users()
-            return of_owner or bool(replica.heads)
+            return bool(replica.heads) or owner in self._remembered.follow or manifest.admins[0] in self._own_users()
         return self.keeps_part(manifest)
 
     def keeps_part(self, manifest: Manifest) -> bool:

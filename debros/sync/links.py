@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import trio
@@ -28,6 +29,7 @@ class Lot:
     settled: int = 0  # number of the last comparison after which neither side lacked anything it would take
     spoken_s: float = 0.0  # when the peer last said something of this log
     is_lagging: bool = False  # a notice told so
+    differs: bool = False  # as the peer said when many were compared: it is to be compared by itself
 
 
 @dataclass
@@ -81,16 +83,26 @@ class Link:
         self.due[log_id] = None
         self.wake()
 
-    def next_due(self) -> bytes | None:
-        """Take the next log to compare, but not one of which the peer is just telling, unless there is news for it.
+    def next_due(self, most: int) -> list[bytes]:
+        """Take what is to be compared next: a log of which there is news, or up to so many of which there is none.
 
-        The answer says whether both are equal then: most often what was to be compared is what the peer sent itself.
+        A log is passed over while the peer is telling of it, unless there is news for it: the answer says whether both are equal
+        then, and most often what was to be compared is what the peer sent itself.
         """
-        for log_id in self.due:
-            if log_id != self._heard or ((lot := self.lots.get(log_id)) is not None and lot.fresh):
-                del self.due[log_id]
-                return log_id
-        return None
+        first = next((log_id for log_id in self.due if log_id != self._heard or self._has_news(log_id)), None)
+        if first is None:
+            return []
+        found = [first]
+        if not self._has_news(first):
+            quiet = (log_id for log_id in self.due if log_id != self._heard and not self._has_news(log_id))
+            found = list(islice(quiet, most))
+        for log_id in found:
+            del self.due[log_id]
+        return found
+
+    def _has_news(self, log_id: bytes) -> bool:
+        lot = self.lots.get(log_id)
+        return lot is not None and (lot.differs or bool(lot.fresh))
 
     @contextmanager
     def hearing(self, log_id: bytes) -> Iterator[None]:

@@ -37,17 +37,21 @@ from debros.sync.pulling import Pull
 from debros.sync.rate import Rate
 from debros.sync.remembered import Remembered
 from debros.sync.wire import (
+    MAX_COMPARED,
     MAX_HEADS,
     MAX_LOGS,
     MAX_OFFERED_HEADS,
     NONCE,
     OFFERED_SIZE,
+    PRINT,
     PROTOCOL,
+    Compare,
     Hello,
     NotSharedError,
     Offer,
     State,
     parse_state,
+    parse_verdict,
     parse_welcome,
 )
 
@@ -241,8 +245,11 @@ class Sync:
                 await self._greet(link, asker)
                 link.greeted = version
                 self.note_change()
-            while (log_id := link.next_due()) is not None:
-                await self._compare(link, asker, log_id)
+            while due := link.next_due(MAX_COMPARED):
+                if len(due) == 1:
+                    await self._compare(link, asker, due[0])
+                else:
+                    await self._compare_many(link, asker, due)
             await link.wait(max(0.0, repair_s - self.now_s()))
             if (
                 self.now_s() >= repair_s
@@ -289,12 +296,56 @@ class Sync:
             link.withheld -= {replica.log_id for replica in some}
             link.withheld |= {some[index].log_id for index in welcome.refused}
 
+    async def _compare_many(self, link: Link, asker: Asker, log_ids: Sequence[bytes]) -> None:
+        """Ask which of many logs differ; those are compared one by one."""
+        await asker.may_ask()
+        await serving.make_durable(self.store)
+        self.serial += 1
+        begun = self.serial
+        asked: list[tuple[Replica, Lot, frozenset[bytes]]] = []
+        for log_id in log_ids:
+            replica, lot = self.kept(log_id), link.lots.get(log_id)
+            if replica is None or lot is None:
+                link.lots.pop(log_id, None)
+            else:
+                asked.append((replica, lot, frozenset(replica.heads)))
+        if not asked:
+            return
+        prints = [serving.print_of(heads)[:PRINT] for _, _, heads in asked]
+        compare = Compare([replica.log_id for replica, _, _ in asked], prints)
+        verdict = parse_verdict(await asker.one(compare), len(asked))
+        different, absent = set(verdict.different), set(verdict.absent)
+        for n, (replica, lot, heads) in enumerate(asked):
+            if n in absent:
+                self._not_shared(link, replica.log_id)
+                continue
+            lot.spoken_s = self.now_s()
+            link.doubted.discard(replica.log_id)
+            if n in different:
+                lot.differs = True
+                link.compare(replica.log_id)
+            else:
+                lot.heads, lot.count = heads, self.prints.count(replica.n)
+                self.settle(link, replica, lot, begun)
+        self.note_change()
+
+    def _not_shared(self, link: Link, log_id: bytes) -> None:
+        """Give up a log that a peer does not serve; ask whether it withholds it, or does not keep it any more."""
+        link.lots.pop(log_id, None)
+        if log_id in link.doubted:
+            link.withheld.add(log_id)
+        else:
+            link.doubted.add(log_id)
+            link.greeted = -1
+            link.wake()
+
     async def _compare(self, link: Link, asker: Asker, log_id: bytes) -> None:
         """Offer what is new here, and fetch what is missing here."""
         replica, lot = self.kept(log_id), link.lots.get(log_id)
         if replica is None or lot is None:
             link.lots.pop(log_id, None)
             return
+        lot.differs = False
         self.serial += 1
         begun = self.serial
         try:
@@ -310,13 +361,7 @@ class Sync:
                 self.settle(link, replica, lot, begun)
             link.doubted.discard(log_id)
         except NotSharedError:
-            link.lots.pop(log_id, None)
-            if log_id in link.doubted:
-                link.withheld.add(log_id)
-            else:  # ask whether the peer withholds the log, or does not keep it any more
-                link.doubted.add(log_id)
-                link.greeted = -1
-                link.wake()
+            self._not_shared(link, log_id)
         self.note_change()
 
     def settle(self, link: Link, replica: Replica, lot: Lot, serial: int) -> None:

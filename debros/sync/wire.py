@@ -23,6 +23,7 @@ PROTOCOL: Final = "/debros/sync/1"
 MAX_LOGS: Final = 50_000  # in one hello
 MAX_HEADS: Final = 256  # in an answer; a log with more is compared by ranges
 MAX_OFFERED_HEADS: Final = 16  # in a request
+MAX_COMPARED: Final = 256  # logs in one request; to answer costs about as much as an offer
 MAX_RANGES: Final = 256  # in one request
 MAX_LISTED: Final = 4096  # entries of one range
 MAX_FETCHED: Final = 1024  # entries in one request
@@ -72,6 +73,20 @@ class Welcome(NamedTuple):
     refused: list[int]  # held, but served to members only
 
 
+class Compare(NamedTuple):
+    """Which of these logs are in another state at yours? `prints` are of all heads of each, the first half."""
+
+    logs: list[bytes]
+    prints: list[bytes]
+
+
+class Verdict(NamedTuple):
+    """Which of the logs are in another state here, and which are not here or not for the asker; all others are equal."""
+
+    different: list[int]
+    absent: list[int]
+
+
 class Offer(NamedTuple):
     """The state of the asker's log, and entries that are new there."""
 
@@ -119,7 +134,7 @@ class Attest(NamedTuple):
     digest: bytes
 
 
-Request: TypeAlias = Hello | Offer | Ranges | Fetch | Attest
+Request: TypeAlias = Hello | Compare | Offer | Ranges | Fetch | Attest
 Children: TypeAlias = list[tuple[int, bytes]]  # count and fingerprint of each of the 16 ranges below a range
 Difference: TypeAlias = "Children | bytes | None"  # the ranges below; or all its entries, listed; or: ask again
 
@@ -131,6 +146,8 @@ def encode_request(request: Request) -> bytes:
             certificate = proof.certificate.value() if proof is not None and proof.certificate is not None else None
             shown = None if proof is None else [proof.key, certificate, proof.sig]
             return dagcbor.encode(["hello", nonce, b"".join(marks), shown])
+        case Compare(logs, prints):
+            return dagcbor.encode(["compare", b"".join(logs), b"".join(prints)])
         case Offer(log, fingerprint, heads, entries):
             return dagcbor.encode(["offer", log, fingerprint, b"".join(heads), [list(entry) for entry in entries]])
         case Ranges(log, ranges):
@@ -150,6 +167,10 @@ def parse_request(frame: bytes) -> Request:
     match _list(frame):
         case ["hello", nonce, marks, proof]:
             return Hello(_bytes(nonce, NONCE), _split(marks, MARK, MAX_LOGS), _proof(proof))
+        case ["compare", logs, prints]:
+            compare = Compare(_split(logs, DIGEST, MAX_COMPARED), _split(prints, PRINT, MAX_COMPARED))
+            if len(compare.logs) == len(compare.prints):
+                return compare
         case ["offer", log, fingerprint, heads, entries]:
             return Offer(
                 _bytes(log, DIGEST), _bytes(fingerprint, DIGEST), _split(heads, DIGEST, MAX_OFFERED_HEADS),
@@ -179,6 +200,23 @@ def parse_welcome(frame: bytes, asked: int) -> Welcome:
         case [nonce, list(shared), list(refused)]:
             return Welcome(_bytes(nonce, NONCE), _indexes(shared, asked), _indexes(refused, asked))
     raise ProtocolError("not the answer to a hello")
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """Return the bytes of the answer to a comparison."""
+    return dagcbor.encode(list(verdict))
+
+
+def parse_verdict(frame: bytes, asked: int) -> Verdict:
+    """Read the answer to a comparison of so many logs.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    match _list(frame):
+        case [list(different), list(absent)]:
+            return Verdict(_indexes(different, asked), _indexes(absent, asked))
+    raise ProtocolError("not the answer to a comparison")
 
 
 def encode_state(state: State) -> bytes:

@@ -30,16 +30,19 @@ from debros.sync.wire import (
     PRINT,
     PROTOCOL,
     RECORD,
+    Compare,
     Fetch,
     Hello,
     NotSharedError,
     Offer,
     Ranges,
     State,
+    Verdict,
     Welcome,
     encode_differences,
     encode_entries,
     encode_state,
+    encode_verdict,
     encode_welcome,
     parse_entries,
     parse_request,
@@ -209,6 +212,11 @@ class Hostile:
                 mine = [sha256(entry.header).digest() for entry in self.made[-4:]]
                 lies = [random.randbytes(32) for _ in range(random.choice([0, 1, 3]))]
                 yield encode_state(State(False, random.random() < 0.5, 10**6, sorted({*mine, *lies})[:MAX_HEADS]))
+            case Compare(logs, _):
+                told = [random.choice(("equal", "different", "different", "absent")) for _ in logs]
+                yield encode_verdict(
+                    Verdict(*([n for n, one in enumerate(told) if one == what] for what in ("different", "absent")))
+                )
             case Ranges(_, ranges):
                 yield encode_differences([self._difference(range.prefix) for range in ranges])
             case Fetch(_, digests):

@@ -170,7 +170,7 @@ def test_a_pool_is_bounded_by_entries_and_by_bytes() -> None:
         st.none() | st.booleans() | st.integers(-5, 2**40) | st.text(max_size=6) | st.binary(max_size=70),
         lambda inner: st.lists(inner, max_size=5), max_leaves=12,
     ).map(dagcbor.encode),
-    st.tuples(st.sampled_from(["hello", "offer", "ranges", "fetch", "attest"]),
+    st.tuples(st.sampled_from(["hello", "compare", "offer", "ranges", "fetch", "attest"]),
         st.lists(st.binary(max_size=40) | st.integers(0, 9) | st.lists(st.binary(max_size=3), max_size=2), max_size=5))
     .map(lambda pair: dagcbor.encode([pair[0], *pair[1]])),
 ))  # fmt: skip
@@ -178,6 +178,7 @@ def test_a_frame_is_read_or_is_a_protocol_error(frame: bytes) -> None:
     readers = (
         wire.parse_request, wire.parse_state, wire.parse_entries, wire.parse_receipt,
         lambda frame: wire.parse_welcome(frame, 3), lambda frame: wire.parse_differences(frame, 2),
+        lambda frame: wire.parse_verdict(frame, 3),
     )  # fmt: skip
     for reader in readers:
         try:
@@ -190,6 +191,7 @@ def test_every_request_reads_as_it_was_written() -> None:
     delivery = Delivery(b"h", b"b")
     for request in (
         wire.Hello(bytes(16), [bytes(16)], None),
+        wire.Compare([bytes(32)], [bytes(16)]),
         wire.Offer(bytes(32), bytes(32), [bytes(32)], [delivery, Delivery(b"h", None)]),
         wire.Ranges(bytes(32), [wire.Range("a0", 3, bytes(16))]),
         wire.Fetch(bytes(32), [bytes(32)]),
@@ -226,6 +228,8 @@ def honest_but_chatty(random_bytes: Callable[[int], bytes]) -> Serve:
                 yield wire.encode_welcome(wire.Welcome(random_bytes(wire.NONCE), list(range(len(marks))), []))
             case wire.Ranges(_, ranges):
                 yield wire.encode_differences([b"" for _ in ranges])
+            case wire.Compare(logs, _):
+                yield wire.encode_verdict(wire.Verdict(list(range(len(logs))), []))
             case _:
                 yield wire.encode_state(wire.State(False, False, 0, []))
 

@@ -49,13 +49,29 @@ def test_a_log_that_the_peer_is_telling_of_is_compared_behind_its_answer() -> No
     for log_id in (told, other):
         link.lot(log_id)
     with link.hearing(told):
-        assert link.next_due() == other
-        assert link.next_due() is None
-    assert link.next_due() == told
+        assert link.next_due(9) == [other]
+        assert link.next_due(9) == []
+    assert link.next_due(9) == [told]
 
 
 def test_a_log_with_news_is_compared_whatever_the_peer_is_telling() -> None:
     link, told = Link("peer", Account(Conduct(0.0)), bytes(16)), bytes(32)
     link.lot(told).fresh.append(None)  # type: ignore[arg-type]  # an entry of this node
     with link.hearing(told):
-        assert link.next_due() == told
+        assert link.next_due(9) == [told]
+
+
+def test_logs_without_news_are_compared_together_and_others_by_themselves_in_their_turn() -> None:
+    link = Link("peer", Account(Conduct(0.0)), bytes(16))
+    logs = [bytes([n]) * 32 for n in range(7)]
+    for log_id in logs:
+        link.lot(log_id)
+    link.lots[logs[0]].fresh.append(None)  # type: ignore[arg-type]  # an entry of this node
+    link.lots[logs[3]].differs = True
+    assert [link.next_due(4) for _ in range(5)] == [
+        [logs[0]],
+        [logs[n] for n in (1, 2, 4, 5)],
+        [logs[3]],
+        [logs[6]],
+        [],
+    ]

@@ -1,0 +1,104 @@
+"""Nodes that share many logs compare hundreds of them in one request, and look closer only at those that differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from debros.errors import ProtocolError
+from debros.identity.keys import Identity
+from debros.net.memory import MemoryNetwork
+from debros.node import Debros
+from debros.sync import wire
+from debros.sync.sync import PERIOD_S
+from tests.support.peers import in_virtual_time, peer
+from tests.sync.test_two_nodes import models
+
+OWNERS = 40
+
+
+async def written(node: Debros, note: Any, owners: list[Identity], text: str) -> None:
+    for owner in owners:
+        async with node.acting_as(owner):
+            await note.create(text=text)
+
+
+async def follow(node: Debros, owners: list[Identity]) -> None:
+    for owner in owners:
+        await node.follow(owner.did)
+
+
+@in_virtual_time
+async def test_many_logs_that_are_equal_cost_one_request_a_period() -> None:
+    network, both = MemoryNetwork(), models()
+    owners = [Identity.generate() for _ in range(OWNERS)]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await written(left, both[1], owners, "first")
+        await follow(right, owners)
+        await right.synced(timeout_s=60)
+        assert await left.fingerprint() == await right.fingerprint()
+        await trio.sleep(2 * PERIOD_S)
+        requests, sent, periods = network.requests, network.sent_bytes, 10
+        await trio.sleep(periods * PERIOD_S)
+        each = (network.requests - requests) / periods
+        assert each <= 2 * 3  # of both sides: a hello, a comparison, and one more where periods are short
+        assert (network.sent_bytes - sent) / periods <= 4 * (OWNERS + 3) * (wire.MARK + wire.DIGEST + wire.PRINT)
+
+
+@in_virtual_time
+async def test_only_logs_that_differ_are_looked_at() -> None:
+    network, both = MemoryNetwork(), models()
+    owners = [Identity.generate() for _ in range(OWNERS)]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await written(left, both[1], owners, "first")
+        await follow(right, owners)
+        await right.synced(timeout_s=60)
+        network.partition(["left"], ["right"])
+        await written(left, both[1], owners[:3], "second")
+        for link in left.met.sync.links.values():  # type: ignore[union-attr]
+            for lot in link.lots.values():
+                lot.fresh = []  # as if all offers were lost
+        network.heal()
+        requests = network.requests
+        await right.synced(timeout_s=60)
+        assert await left.fingerprint() == await right.fingerprint()
+        assert network.requests - requests < OWNERS
+
+
+@in_virtual_time
+async def test_a_log_that_the_peer_gave_up_is_not_compared_any_more() -> None:
+    network, both = MemoryNetwork(), models()
+    owners = [Identity.generate() for _ in range(OWNERS)]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await written(left, both[1], owners, "first")
+        await follow(right, owners)
+        await right.synced(timeout_s=60)
+        for owner in owners[: OWNERS // 2]:
+            await right.unfollow(owner.did)
+        await written(left, both[1], owners, "second")
+        await left.synced(timeout_s=60)
+        await trio.sleep(4 * PERIOD_S)
+        [link] = left.met.sync.links.values()  # type: ignore[union-attr]
+        kept = {replica.log_id for replica in right.met.sync.kept_replicas()}  # type: ignore[union-attr]
+        assert set(link.lots) <= kept
+        for n, owner in enumerate(owners):
+            async with right.acting_as(owner):
+                assert await both[1].query().count() == (1 if n < OWNERS // 2 else 2)
+
+
+def test_a_comparison_reads_back_and_halves_of_one_are_none() -> None:
+    compare = wire.Compare([bytes(32), bytes([1]) * 32], [bytes(16), bytes([2]) * 16])
+    assert wire.parse_request(wire.encode_request(compare)) == compare
+    with pytest.raises(ProtocolError):
+        wire.parse_request(wire.encode_request(wire.Compare(compare.logs, compare.prints[:1])))
+    many = wire.Compare([bytes(32)] * (wire.MAX_COMPARED + 1), [bytes(16)] * (wire.MAX_COMPARED + 1))
+    with pytest.raises(ProtocolError):
+        wire.parse_request(wire.encode_request(many))
+    verdict = wire.Verdict([0], [1])
+    assert wire.parse_verdict(wire.encode_verdict(verdict), 2) == verdict
+    with pytest.raises(ProtocolError):
+        wire.parse_verdict(wire.encode_verdict(verdict), 1)
+    with pytest.raises(ProtocolError):
+        wire.parse_verdict(wire.encode_receipt(None), 1)
