@@ -147,10 +147,15 @@ def are_inner(items: list[bytes]) -> bool:
     return True
 
 
+def may_hold_links(data: bytes) -> bool:
+    """Whether bytes look like a link somewhere, though it may be in the middle of others; if not, there is none."""
+    return _LINK_FIRST in data and _LINK_HEAD in data and _LINK.search(data) is not None
+
+
 def decode_known(data: bytes) -> Value:
     """Decode a document that `decode` or `decode_fast` took before, and whose digest says that it is the same."""
     # links would come back as bytes, and -0.0 as 0.0
-    if _NEGATIVE_ZERO not in data and (_LINK_FIRST not in data or _LINK_HEAD not in data or _LINK.search(data) is None):
+    if _NEGATIVE_ZERO not in data and not may_hold_links(data):
         return libipld.decode_dag_cbor(data)  # type: ignore[no-any-return]  # untyped extension
     return decode(data)
 

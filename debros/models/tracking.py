@@ -136,9 +136,15 @@ def _loaded_wire(spec: FieldSpec, column: Any) -> Any:
     return to_wire(spec, column if column is None or codec.from_column is None else codec.from_column(column))
 
 
+_PLAIN: Final = ({str}, {int}, {bytes})  # kinds whose values are equal exactly when they are encoded alike
+
+
 def _difference(new: list[Any], old: list[Any]) -> tuple[list[Any], list[Any]]:
-    now = {dagcbor.encode(value): value for value in new}
-    before = {dagcbor.encode(value): value for value in old}
+    """Return what is in the one list of different values and not in the other, and the reverse."""
+    kinds = {*map(type, new), *map(type, old)}
+    now, before = [
+        dict(zip(its if kinds in _PLAIN else map(dagcbor.encode, its), its, strict=True)) for its in (new, old)
+    ]
     added = [value for key, value in now.items() if key not in before]
     return added, [value for key, value in before.items() if key not in now]
 

@@ -227,7 +227,12 @@ def _value(field: _Shown, document: Document) -> tuple[Any, int]:
         return bounded, OVERFLOW if bounded != total else 0
     if field.merge == "set":
         cell = document.elements.get(field.wire)
-        values = [dagcbor.decode(encoded) for encoded in sorted(cell.living)] if cell else []
+        if cell is None or not cell.living:
+            return [], 0
+        encoded = sorted(cell.living)
+        values: Any = dagcbor.decode_known(b"".join((dagcbor.head(4, len(encoded)), *encoded)))
+        if field.accepts(values):
+            return values, 0
         return [value for value in values if field.accepts([value])], 0  # an element of another type does not show
     kept = document.kept.get(field.wire)
     found = [value for _, value in kept.values()] if kept else []

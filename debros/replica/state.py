@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
 import libipld
@@ -30,9 +31,6 @@ def from_column(codec: Codec) -> Callable[[Any], Any] | None:
     if codec.kind == "bool":
         return bool
     return dagcbor.decode_fast
-
-
-_LINK_HEAD: Final = b"\xd8\x2a"
 
 
 class States:
@@ -154,18 +152,45 @@ class States:
 
 
 def encode_state(value: Any) -> bytes:
-    """Encode a state, or a part of one, in which all is text, bytes, whole numbers, lists and maps of these: the fast way."""
-    try:
-        raw: bytes = libipld.encode_dag_cbor(value)
-        if _LINK_HEAD not in raw:  # it takes some bytes for links
-            return raw
-    except Exception:  # noqa: S110 - whatever it does not take, the authority does
-        pass
+    """Encode a state, or a part of one, in which all is text, bytes, whole numbers, lists and maps of these: the fast way.
+
+    Of some thousand digests the extension takes one or another for a link: what that one is in is encoded part by part.
+    """
+    raw = _quick(value)
+    if raw is not None:
+        return raw
+    if type(value) is list and value:
+        return dagcbor.head(4, len(value)) + _items(value)
+    if type(value) is dict and value:
+        parts = sorted(
+            (dagcbor.encode(key), encode_state(part)) for key, part in value.items()
+        )  # short keys first, too
+        return dagcbor.head(5, len(parts)) + b"".join(chain.from_iterable(parts))
     return dagcbor.encode(value)
 
 
+def _items(values: list[Any]) -> bytes:
+    """Encode the items of a list one behind the other, halves of it until what is taken for a link is alone."""
+    raw = _quick(values)
+    if raw is not None:
+        return raw[len(dagcbor.head(4, len(values))) :]
+    if len(values) == 1:
+        return encode_state(values[0])
+    middle = len(values) // 2
+    return _items(values[:middle]) + _items(values[middle:])
+
+
+def _quick(value: Any) -> bytes | None:
+    """Encode by the extension; `None`: it refused, or took some bytes for a link."""
+    try:
+        raw: bytes = libipld.encode_dag_cbor(value)
+    except Exception:  # whatever it does not take, the authority does, or says why not
+        return None
+    return None if dagcbor.may_hold_links(raw) else raw
+
+
 def _listed(cells: dict[bytes, set[bytes]]) -> list[list[Any]]:
-    return [[value, sorted(dots)] for value, dots in sorted(cells.items())]
+    return [[value, sorted(dots) if len(dots) > 1 else [*dots]] for value, dots in sorted(cells.items())]
 
 
 def _to_text(total: int) -> int | str:
