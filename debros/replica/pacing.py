@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Generator
+from typing import Final, TypeVar
 
 import trio
+
+R = TypeVar("R")
 
 TURN: Final = 250  # changes, or what costs as much, between two turns of other tasks: a few milliseconds
 
@@ -23,3 +26,14 @@ class Pacing:
         if self._done >= self._most:
             self._done = 0
             await trio.lowlevel.checkpoint()
+
+
+async def in_turns(steps: Generator[None, None, R]) -> R:
+    """Take steps, with a turn of other tasks between two, and return what comes of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        await trio.lowlevel.checkpoint()

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
-
-import trio
+from typing import Literal, NamedTuple
 
 from debros.blocks import cid
 from debros.identity.did import did_of
@@ -17,14 +15,13 @@ from debros.log import clock
 from debros.replica.cells import Document
 from debros.replica.changes import Change
 from debros.replica.entries import EntryRow
+from debros.replica.pacing import Pacing, in_turns
 from debros.replica.refold import change_in, entries_of
 from debros.replica.replica import Replica
 from debros.replica.seen import Seen
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
 from debros.schema import FieldSpec
-
-_TURN: Final = 100  # entries between two turns of other tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +58,9 @@ class History:
         store, model = self._store, self._model
         before: Row | None = None
         by: int | None = None  # who created it
-        for n, entry in enumerate(entries_of(store, model, row), 1):
-            if n % _TURN == 0:
-                await trio.lowlevel.checkpoint()
+        pacing = Pacing()
+        for entry in entries_of(store, model, row):
+            await pacing.did(2)  # to read one and to fold it
             change = None if entry.void else change_in(store, self._replica, model, row[0], entry)
             if change is None:
                 continue
@@ -140,15 +137,8 @@ class History:
 
     async def _was_seen(self, touch: _Touch, others: Iterable[_Touch]) -> bool:
         for other in others:
-            steps = self._seen.steps(other.entry, touch.entry)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    if end.value:
-                        return True
-                    break
-                await trio.lowlevel.checkpoint()
+            if await in_turns(self._seen.steps(other.entry, touch.entry)):
+                return True
         return False
 
 

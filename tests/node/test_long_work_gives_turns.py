@@ -44,7 +44,7 @@ async def history(db: Debros, home: Path) -> None:
     assert len(await (await Sample.get("edited")).history()) == 600
 
 
-@pytest.mark.parametrize(("work", "least"), [(stream, 30), (batches, 12), (as_of, 6), (fingerprint, 4), (history, 4)])
+@pytest.mark.parametrize(("work", "least"), [(stream, 30), (batches, 12), (as_of, 6), (fingerprint, 4), (history, 3)])
 def test_others_have_their_turns(tmp_path: Path, work: Callable[[Debros, Path], Awaitable[None]], least: int) -> None:
     turns = 0
 
