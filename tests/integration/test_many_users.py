@@ -42,4 +42,4 @@ async def test_ten_thousand_users_on_one_node(tmp_path: Path) -> None:
                 await Diary.create(text="again")
         assert len(db.store.by_number._live) <= KEPT
         assert len(db.store.keys._keys) <= KEYS_KEPT
-        assert len(os.listdir("/proc/self/fd")) == files
+        assert len(os.listdir("/proc/self/fd")) <= files  # one less, if the view was still being mapped
