@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -86,6 +87,54 @@ async def test_a_log_that_the_peer_gave_up_is_not_compared_any_more() -> None:
         for n, owner in enumerate(owners):
             async with right.acting_as(owner):
                 assert await both[1].query().count() == (1 if n < OWNERS // 2 else 2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@in_virtual_time
+async def test_whoever_writes_parts_and_unfollows_all_have_all_in_the_end(seed: int) -> None:
+    random, network, both = Random(seed), MemoryNetwork(), models()
+    owners = [Identity.generate() for _ in range(random.choice([3, 12, 40, 300]))]
+    home_of = {owner.did: random.randrange(3) for owner in owners}
+    notes = dict.fromkeys(home_of, 0)
+
+    async with (
+        peer(network, "a", models=both) as a,
+        peer(network, "b", models=both, peers=["a"]) as b,
+        peer(network, "c", models=both, peers=["a", "b"]) as c,
+    ):
+        nodes = [a, b, c]
+        for node in nodes:
+            await follow(node, owners)
+        for _ in range(30):
+            match random.choice(["write", "write", "write", "share", "part", "heal", "unfollow", "wait"]):
+                case "write":
+                    for owner in random.choices(owners, k=random.choice([1, 5])):
+                        await written(nodes[home_of[owner.did]], both[1], [owner], "text")
+                        notes[owner.did] += 1
+                case "share":
+                    with random.choice(nodes).current():
+                        await both[0].create(title="title")
+                case "part":
+                    names = random.sample("abc", 3)
+                    network.partition(names[:1], names[1:])
+                case "heal":
+                    network.heal()
+                case "unfollow":
+                    node, owner = random.choice(nodes), random.choice(owners)
+                    await node.unfollow(owner.did)
+                    await trio.sleep(random.random())
+                    await node.follow(owner.did)
+                case _:
+                    await trio.sleep(random.random() * PERIOD_S)
+        network.heal()
+        await trio.sleep(2 * PERIOD_S)
+        for node in (*nodes, *nodes):
+            await node.synced(timeout_s=200)
+        assert len({await node.fingerprint() for node in nodes}) == 1
+        for node in nodes:
+            for owner in owners:
+                async with node.acting_as(owner):
+                    assert await both[1].query().count() == notes[owner.did]
 
 
 def test_a_comparison_reads_back_and_halves_of_one_are_none() -> None:
