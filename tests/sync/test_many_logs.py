@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -31,14 +33,21 @@ async def follow(node: Debros, owners: list[Identity]) -> None:
         await node.follow(owner.did)
 
 
-@in_virtual_time
-async def test_many_logs_that_are_equal_cost_one_request_a_period() -> None:
+@asynccontextmanager
+async def two_that_share() -> AsyncIterator[tuple[MemoryNetwork, Any, list[Identity], Debros, Debros]]:
+    """Two nodes that are synced: the network, the model of notes, who has one, and the nodes."""
     network, both = MemoryNetwork(), models()
     owners = [Identity.generate() for _ in range(OWNERS)]
     async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
         await written(left, both[1], owners, "first")
         await follow(right, owners)
         await right.synced(timeout_s=60)
+        yield network, both[1], owners, left, right
+
+
+@in_virtual_time
+async def test_many_logs_that_are_equal_cost_one_request_a_period() -> None:
+    async with two_that_share() as (network, _, _, left, right):
         assert await left.fingerprint() == await right.fingerprint()
         await trio.sleep(2 * PERIOD_S)
         requests, sent, periods = network.requests, network.sent_bytes, 10
@@ -50,14 +59,9 @@ async def test_many_logs_that_are_equal_cost_one_request_a_period() -> None:
 
 @in_virtual_time
 async def test_only_logs_that_differ_are_looked_at() -> None:
-    network, both = MemoryNetwork(), models()
-    owners = [Identity.generate() for _ in range(OWNERS)]
-    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
-        await written(left, both[1], owners, "first")
-        await follow(right, owners)
-        await right.synced(timeout_s=60)
+    async with two_that_share() as (network, note, owners, left, right):
         network.partition(["left"], ["right"])
-        await written(left, both[1], owners[:3], "second")
+        await written(left, note, owners[:3], "second")
         for link in left.met.sync.links.values():  # type: ignore[union-attr]
             for lot in link.lots.values():
                 lot.fresh = []  # as if all offers were lost
@@ -70,15 +74,10 @@ async def test_only_logs_that_differ_are_looked_at() -> None:
 
 @in_virtual_time
 async def test_a_log_that_the_peer_gave_up_is_not_compared_any_more() -> None:
-    network, both = MemoryNetwork(), models()
-    owners = [Identity.generate() for _ in range(OWNERS)]
-    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
-        await written(left, both[1], owners, "first")
-        await follow(right, owners)
-        await right.synced(timeout_s=60)
+    async with two_that_share() as (_, note, owners, left, right):
         for owner in owners[: OWNERS // 2]:
             await right.unfollow(owner.did)
-        await written(left, both[1], owners, "second")
+        await written(left, note, owners, "second")
         await left.synced(timeout_s=60)
         await trio.sleep(4 * PERIOD_S)
         [link] = left.met.sync.links.values()  # type: ignore[union-attr]
@@ -86,7 +85,7 @@ async def test_a_log_that_the_peer_gave_up_is_not_compared_any_more() -> None:
         assert set(link.lots) <= kept
         for n, owner in enumerate(owners):
             async with right.acting_as(owner):
-                assert await both[1].query().count() == (1 if n < OWNERS // 2 else 2)
+                assert await note.query().count() == (1 if n < OWNERS // 2 else 2)
 
 
 @pytest.mark.parametrize("seed", range(8))
