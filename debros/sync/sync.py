@@ -140,6 +140,10 @@ class Sync:
             note_models(changes, models)
         if any(name.startswith("_") for name in models):  # perhaps of shards that are new
             self._follows += 1
+        version = self.version()
+        for link in self.links.values():
+            if link.greeted != version:  # a log is new here: the peer may wait for it
+                link.wake()
         for replica, count in came.items():
             for link in self.links.values():
                 link.tell(replica.log_id, None)
@@ -245,15 +249,14 @@ class Sync:
                 await self._greet(link, asker)
                 link.greeted = version
                 self.note_change()
-            while due := link.next_due(MAX_COMPARED):
-                if len(due) == 1:
-                    await self._compare(link, asker, due[0])
-                else:
-                    await self._compare_many(link, asker, due)
-            await link.wait(max(0.0, repair_s - self.now_s()))
-            if (
-                self.now_s() >= repair_s
-            ):  # counted from the last repair: a peer that talks all the time puts nothing off
+            due = link.next_due(MAX_COMPARED)
+            if len(due) == 1:
+                await self._compare(link, asker, due[0])
+            elif due:
+                await self._compare_many(link, asker, due)
+            else:
+                await link.wait(max(0.0, repair_s - self.now_s()))
+            if self.now_s() >= repair_s:  # however much there is to compare, and however much the peer talks
                 repair_s = self.now_s() + self._period_s()
                 for replica in self.kept_replicas():
                     await self._retry(replica, all=True)
@@ -352,11 +355,8 @@ class Sync:
             state = await self._offer(asker, replica, lot)
             lot.spoken_s, lot.count = self.now_s(), state.size
             lot.heads = frozenset(replica.heads if state.equal else state.heads)
-            before = self.store.entries.next_e
             if not state.equal and not self.all_judged(replica, state.heads):
                 await self._pull(link, asker, replica, lot)
-                if self.store.entries.next_e > before:
-                    link.compare(log_id)  # the peer learns so that we have them
             if state.equal or (state.known and self.all_judged(replica, state.heads)):
                 self.settle(link, replica, lot, begun)
             link.doubted.discard(log_id)

@@ -28,8 +28,11 @@ async def synced(sync: Sync, timeout_s: float | None) -> None:
     """Wait for a comparison of every shared log with every connected peer; see `Debros.synced`."""
     sync.serial += 1
     since = sync.awaited = sync.serial
+    kept = {replica.log_id for replica in sync.kept_replicas()}
     for link in sync.links.values():
-        if link.withheld:  # perhaps we are a member by now
+        if (
+            link.withheld or not kept <= link.lots.keys()
+        ):  # perhaps we are a member by now, or the peer has the log by now
             link.greeted = -1
         link.compare_all()
     with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
