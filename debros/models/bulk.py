@@ -15,8 +15,8 @@ import trio
 from debros.models.after import Changes, Hooks, Written, run_after_all, run_before
 from debros.models.saving import assign, check_right, take, transaction_of
 from debros.models.tracking import changed_fields, changes_of, counted, is_changed, to_wire, update_draft
-from debros.replica.ahead import TURN
 from debros.replica.draft import Draft
+from debros.replica.pacing import TURN
 from debros.replica.tables import Row
 from debros.schema import FieldSpec
 

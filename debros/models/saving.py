@@ -31,8 +31,8 @@ from debros.models.finding import must_be_here
 from debros.models.ids import flaw_of, new_ids, refuse_no_text
 from debros.models.tracking import Snapshot, changed_fields, changes_of, create_draft, update_draft
 from debros.models.turns import Turn, until_free
-from debros.replica.ahead import TURN
 from debros.replica.draft import Draft
+from debros.replica.pacing import TURN
 from debros.replica.tables import Row
 from debros.schema import FieldSpec
 

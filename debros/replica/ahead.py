@@ -19,6 +19,7 @@ from debros.env import collector_paused
 from debros.errors import StorageError
 from debros.replica.entries import EntryRow
 from debros.replica.group import Group, Request
+from debros.replica.pacing import TURN
 from debros.replica.viewfile import MEMORY, write_out
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 LARGE: Final = 2_000  # changes: as many rows as are flushed in one step anyway
-TURN: Final = 250  # changes between two steps of the scheduler
 
 
 class Large(Request, Protocol):

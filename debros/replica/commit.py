@@ -7,17 +7,17 @@ built, one per log, or as many as the size limits need where the caller allows p
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
 from debros.identity.keys import Device
 from debros.log.changes import encode_change
 from debros.log.rights import may_write
-from debros.replica.ahead import TURN
 from debros.replica.changes import Change
 from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
 from debros.replica.group import Group
+from debros.replica.pacing import TURN
 from debros.replica.replica import Replica, Staged, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
@@ -27,7 +27,6 @@ MAX_PART: Final = 1000  # changes in one part of a bulk write
 MAX_CHANGES: Final = 10_000  # in one entry
 MANY: Final = 32  # drafts for which it is worth looking rows up all at once
 
-R = TypeVar("R")
 Place: TypeAlias = "tuple[int, str]"  # log, id
 _NOTHING: Final[Mapping[Place, Row]] = {}
 
@@ -221,16 +220,6 @@ def present_rows(store: Store, model: Model, items: Sequence[Item], *, keep: boo
             ids.setdefault(replica.n, []).append(draft.id)
     found = store.view.rows_at
     return {(log, id): row for log, its in ids.items() for id, row in found(rows, log, its, keep=keep).items()}
-
-
-def finished(steps: Generator[None, None, R]) -> R:
-    """Take all steps at once and return what comes of them."""
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        result: R = end.value
-        return result
 
 
 def refuse_restricted(store: Store, replica: Replica, model: Model, id: str) -> None:

@@ -1,4 +1,4 @@
-"""Long work on the loop, in turns with other tasks."""
+"""Work in steps: long work on the loop, in turns with other tasks, or all steps at once."""
 
 from __future__ import annotations
 
@@ -37,3 +37,13 @@ async def in_turns(steps: Generator[None, None, R]) -> R:
             result: R = end.value
             return result
         await trio.lowlevel.checkpoint()
+
+
+def finished(steps: Generator[None, None, R]) -> R:
+    """Take all steps at once and return what comes of them."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        result: R = end.value
+        return result

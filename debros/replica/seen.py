@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 from cachetools import LRUCache
 
 from debros.log.entry import parse_header
-from debros.replica.commit import finished
+from debros.replica.pacing import TURN, finished
 
 if TYPE_CHECKING:
     from debros.replica.entries import EntryRow
     from debros.replica.store import Store
 
 _KEPT: Final = 4096  # pairs of keys
-_STEP: Final = 250  # entries of a walk
 
 
 class Seen:
@@ -62,6 +61,6 @@ class Seen:
                 if digest not in visited and parent is not None and parent.clock >= other.clock:
                     visited.add(digest)
                     open_ends.append(parent)
-                    if len(visited) % _STEP == 0:
+                    if len(visited) % TURN == 0:
                         yield
         return -1

@@ -21,13 +21,13 @@ from debros.errors import StorageError, TransactionError, UniqueError
 from debros.identity.keys import Device
 from debros.log.combine import combine
 from debros.log.rights import may_write
-from debros.replica.ahead import TURN
 from debros.replica.changes import Change
-from debros.replica.commit import MANY, Item, encoded, finished, parts_of, present_rows, refuse_restricted
+from debros.replica.commit import MANY, Item, encoded, parts_of, present_rows, refuse_restricted
 from debros.replica.draft import Draft
 from debros.replica.drafting import change_of
 from debros.replica.entries import PROVISIONAL
 from debros.replica.group import Group
+from debros.replica.pacing import TURN, finished
 from debros.replica.replica import Replica, Staged, patched, refuse_foreign
 from debros.replica.store import Model, Store
 from debros.replica.tables import Row
