@@ -45,7 +45,10 @@ class Home:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise StoreLockedError(f"{path} is open already, here or in another process; a home has one node") from None
+            raise StoreLockedError(
+                f"{path} is open already, here or in another process; a home has one node, so give each process a home of its "
+                "own and let them be peers (docs/replication.md)"
+            ) from None
         except OSError as error:
             os.close(self._lock)
             raise StorageError(
