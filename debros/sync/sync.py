@@ -357,7 +357,8 @@ class Sync:
             lot.heads = frozenset(replica.heads if state.equal else state.heads)
             if not state.equal and not self.all_judged(replica, state.heads):
                 await self._pull(link, asker, replica, lot)
-            if state.equal or (state.known and self.all_judged(replica, state.heads)):
+            is_known = state.known or served(self, link.peer, log_id) is None  # what it may not have is not waited for
+            if state.equal or (is_known and self.all_judged(replica, state.heads)):
                 self.settle(link, replica, lot, begun)
             link.doubted.discard(log_id)
         except NotSharedError:

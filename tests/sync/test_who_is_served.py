@@ -207,3 +207,20 @@ async def test_a_configured_peer_of_another_application_or_with_other_admins_is_
         async with peer(network, "right", models=both, peers=["left"], admins=[ADMIN.did]) as right:
             await right.synced(timeout_s=5)
             assert (await right.health())["peers"].state == "good"
+
+
+@in_virtual_time
+async def test_a_peer_that_is_served_nothing_is_not_waited_for() -> None:
+    network, both = MemoryNetwork(), models()
+    thing = both[0]
+    closed = {"models": both, "admins": [ADMIN.did], "anybody": False}
+    async with (
+        peer(network, "left", identity=ADMIN, settings={"serve": "members"}, **closed) as left,
+        peer(network, "other", identity=STRANGER, peers=["left"], **closed) as other,
+    ):
+        with left.current():
+            await thing.create(title="for members")
+        await other.synced(timeout_s=60)
+        await left.synced(timeout_s=60)
+        with other.current():
+            assert await thing.count() == 0
