@@ -59,6 +59,7 @@ class Link:
         self.due: dict[bytes, None] = {}  # logs to compare, in this order
         self._heard: bytes | None = None  # the log whose offer of the peer is being answered
         self.greeted = -1  # which state of our logs the last hello was about
+        self.is_outdated = False  # what a hello that is on its way will tell: another one is wanted behind it
         self.scope = trio.CancelScope()
         self._wake = trio.Event()
 
@@ -114,6 +115,11 @@ class Link:
             self._heard = None
             if log_id in self.due:
                 self.wake()
+
+    def greet_again(self) -> None:
+        """Ask soon which logs are shared, whatever is being answered now."""
+        self.greeted, self.is_outdated = -1, True
+        self.wake()
 
     def compare_all(self) -> None:
         """Have all shared logs compared soon."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Set
 from hashlib import sha256
 
 from debros.errors import CorruptionError
@@ -24,7 +24,7 @@ def print_of(heads: frozenset[bytes] | set[bytes]) -> bytes:
     return sha256(b"".join(sorted(heads))).digest()
 
 
-def newest(store: Store, heads: set[bytes], most: int) -> list[bytes]:
+def newest(store: Store, heads: Set[bytes], most: int) -> list[bytes]:
     """Return at most so many heads, the newest ones, ascending."""
     if len(heads) <= most:
         return sorted(heads)

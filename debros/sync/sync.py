@@ -245,9 +245,9 @@ class Sync:
         while True:
             if link.greeted != self.version():
                 self._gather()
-                version = self.version()
+                version, link.is_outdated = self.version(), False
                 await self._greet(link, asker)
-                link.greeted = version
+                link.greeted = -1 if link.is_outdated else version
                 self.note_change()
             due = link.next_due(MAX_COMPARED)
             if len(due) == 1:
@@ -352,9 +352,9 @@ class Sync:
         self.serial += 1
         begun = self.serial
         try:
-            state = await self._offer(asker, replica, lot)
+            state, told = await self._offer(asker, replica, lot)
             lot.spoken_s, lot.count = self.now_s(), state.size
-            lot.heads = frozenset(replica.heads if state.equal else state.heads)
+            lot.heads = told if state.equal else frozenset(state.heads)
             if not state.equal and not self.all_judged(replica, state.heads):
                 await self._pull(link, asker, replica, lot)
             is_known = state.known or served(self, link.peer, log_id) is None  # what it may not have is not waited for
@@ -371,7 +371,8 @@ class Sync:
         lot.settled = max(lot.settled, serial)
         lot.pending, lot.is_lagging = 0, False
 
-    async def _offer(self, asker: Asker, replica: Replica, lot: Lot) -> State:
+    async def _offer(self, asker: Asker, replica: Replica, lot: Lot) -> tuple[State, frozenset[bytes]]:
+        """Tell a peer of our heads, and return what it says and which heads these were: writers go on meanwhile."""
         store = self.store
         await asker.may_ask()
         await serving.make_durable(store)
@@ -388,9 +389,9 @@ class Sync:
             ):
                 break  # the peer fetches what is missing
             entries += [] if delivery is None else [delivery]
-        heads = serving.newest(store, replica.heads, MAX_OFFERED_HEADS)
-        offer = Offer(replica.log_id, serving.print_of(replica.heads), heads, entries)
-        return parse_state(await asker.one(offer))
+        told = frozenset(replica.heads)
+        offer = Offer(replica.log_id, serving.print_of(told), serving.newest(store, told, MAX_OFFERED_HEADS), entries)
+        return parse_state(await asker.one(offer)), told
 
     def all_judged(self, replica: Replica, heads: Sequence[bytes]) -> bool:
         """Whether all of these entries are here, were refused, or are held for something that nobody can send.

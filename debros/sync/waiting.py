@@ -31,7 +31,7 @@ async def synced(sync: Sync, timeout_s: float | None) -> None:
     kept = {replica.log_id for replica in sync.kept_replicas()}
     for link in sync.links.values():
         if link.withheld or not kept <= link.lots.keys():
-            link.greeted = -1  # perhaps we are a member by now, or the peer has the log by now
+            link.greet_again()  # perhaps we are a member by now, or the peer has the log by now
         link.compare_all()
     with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
         while not _is_synced(sync, since):

@@ -10,6 +10,7 @@ import trio
 import debros
 from debros import DeadlineError, Field, Model, field, model
 from debros.net.memory import Faults, MemoryNetwork
+from debros.sync.budget import MOST_ASKED
 from debros.sync.sync import LAG
 from tests.support.peers import in_virtual_time, peer
 
@@ -199,3 +200,44 @@ async def test_an_offer_that_was_on_its_way_before_somebody_waits_does_not_count
         await right.synced(timeout_s=60)
         with right.current():
             assert (await both[0].get(made.id)).title == made.title
+
+
+@in_virtual_time
+async def test_what_is_written_while_a_peer_answers_is_not_said_to_be_there() -> None:
+    network, both = MemoryNetwork(faults=Faults(delay_s=(1.0, 1.0))), models()
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        with left.current():
+            await both[0].create(title="before")
+        await left.synced(timeout_s=60)
+        await right.synced(timeout_s=60)
+        await trio.sleep(5)
+        for link in left.met.sync.links.values():  # type: ignore[union-attr]
+            link.compare(left.shared.log_id)
+        await trio.sleep(0.5)
+        with left.current():
+            await both[0].create(title="behind the offer")
+        await trio.sleep(1.7)
+        [status] = [status for status in left.sync_status() if status.have]
+        assert not set(status.remote_heads) & set(status.heads)
+        assert not status.synced
+
+
+@in_virtual_time
+async def test_a_log_that_a_peer_takes_up_while_it_is_greeted_counts_for_who_waits_behind_that() -> None:
+    network, both = MemoryNetwork(faults=Faults(delay_s=(1.0, 1.0))), models()
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        with left.current():
+            await both[1].create(text="mine")
+        await right.follow(left.identity.did)
+        await right.synced(timeout_s=60)
+        await right.unfollow(left.identity.did)
+        await trio.sleep(60)
+        for link in left.met.sync.links.values():  # type: ignore[union-attr]
+            link.greet_again()
+        await trio.sleep(1.3)  # it is answered, and the answer is on its way
+        [link] = right.met.sync.links.values()  # type: ignore[union-attr]
+        for _ in range(MOST_ASKED):
+            await link.account.asking.acquire()  # this node has much else to ask
+        await right.follow(left.identity.did)
+        await left.synced(timeout_s=60)
+        assert [status.peers for status in left.sync_status() if status.have] == [("right",)]
