@@ -73,7 +73,7 @@ class Sync:
         self.tasks = tasks
         self.device = device
         self._wants = keeps
-        self._gather = gather  # makes the logs that this node should hold known to the store
+        self.gather = gather  # makes the logs that this node should hold known to the store
         self.remembered = remembered
         self.notices = notices
         self.members_only = members_only
@@ -244,7 +244,7 @@ class Sync:
         repair_s = self.now_s() + self._period_s()
         while True:
             if link.greeted != self.version():
-                self._gather()
+                self.gather()
                 version, link.is_outdated = self.version(), False
                 await self._greet(link, asker)
                 link.greeted = -1 if link.is_outdated else version

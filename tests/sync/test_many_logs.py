@@ -12,7 +12,7 @@ import trio
 
 from debros.errors import ProtocolError
 from debros.identity.keys import Identity
-from debros.net.memory import MemoryNetwork
+from debros.net.memory import Faults, MemoryNetwork
 from debros.node import Debros
 from debros.sync import wire
 from debros.sync.sync import PERIOD_S
@@ -150,3 +150,29 @@ def test_a_comparison_reads_back_and_halves_of_one_are_none() -> None:
         wire.parse_verdict(wire.encode_verdict(verdict), 1)
     with pytest.raises(ProtocolError):
         wire.parse_verdict(wire.encode_receipt(None), 1)
+
+
+@in_virtual_time
+async def test_who_waits_is_not_kept_waiting_by_users_who_sign_up_meanwhile() -> None:
+    network, both = MemoryNetwork(faults=Faults(delay_s=(0.1, 0.1))), models()
+    async with (
+        peer(network, "left", models=both) as left,
+        peer(network, "right", models=both, peers=["left"]) as right,
+        trio.open_nursery() as nursery,
+    ):
+        first = Identity.generate()
+        await written(left, both[1], [first], "first")
+        await right.synced(timeout_s=60)
+        await right.follow(first.did)
+
+        async def sign_up() -> None:
+            while True:
+                await written(left, both[1], [Identity.generate()], "later")
+                await trio.sleep(0.1)
+
+        nursery.start_soon(sign_up)
+        for node in (left, right):
+            await node.synced(timeout_s=60)
+        with right.current():
+            assert [note.text for note in await both[1].query().all_users().all()] == ["first"]
+        nursery.cancel_scope.cancel()
