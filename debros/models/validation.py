@@ -139,11 +139,8 @@ def _annotation(info: TypeInfo) -> Any:
     """Add what every value of the kind has to be, declared or not."""
     kind, annotation = info.codec.kind, _unicode(info.annotation)
     if kind == "int":
-        return (
-            Annotated[annotation, FieldInfo(ge=_INT64[0], le=_INT64[1])]
-            if info.bounds is None
-            else Annotated[annotation, AfterValidator(_within_int64)]
-        )
+        bounded = FieldInfo(ge=_INT64[0], le=_INT64[1]) if info.bounds is None else AfterValidator(_within_int64)
+        return Annotated[annotation, bounded]
     if kind == "float":
         return Annotated[annotation, AllowInfNan(False)]
     if kind == "decimal":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from debros.errors import DebrosError, QueryError
@@ -78,9 +80,7 @@ class Steps(Question, Listable, Generic[R]):
 
     def or_where(self, *args: Any) -> Self:
         """Keep rows too that fulfil these conditions, whatever was asked before. Arguments as for `where`."""
-        added: Expr | None = None
-        for one in self._conditions(args):
-            added = one if added is None else added & one
+        added = self._all_of(args)
         if added is None:
             return self
         return self._but("condition", added if self.condition is None else self.condition | added)
@@ -128,14 +128,17 @@ class Steps(Question, Listable, Generic[R]):
         others = ", ".join(sorted(owners - self.columns.owners))
         return QueryError(f"this query is about {self.columns.name}, the condition about {others}")
 
+    def _all_of(self, args: tuple[Any, ...]) -> Expr | None:
+        """Return one condition of the arguments of `where`; `None` if there are none."""
+        conditions = self._conditions(args)
+        return reduce(and_, conditions) if conditions else None
+
     def _and(self, condition: Expr) -> Self:
         return self._but("condition", condition if self.condition is None else self.condition & condition)
 
     def where_not(self, *args: Any) -> Self:
         """Keep rows that do not fulfil these conditions, all together. Arguments as for `where`."""
-        added: Expr | None = None
-        for one in self._conditions(args):
-            added = one if added is None else added & one
+        added = self._all_of(args)
         return self if added is None else self._and(~added)
 
     def where_in(self, field: str, values: Iterable[object] | Listable, /) -> Self:

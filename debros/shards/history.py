@@ -71,8 +71,9 @@ class History:
             after = model.projection.project(row[0], self._document, row[model.table.doc_at], self._replica.n, by)
             kind = _kind(was_live, existed, self._document.is_live)
             step = Step(
-                kind, after, self._changed(before, after), did_of(entry.user), clock.ms(entry.clock), _text(entry)
-            )
+                kind, after, self._changed(before, after), did_of(entry.user), clock.ms(entry.clock),
+                cid.to_text(entry.digest),
+            )  # fmt: skip
             self._touches.append(_Touch(entry, change, step))
             before = after
 
@@ -148,7 +149,3 @@ def _kind(was_live: bool, existed: bool, is_live: bool) -> Literal["create", "up
     if not is_live:
         return "delete"
     return "restore" if existed else "create"
-
-
-def _text(entry: EntryRow) -> str:
-    return cid.to_text(entry.digest)

@@ -31,8 +31,6 @@ from debros.replica.viewfile import MEMORY, Prepare
 from debros.shards.collection import Collection
 
 if TYPE_CHECKING:
-    from debros.identity.keys import Device
-    from debros.log.manifest import Manifest
     from debros.node import Debros
     from debros.schema import Schema
 
@@ -84,21 +82,9 @@ class PastNode:
         """Return one model's records, as they were."""
         return self._collections.get(schema) or self.present.collection(schema)  # which says what is wrong
 
-    def device(self) -> Device:
-        """Return the key that the acting identity writes with: it says whose records are meant."""
-        return self.present.device()
-
     def replica_of(self, schema: Schema, user: bytes) -> Replica:
         """Return the log of a model's records, as it was."""
         return self.store.replica(self.present.replica_of(schema, user).manifest)
-
-    def log_of(self, schema: Schema, user: bytes) -> int:
-        """Return the number of the log of a user's records; 0 if there is none here."""
-        return self.present.log_of(schema, user)
-
-    def manifest_of(self, schema: Schema, part: str) -> Manifest:
-        """Return what the log of a shard is."""
-        return self.present.manifest_of(schema, part)
 
     def shard_of(self, schema: Schema, part: str) -> Replica:
         """Return a shard's log, as it was."""
@@ -112,14 +98,6 @@ class PastNode:
     def transaction(self) -> AbstractAsyncContextManager[object]:
         """Refuse."""
         raise QueryError("the past cannot be changed")
-
-    async def past(self, at: int) -> PastNode:
-        """Return the node as it was at another clock."""
-        return await self.present.past(at)
-
-    def past_at(self, at: int) -> PastNode:
-        """Return the node as it was at another clock, once `past` made it."""
-        return self.present.past_at(at)
 
 
 class Pasts:

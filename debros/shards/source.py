@@ -151,9 +151,8 @@ class ModelSource:
         store.check_open()
         if context().transaction is not None and self._inside() is not None:
             return None
-        if (
-            store.effects.unsettled or store.cut or store.lifts.changed or store.layouts.relaid
-        ):  # rows are about to turn
+        are_turning = store.effects.unsettled or store.cut or store.lifts.changed or store.layouts.relaid
+        if are_turning:  # rows that are in the file already
             store.flush()
         opened = store.models
         return tuple([opened[name].rows.revision for name in models])

@@ -55,9 +55,8 @@ async def admit(store: Store, replica: Replica, batch: Batch, pool: Pool, refuse
     return outcome
 
 
-async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refused: Refused, *, all: bool) -> int:
-    """Try held entries again whose parents have come, and with `all` those that wait for time; how many got in."""
-    admitted = 0
+async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refused: Refused, *, all: bool) -> None:
+    """Try held entries again whose parents have come, and with `all` those that wait for time."""
     for pool in pools:
         progress, timed = True, all
         while progress:
@@ -72,10 +71,8 @@ async def admit_held(store: Store, replica: Replica, pools: Iterable[Pool], refu
                     outcome = await admit(store, replica, Batch.of([held.delivery]), pool, refused)
                     if outcome.admitted:
                         pool.remove(held.digest)
-                        admitted += outcome.admitted
                         progress = True
             timed = False  # time does not pass meanwhile
-    return admitted
 
 
 def _culprit(replica: Replica, batch: Batch) -> int:

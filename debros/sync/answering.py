@@ -129,11 +129,11 @@ def _welcome(sync: Sync, peer: str, hello: Hello) -> Welcome:
 
 def _verdict(sync: Sync, peer: str, compare: Compare) -> Verdict:
     verdict = Verdict([], [])
-    for n, (log_id, print) in enumerate(zip(compare.logs, compare.prints, strict=True)):
+    for n, (log_id, theirs) in enumerate(zip(compare.logs, compare.prints, strict=True)):
         replica = served(sync, peer, log_id)
         if replica is None:
             verdict.absent.append(n)
-        elif serving.print_of(replica.heads)[:PRINT] != print:
+        elif serving.print_of(replica.heads)[:PRINT] != theirs:
             verdict.different.append(n)
         else:
             _note_equal(sync, peer, replica)

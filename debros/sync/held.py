@@ -36,9 +36,6 @@ class Pool:
         self._held: OrderedDict[bytes, Held] = OrderedDict()
         self._bytes = 0
 
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._held
-
     def __len__(self) -> int:
         return len(self._held)
 

@@ -15,15 +15,13 @@ from debros.sync.budget import MOST_ASKED, Conduct
 from debros.sync.held import Pool
 from debros.sync.wire import MAX_OFFERED
 
-Heads = frozenset[bytes]
-
 
 @dataclass
 class Lot:
     """One log that this node and a peer share."""
 
     fresh: list[EntryRow] = field(default_factory=list)  # local entries that the peer was not told yet
-    heads: Heads = frozenset()  # of the peer, as far as it told
+    heads: frozenset[bytes] = frozenset()  # of the peer, as far as it told
     count: int = 0  # entries that the peer has
     pending: int = 0  # found missing here, not yet come
     settled: int = 0  # number of the last comparison after which neither side lacked anything it would take
@@ -53,9 +51,7 @@ class Link:
         self.key = b""  # the key that proved it: the user's, or a device's
         self.lots: dict[bytes, Lot] = {}  # by log id
         self.withheld: set[bytes] = set()  # ids of logs that it holds too, and serves to members only, who we are not
-        self.doubted: set[bytes] = (
-            set()
-        )  # ids of logs that it refused to compare, though it had said that it shares them
+        self.doubted: set[bytes] = set()  # ids of logs that it said it shares, and refused to compare
         self.due: dict[bytes, None] = {}  # logs to compare, in this order
         self._heard: bytes | None = None  # the log whose offer of the peer is being answered
         self.greeted = -1  # which state of our logs the last hello was about

@@ -60,13 +60,13 @@ class Pull:
             asked, todo = todo[:MAX_RANGES], todo[MAX_RANGES:]
             ours = [self.prints.range(self.replica.n, prefix) for prefix in asked]
             frame = await self.asker.one(Ranges(self.replica.log_id, ours))
-            for range, difference in zip(ours, parse_differences(frame, len(ours)), strict=True):
+            for mine, difference in zip(ours, parse_differences(frame, len(ours)), strict=True):
                 if difference is None:
-                    todo.append(range.prefix)
+                    todo.append(mine.prefix)
                 elif isinstance(difference, bytes):
-                    found += self._unjudged(range, difference)
+                    found += self._unjudged(mine, difference)
                 else:
-                    todo += self._differing(range, difference)
+                    todo += self._differing(mine, difference)
             if len(todo) == len(asked) and todo == asked:
                 raise ProtocolError("a peer that answers nothing about ranges")
             if len(found) > 2 * MOST_MISSING:
@@ -129,19 +129,19 @@ class Pull:
         digits = 0 if count < 512 else 1 if count < 16_384 else 2
         return [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]
 
-    def _unjudged(self, range: Range, listed: bytes) -> list[bytes]:
+    def _unjudged(self, asked: Range, listed: bytes) -> list[bytes]:
         records = split_records(listed)
-        if range.prefix and not all(record[8:].hex().startswith(range.prefix) for record in records):
+        if asked.prefix and not all(record[8:].hex().startswith(asked.prefix) for record in records):
             raise ProtocolError("a list with entries of another range")
         lacking = self.lacking([record[8:] for record in records])
         return records if len(lacking) == len(records) else [record for record in records if record[8:] in lacking]
 
-    def _differing(self, range: Range, children: list[tuple[int, bytes]]) -> list[str]:
-        if len(range.prefix) >= DEEPEST:
+    def _differing(self, asked: Range, children: list[tuple[int, bytes]]) -> list[str]:
+        if len(asked.prefix) >= DEEPEST:
             raise ProtocolError("a range that is one entry, and has others below")
-        ours = self.prints.children(self.replica.n, range.prefix)
+        ours = self.prints.children(self.replica.n, asked.prefix)
         return [
-            f"{range.prefix}{digit:x}"
+            f"{asked.prefix}{digit:x}"
             for digit, (theirs, mine) in enumerate(zip(children, ours, strict=True))
             if theirs != mine and theirs[0]
         ]

@@ -383,12 +383,12 @@ class Sync:
         size = 0
         for row in fresh:
             delivery = serving.delivery_of(store, row.header, row.body)
-            if (
-                delivery is not None
-                and (size := size + len(delivery.header) + len(delivery.body or b"")) > OFFERED_SIZE
-            ):
+            if delivery is None:
+                continue
+            size += len(delivery.header) + len(delivery.body or b"")
+            if size > OFFERED_SIZE:
                 break  # the peer fetches what is missing
-            entries += [] if delivery is None else [delivery]
+            entries.append(delivery)
         told = frozenset(replica.heads)
         offer = Offer(replica.log_id, serving.print_of(told), serving.newest(store, told, MAX_OFFERED_HEADS), entries)
         return parse_state(await asker.one(offer)), told
