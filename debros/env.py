@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
+import outcome
 import trio
 
 T = TypeVar("T")
@@ -52,6 +53,10 @@ class Env(Protocol):
         """Run a blocking function in a thread; when cancelled, call `stop`, which ends it soon, and wait no longer."""
         ...
 
+    async def offload_until_stopped(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        """Run a blocking function in a thread; when cancelled, call `stop`, which ends it soon, and wait for its end."""
+        ...
+
 
 class SystemEnv:
     """The real world."""
@@ -84,6 +89,24 @@ class SystemEnv:
         except trio.Cancelled:
             stop()
             raise
+
+    async def offload_until_stopped(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        call, ended = partial(function, *args), trio.Event()
+        found: list[outcome.Outcome[T]] = []
+
+        async def work() -> None:
+            with trio.CancelScope(shield=True):
+                found.append(await trio.to_thread.run_sync(outcome.capture, call))
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work)
+            try:
+                await ended.wait()
+            except trio.Cancelled:
+                stop()
+                raise
+        return found[0].unwrap()
 
 
 class _Collector:

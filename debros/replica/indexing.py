@@ -3,7 +3,7 @@
 SQLite lets one connection write at a time. While an index is built, on a connection of its own, nothing is moved into the
 view's file: what is written waits in memory and is durable in the log all the same; queries of what has been moved go on,
 those that need what waits wait too. Until it is there, queries do without the index. A node that is closed meanwhile
-leaves no half of one: it begins anew at the next opening.
+waits until the thread has ended, which leaves no half of one: it begins anew at the next opening.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ class IndexBuild:
     rows: int = 0  # of the table, once it is being built
     steps: int = 0
     failure: str = ""  # why it is not going on
+    is_stopped: bool = False  # whether it is to end, and leave nothing
+
+    def stop(self) -> None:
+        """End it soon: an interrupt of SQLite is lost between two statements, so each report looks."""
+        self.is_stopped = True
 
     @property
     def progress(self) -> float:
@@ -111,7 +116,7 @@ async def build_indexes(store: Store) -> None:
             with store.taking():
                 store.view.db.set_busy_timeout(LONGEST_MS)  # whoever cannot wait otherwise waits in SQLite
                 try:
-                    await store.env.offload_until_cancelled(_build, db, build, stop=db.interrupt)
+                    await store.env.offload_until_stopped(_build, db, build, stop=build.stop)
                 finally:
                     store.view.db.set_busy_timeout(BUSY_MS)
         except (StorageError, apsw.Error) as error:  # queries do without it, and the next opening tries again
@@ -126,7 +131,7 @@ def _build(db: apsw.Connection, build: IndexBuild) -> None:
 
     def report() -> bool:
         build.steps += STEPS
-        return False
+        return build.is_stopped
 
     try:
         build.rows = int(db.execute(f"SELECT count(*) FROM {table}").get or 0)

@@ -49,3 +49,7 @@ class SimulatedEnv:
         """Run it here; nobody can cancel what takes no time."""
         await trio.lowlevel.checkpoint()
         return function(*args)
+
+    async def offload_until_stopped(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        """Run it here, likewise."""
+        return await self.offload_until_cancelled(function, *args, stop=stop)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event
+from time import sleep
 from typing import Any
 
+import apsw
 import pytest
 import trio
 import trio.lowlevel
@@ -77,6 +79,7 @@ async def answers(item: Any) -> list[list[str]]:
 
 async def built(db: Debros) -> None:
     while db.indexing:
+        assert not db.indexing[0].failure, db.indexing[0].failure
         await trio.lowlevel.checkpoint()
 
 
@@ -163,8 +166,6 @@ async def test_reads_that_need_what_waits_wait_for_the_index(tmp_path: Path) -> 
 async def test_an_index_that_cannot_be_built_is_told_and_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import apsw
-
     plain, indexed = declared(False), declared(True)
     async with open_items(tmp_path, plain):
         await fill(plain)
@@ -197,6 +198,38 @@ async def test_a_node_that_is_closed_meanwhile_begins_anew(tmp_path: Path) -> No
     async with open_items(tmp_path, indexed) as db:
         await built(db)
         assert await answers(indexed) == expected
+
+
+async def test_a_node_that_is_closed_ends_the_build_and_waits_for_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, indexed, begun, ended = declared(False), declared(True), Event(), Event()
+    build_one = indexing._build
+
+    def build(db: apsw.Connection, one: indexing.IndexBuild) -> None:
+        begun.set()
+        while not one.is_stopped:
+            sleep(0)
+        for _ in range(5000):  # enough for a node that does not wait to be closed first
+            sleep(0)
+        try:
+            build_one(db, one)
+        finally:
+            ended.set()
+
+    async with open_items(tmp_path, plain):
+        await fill(plain)
+    monkeypatch.setattr(indexing, "STEPS", 100)
+    monkeypatch.setattr(indexing, "_build", build)
+    async with open_items(tmp_path, indexed) as db:
+        while not begun.is_set():
+            await trio.lowlevel.checkpoint()
+        left = [build.index.name for build in db.indexing]
+    assert ended.is_set()
+    monkeypatch.undo()
+    async with open_items(tmp_path, indexed) as db:
+        assert [build.index.name for build in db.indexing] == left
+        await built(db)
 
 
 async def test_the_index_of_elements_follows_every_change() -> None:
