@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from operator import itemgetter
+from threading import Event
 from typing import Any, Final, TypeAlias
 
 import apsw
@@ -172,7 +173,8 @@ class Reader:
         while left:
             n, (sql, bindings) = left.popleft()
             try:
-                answers[n] = await self._env.offload_until_cancelled(read, db, sql, tuple(bindings), stop=db.interrupt)
+                stop = stopping(db)
+                answers[n] = await self._env.offload_until_cancelled(read, db, sql, tuple(bindings), stop=stop)
             except (apsw.Error, UnicodeDecodeError) as error:
                 failure = self._failure(error)
                 db.close()
@@ -198,6 +200,18 @@ class Reader:
         """Close the connections kept; one that a thread is at is interrupted by its scope, and closed by nobody else."""
         self._closed = True
         self.renew()
+
+
+def stopping(db: apsw.Connection) -> Callable[[], None]:
+    """Return what ends a connection's next query: SQLite forgets an interrupt that comes before the query has begun."""
+    stopped = Event()
+    db.set_progress_handler(stopped.is_set, STEPS)
+
+    def stop() -> None:
+        db.interrupt()  # first, for it is closed by whoever finds that it was stopped
+        stopped.set()
+
+    return stop
 
 
 def _rows(db: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Row]:

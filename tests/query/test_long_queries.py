@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import apsw
 import pytest
 import trio
 
@@ -73,6 +75,34 @@ async def test_a_runaway_query_is_left_when_its_scope_is_cancelled(home: str, mo
         assert await slow().limit(1).all() == []
         assert await Word.query().count() == 2_000
         assert db.store.reader.long_ones >= 2
+
+
+async def test_a_runaway_query_ends_that_was_left_before_its_thread_began(
+    home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "QUICK_S", 0.0)
+    begun, left, ended, rows = Event(), Event(), Event(), reading._rows
+
+    def late(db: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        begun.set()
+        left.wait(60)
+        try:
+            return rows(db, "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c", ())
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(reading, "_rows", late)
+    monkeypatch.setattr(reading, "STEPS", 100)
+    async with debros.open(home, models=[Word], app="long", durability="process"):
+        await fill()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(slow().all)
+                while not begun.is_set():
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        left.set()
+        assert await trio.to_thread.run_sync(ended.wait, 20)
 
 
 async def test_a_deadline_ends_a_query_inside_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
