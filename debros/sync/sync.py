@@ -296,6 +296,8 @@ class Sync:
             for index in welcome.shared:
                 if self._keeps(some[index]):  # still
                     link.lot(some[index].log_id)
+            held = {some[index].log_id for index in (*welcome.shared, *welcome.refused)}
+            link.doubted -= {replica.log_id for replica in some} - held  # what it does not keep it need not compare
             link.withheld -= {replica.log_id for replica in some}
             link.withheld |= {some[index].log_id for index in welcome.refused}
 

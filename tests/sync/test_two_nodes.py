@@ -241,3 +241,26 @@ async def test_a_log_that_a_peer_takes_up_while_it_is_greeted_counts_for_who_wai
         await right.follow(left.identity.did)
         await left.synced(timeout_s=60)
         assert [status.peers for status in left.sync_status() if status.have] == [("right",)]
+
+
+@in_virtual_time
+async def test_a_log_that_a_peer_gives_up_time_and_again_is_not_said_to_be_withheld() -> None:
+    network, both = MemoryNetwork(), models()
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        with left.current():
+            await both[1].create(text="mine")
+        await right.follow(left.identity.did)
+        await right.synced(timeout_s=60)
+        [link] = left.met.sync.links.values()  # type: ignore[union-attr]
+        await right.unfollow(left.identity.did)
+        link.compare_all()
+        await trio.sleep(1)
+        for _ in range(MOST_ASKED):
+            await link.account.asking.acquire()  # this node has much else to ask: the peer compares first
+        await right.follow(left.identity.did)
+        await trio.sleep(1)
+        for _ in range(MOST_ASKED):
+            link.account.asking.release()
+        await right.unfollow(left.identity.did)
+        await left.synced(timeout_s=60)
+        assert [status.withheld_by for status in left.sync_status() if status.have] == [()]
