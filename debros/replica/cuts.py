@@ -124,9 +124,13 @@ class Rights:
         Returns the documents of opened models that were folded.
         """
         store, log = self._store, self._replica.n
-        hit = self._hit_by(self._touched)
-        changed = {entry.digest: void for entry in hit.values() if (void := self.is_void(entry)) != entry.void}
-        store.entries.mark_void(changed)
+        hit, entries = self._hit_by(self._touched), store.entries
+        changed = {
+            entry.digest: void
+            for entry in hit.values()
+            if (void := self.is_void(entry)) != entry.void or entries.is_marked(entry)  # in a flush that failed
+        }
+        entries.mark_void(changed)
         touched = {(change.model, change.id) for digest in changed for change in store.changes_of(hit[digest])}
         for name, id in sorted(touched):
             if name in store.models:

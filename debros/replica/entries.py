@@ -246,6 +246,10 @@ class Entries:
                 kept[digest] = row._replace(void=void)
                 self._void[row.e] = void
 
+    def is_marked(self, entry: EntryRow) -> bool:
+        """Whether `mark_void` said of an entry what the view does not have yet."""
+        return entry.e in self._void
+
     def drain_void(self) -> None:
         """Write which entries became void or count again, within the view's running transaction."""
         changed = [(int(void), e) for e, void in self._void.items()]

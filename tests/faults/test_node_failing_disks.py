@@ -19,6 +19,7 @@ import trio
 
 from debros.blocks.files import MemoryFiles
 from debros.errors import StorageError
+from debros.identity.keys import Identity
 from debros.models.record import Model
 from debros.node import Debros
 from debros.replica import commit
@@ -288,3 +289,30 @@ async def test_a_view_whose_disk_is_full_takes_no_write_and_catches_up(tmp_path:
     forget_view(tmp_path)
     async with a_node_on(files, tmp_path) as db:
         assert await db.fingerprint() == fingerprint
+
+
+async def test_whatever_read_fails_while_a_right_is_taken_or_given_the_records_follow_once_the_disk_is_well(
+    tmp_path: Path,
+) -> None:
+    ana, bo = Identity.generate(), Identity.generate()
+    failing = FailingFiles(MemoryFiles())
+    async with a_node_on(failing, tmp_path, identity=ana, admins=[ana.did]) as db:
+        await db.grant(bo.did)
+        await Item.create(id="of ana", title="of ana")
+        without = await shown()
+        async with db.acting_as(bo):
+            for n in range(3):
+                await (await Item.create(id=f"i{n}", title=f"{n}")).update(text="edited")
+        with_bo = await shown()
+        failures = 0
+        for change, expected in ((partial(db.revoke, keep=False), without), (db.grant, with_bo)) * 8:
+            nth = failures // 2 + 1
+            failing.arm(nth, on=("pread",))
+            with suppress(StorageError):
+                await change(bo.did)
+                await shown()
+            failures += failing.calls >= nth
+            failing.arm(())
+            await change(bo.did)
+            assert await shown() == expected
+        assert failures > 6
