@@ -60,6 +60,9 @@ class FakeEnv:
     async def offload_until_cancelled(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
         return function(*args)
 
+    async def offload_until_stopped(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        return function(*args)
+
 
 # -- models ---------------------------------------------------------------------------------------------------------
 

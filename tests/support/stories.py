@@ -97,6 +97,9 @@ class QuietEnv:
     async def offload_until_cancelled(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
         return function(*args)
 
+    async def offload_until_stopped(self, function: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], object]) -> T:
+        return function(*args)
+
 
 @asynccontextmanager
 async def a_node_on(
