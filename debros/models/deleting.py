@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from debros.current import choosing
-from debros.errors import NotFoundError
+from debros.errors import NotFoundError, TooLargeError
+from debros.log.body import MAX_CHANGES
 from debros.models.after import run_after, run_before
 from debros.models.saving import absorb, check_right, collection_of, present_row, take, transaction_of
 from debros.models.tracking import Snapshot
@@ -49,8 +51,13 @@ async def delete(record: Any, cascade: bool, skip_hooks: bool) -> None:
 
 
 async def _tree_of(root: Any) -> list[Any]:
-    """Return a record, what it has, and what that has: each before what it has itself, in chains of any length."""
+    """Return a record, what it has, and what that has: each before what it has itself, in chains of any length.
+
+    Raises:
+        TooLargeError: more of one log than one entry deletes.
+    """
     found, seen = [root], {(type(root).__schema__.name, root.id)}
+    had: Counter[int] = Counter()  # by log
     for n, record in enumerate(found, 1):  # it grows meanwhile
         if not n % _FEW:
             await trio.lowlevel.checkpoint()
@@ -60,6 +67,12 @@ async def _tree_of(root: Any) -> list[Any]:
                 if place not in seen:
                     seen.add(place)
                     found.append(child)
+                    had[child._row[child._home.table.log_at]] += 1
+            if max(had.values(), default=0) > MAX_CHANGES:
+                raise TooLargeError(
+                    f"{type(root).__name__} {root.id!r} has more than {MAX_CHANGES} records to delete with it, which is what one "
+                    "transaction holds; delete them in several, then it"
+                )
     return found
 
 

@@ -431,6 +431,7 @@ class Model(metaclass=ModelMeta):
             NotFoundError: the record was never saved.
             ImmutableError: the store keeps its records: `events`, `counter`.
             RestrictedError: a record refers to it by an `on_delete="restrict"` relation.
+            TooLargeError: `cascade` leads to more than 10,000 records.
         """
         from debros.models.deleting import delete
 

@@ -125,3 +125,17 @@ async def test_a_cascade_that_fails_deletes_nothing() -> None:
         assert await Folder.count() == 2
         assert await Document.count() == 1
         assert not root.meta.is_deleted
+
+
+async def test_a_cascade_of_more_than_one_entry_holds_is_refused_before_any_record_is_deleted() -> None:
+    async with a_node(*MODELS):
+        root = await Folder.create(name="root")
+        await Folder.create_many([{"name": f"in {n}", "parent_id": root.id} for n in range(3)])
+        begun: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("debros.models.deleting.MAX_CHANGES", 2)
+            patch.setitem(Folder.__hooks__, "before_delete", (lambda self: begun.append(self.name),))
+            with pytest.raises(debros.TooLargeError, match="more than 2 records"):
+                await root.delete(cascade=True)
+        assert begun == []
+        assert await Folder.count() == 4
