@@ -204,9 +204,8 @@ class Ahead:
     def _settle_effects(self) -> Iterator[None]:
         effects = self._store.effects
         moved: list[Any] = []
-        for n, _ in enumerate(effects.settling(moved)):
-            if n % TURN == TURN - 1:
-                yield
+        for _ in effects.settling(moved):
+            yield
         self._note_moved((model.table.schema.name, *place) for model, place in effects.told(moved))
         effects.forget()
 

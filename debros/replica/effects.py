@@ -11,12 +11,15 @@ deleted record has no effects on itself: it shows, where somebody asks for it, a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 
-from debros.replica.tables import DELETED, HIDDEN_BUT_LIVE, TARGET_GONE, Row, quoted
-from debros.schema import OnDelete
+from debros.env import collector_paused
+from debros.replica.pacing import TURN
+from debros.replica.tables import Row, quoted
+from debros.replica.touching import At, Link, Touching, is_gone
 
 if TYPE_CHECKING:
     from debros.replica.store import Model, Store
@@ -25,25 +28,13 @@ Place: TypeAlias = "tuple[str, int, str]"  # model, log, id
 _Moved: TypeAlias = "tuple[Model, Row, Row]"  # a row before and after an effect on it
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """A relation with an effect: rows of `child` point at `target` with the field `wire`, in column `at`."""
-
-    number: str  # "Post.author", in the table
-    child: Model
-    target: Model
-    on_delete: OnDelete
-    wire: str
-    at: int
-    same_log: bool  # both are a user's own records
-
-
 class Effects:
     """The effects between the opened models of one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
+        self._touching: dict[str, Touching] = {}  # by model, once rows of it were looked at
         self._turned: set[Place] = set()  # targets that went or came back
         self._children: set[Place] = set()  # rows to look at: new, changed, or of a turned target
         self.declared = "[]"  # the relations that have effects, as text
@@ -61,12 +52,13 @@ class Effects:
                 same_log = child.table.schema.scope == target.table.schema.scope == "user"
                 at = child.table.names.index(spec.key)
                 number = f"{name}.{spec.name}"
-                self._links.append(_Link(number, child, target, spec.on_delete, key.wire, at, same_log))
+                self._links.append(Link(number, child, target, spec.on_delete, key.wire, at, same_log))
                 child.rows.linked = target.rows.linked = True
                 gone = f'SELECT 1 FROM {quoted(target.table.name)} WHERE "_hidden" != 0 LIMIT 1'
                 if self._store.view.read(gone, ()):
                     self._may_be_gone.add(spec.target)
 
+        self._touching = {}
         self._declare()
 
     def _declare(self) -> None:
@@ -82,17 +74,17 @@ class Effects:
         for name in sorted(self._may_be_gone):
             model = models[name]
             hidden = view.read(f'{model.table.select} WHERE "_hidden" != 0', ())
-            self._turned.update((name, row[model.table.log_at], row[0]) for row in hidden if _is_gone(model, row))
+            self._turned.update((name, row[model.table.log_at], row[0]) for row in hidden if is_gone(model, row))
 
     def note(self, model: Model, row: Row, before: Row | None) -> None:
         """Take notice of a new state of a row."""
         name = model.table.schema.name
-        is_gone = _is_gone(model, row)
+        gone = is_gone(model, row)
         # a new row of an id that another shard has had: as long as one of them is there, what refers to the id has its target
         is_twin = before is None and model.twins is not None and name in self._may_be_gone
-        if is_twin or is_gone != (before is not None and _is_gone(model, before)):
+        if is_twin or gone != (before is not None and is_gone(model, before)):
             self._turned.add((name, row[model.table.log_at], row[0]))
-        if is_gone:
+        if gone:
             self._may_be_gone.add(name)
         if self.may_touch(model):
             self._children.add((name, row[model.table.log_at], row[0]))
@@ -109,7 +101,7 @@ class Effects:
     def restricted_by(self, model: Model, log: int, id: str) -> str | None:
         """Return a relation by which visible records hold on to this one. What is pending must be in the file."""
         for link in self._links:
-            if link.target is model and link.on_delete == "restrict" and self._pointing(link, log, id):
+            if link.target is model and link.on_delete == "restrict" and link.pointing(self._store.view, [(log, id)]):
                 return link.number
         return None
 
@@ -146,34 +138,63 @@ class Effects:
 
     def _settle(self) -> list[_Moved]:
         moved: list[_Moved] = []
-        for _ in self.settling(moved):
-            pass
+        with collector_paused():
+            for _ in self.settling(moved):
+                pass
         return moved
 
     def settling(self, moved: list[_Moved]) -> Iterator[None]:
-        """Bring all rows in line, a step for each that is looked at, and add those that change to `moved`."""
+        """Bring all rows in line, a step for some that are looked at, and add those that change to `moved`."""
+        models = self._store.models
         back: list[Place] = []
-        for place in self._turned:
-            if not self._is_gone_now(place):
-                back.append(place)
+        for name, places in _batches(self._turned):
+            table = models[name].table
+            rows = self._store.view.read_each(table.by_id, [(id, log) for log, id in places])
+            assert len(rows) == len(places), "all are in the file"
+            back += [(name, row[table.log_at], row[0]) for row in rows if not is_gone(models[name], row)]
             yield
         freed = self._behind(back)
-        for place in sorted(freed):
-            self._apply(place, moved, self._without_links)
+        for name, places in _batches(freed):
+            self._add(models[name], self._at(name).apply(places, bare=True), moved)
             yield
         turned, children = self._turned, self._children | freed
         while turned or children:
-            for place in sorted(turned):
-                children.update(child for child, _ in self._touched_by(place))
+            for name, places in _batches(turned):
+                for link in self._from(name):
+                    child = link.child.table.schema.name
+                    children.update([(child, log, id) for log, id in link.touched(self._store.view, places)])
                 yield
             turned = set()
-            for place in sorted(children):
-                if self._apply(place, moved, self._gone_links):
-                    turned.add(place)
+            for name, places in _batches(children):
+                turned |= self._add(models[name], self._at(name).apply(places, bare=False), moved)
                 yield
             children = set()
 
-    def _behind(self, back: list[Place]) -> set[Place]:
+    def _add(self, model: Model, changed: list[tuple[Row, Row]], moved: list[_Moved]) -> set[Place]:
+        """Add rows to those that moved; return which turned themselves, as targets of others."""
+        name, log_at = model.table.schema.name, model.table.log_at
+        turned: set[Place] = set()
+        for before, after in changed:
+            moved.append((model, before, after))
+            gone = is_gone(model, after)
+            if gone:
+                self._may_be_gone.add(name)
+            if gone != is_gone(model, before):
+                turned.add((name, after[log_at], after[0]))
+        return turned
+
+    def _at(self, name: str) -> Touching:
+        if name not in self._touching:
+            self._touching[name] = Touching(self._store.view, self._store.models[name], self._links)
+        return self._touching[name]
+
+    def _from(self, target: str) -> list[Link]:
+        """Return the links by which a record of this model has effects on others."""
+        return [
+            link for link in self._links if link.target.table.schema.name == target and link.on_delete != "restrict"
+        ]
+
+    def _behind(self, back: Collection[Place]) -> set[Place]:
         """Return all that may be hidden because of targets that came back.
 
         Their effects are taken off before any is put on again: records that refer to each other in a ring would
@@ -182,11 +203,16 @@ class Effects:
         found: set[Place] = set()
         followed: set[Place] = set()  # of these, whose own children too: one may be met first by a key that reads null
         while back:
-            for child, cascades in self._touched_by(back.pop()):
-                found.add(child)
-                if cascades and child not in followed:
-                    followed.add(child)
-                    back.append(child)
+            behind: set[Place] = set()
+            for name, places in _batches(back):
+                for link in self._from(name):
+                    child = link.child.table.schema.name
+                    met = [(child, log, id) for log, id in link.touched(self._store.view, places)]
+                    found.update(met)
+                    if link.on_delete == "cascade":
+                        behind.update(met)
+            back = behind - followed
+            followed |= back
         return found
 
     def exchange(
@@ -205,111 +231,9 @@ class Effects:
         """Forget what is settled: the transaction is committed."""
         self._turned, self._children = set(), set()
 
-    def _touched_by(self, place: Place) -> Iterator[tuple[Place, bool]]:
-        """Yield the children of a turned target, those that are not deleted and those that it had an effect on.
 
-        Beside each, whether it goes and comes with the target.
-        """
-        name, log, id = place
-        for link in self._links:
-            if link.target.table.schema.name != name or link.on_delete == "restrict":
-                continue
-            child, cascades = link.child.table.schema.name, link.on_delete == "cascade"
-            for child_log, child_id in self._pointing(link, log, id):
-                yield (child, child_log, child_id), cascades
-            found = "SELECT log, id FROM effects WHERE link = ? AND target = ?"
-            for child_log, child_id in self._store.view.read(found, (link.number, id)):
-                yield (child, child_log, child_id), cascades
-
-    def _pointing(self, link: _Link, log: int, id: str) -> list[Row]:
-        table = link.child.table
-        select = f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {quoted(table.columns[link.at])} = ?'
-        bindings: tuple[Any, ...] = (id,)
-        if link.same_log:
-            select, bindings = select + ' AND "_log" = ?', (id, log)
-        shown = self._store.view.read(f'{select} AND "_hidden" = 0', bindings)
-        if link.on_delete == "restrict":
-            return shown
-        return shown + self._store.view.read(f"{select} AND {HIDDEN_BUT_LIVE}", bindings)
-
-    def _is_gone_now(self, place: Place) -> bool:
-        name, log, id = place
-        model = self._store.models[name]
-        [row] = self._store.view.read(model.table.by_id, (id, log))
-        return _is_gone(model, row)
-
-    def _gone_links(self, model: Model, log: int, base: Row) -> list[_Link]:
-        """Return the links by which a row has effects: their targets are gone."""
-        if base[model.table.hidden_at] & DELETED:
-            return []
-        return [link for link in self._links if link.child is model and self._target_is_gone(link, log, base[link.at])]
-
-    def _without_links(self, model: Model, log: int, base: Row) -> list[_Link]:
-        """Return no links: all effects are taken off."""
-        return []
-
-    def _apply(
-        self,
-        place: Place,
-        moved: list[_Moved],
-        links_of: Callable[[Model, int, Row], list[_Link]],
-    ) -> bool:
-        """Give a row the effects of some links; return whether it turned itself, as a target of others."""
-        name, log, id = place
-        model = self._store.models[name]
-        view, table = self._store.view, model.table
-        [row] = view.read(table.by_id, (id, log))
-        base = self._without_effects(model, row)
-        links = links_of(model, log, base)
-        masked = frozenset(link.wire for link in links if link.on_delete == "set_null")
-        after = self._projected(model, row, masked) if masked else base
-        if any(link.on_delete == "cascade" for link in links):
-            after = _with_hidden(model, after, after[table.hidden_at] | TARGET_GONE)
-        view.db.execute("DELETE FROM effects WHERE model = ? AND log = ? AND id = ?", (table.schema.name, log, id))
-        for link in links:
-            effect = (link.number, base[link.at], name, log, id)
-            view.db.execute("INSERT OR IGNORE INTO effects VALUES (?, ?, ?, ?, ?)", effect)
-        if after == row:
-            return False
-        if row[table.state_at] is None and after[table.state_at] is not None:
-            touch = f"INSERT OR IGNORE INTO {model.rows.touch} VALUES (?, ?)"
-            view.db.execute(touch, (row[table.doc_at], row[table.e_at]))
-        view.write_rows(model.rows, [after])
-        moved.append((model, row, after))
-        if _is_gone(model, after):
-            self._may_be_gone.add(name)
-        return _is_gone(model, after) != _is_gone(model, row)
-
-    def _without_effects(self, model: Model, row: Row) -> Row:
-        table = model.table
-        found = "SELECT 1 FROM effects WHERE model = ? AND log = ? AND id = ?"
-        if not self._store.view.read(found, (table.schema.name, row[table.log_at], row[0])):
-            return row
-        if any(link.child is model and link.on_delete == "set_null" for link in self._links):
-            row = self._projected(model, row, frozenset())
-        return _with_hidden(model, row, row[table.hidden_at] & ~TARGET_GONE)
-
-    def _projected(self, model: Model, row: Row, masked: frozenset[str]) -> Row:
-        table = model.table
-        document = model.states.load(row)
-        place = (row[table.doc_at], row[table.log_at], row[table.by_at])
-        return model.projection.project(row[0], document, *place, masked)
-
-    def _target_is_gone(self, link: _Link, log: int, key: Any) -> bool:
-        if key is None or link.on_delete == "restrict":
-            return False
-        table = link.target.table
-        where, bindings = (' AND "_log" = ?', (key, log)) if link.same_log else ("", (key,))
-        found = self._store.view.read(f'{table.select} WHERE "id" = ?{where}', bindings)
-        return bool(found) and all(_is_gone(link.target, row) for row in found)  # several shards may have had this id
-
-
-def _is_gone(model: Model, row: Row) -> bool:
-    """Whether a row's document was created and does not exist any more, by itself or with its target."""
-    table = model.table
-    return bool(row[table.hidden_at] & (DELETED | TARGET_GONE)) and row[table.ct_at] is not None
-
-
-def _with_hidden(model: Model, row: Row, hidden: int) -> Row:
-    at = model.table.hidden_at
-    return row if row[at] == hidden else (*row[:at], hidden, *row[at + 1 :])
+def _batches(places: Collection[Place]) -> Iterator[tuple[str, list[At]]]:
+    """Yield places in their order, some of one model each."""
+    for name, its in groupby(sorted(places), key=itemgetter(0)):
+        while some := [(log, id) for _, log, id in islice(its, TURN)]:
+            yield name, some

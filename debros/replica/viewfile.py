@@ -107,6 +107,13 @@ class ViewFile:
         except (apsw.Error, UnicodeDecodeError) as error:
             raise self.failure(error) from error
 
+    def read_each(self, sql: str, bindings: Iterable[Sequence[Any]]) -> list[Row]:
+        """Run a query once for each of some bindings, and return all rows; the caller has flushed."""
+        try:
+            return self.db.executemany(sql, bindings).fetchall()
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise self.failure(error) from error
+
     def _one(self, sql: str, bindings: tuple[Any, ...]) -> Row | None:
         try:
             row: Row | None = self.db.execute(sql, bindings).fetchone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import debros
@@ -103,3 +105,34 @@ async def test_what_went_with_a_record_comes_with_it_though_another_target_of_it
                 await folder.restore()
             assert await Mark.count() == 12
         assert await Mark.count() == 12
+
+
+@model(scope="user")
+class Box(Model):
+    inside_id: Field[str | None] = field(default=None)
+    inside: One[Box | None] = belongs_to("inside_id", on_delete="cascade")
+    topics: Field[list[str]] = field(default_factory=list, index=True)
+
+
+@model(scope="user")
+class Thing(Model):
+    box_id: Field[str | None]
+    box: One[Box | None] = belongs_to("box_id", on_delete="cascade")
+    size: Field[int] = field(default=0, index=True)
+
+
+async def test_more_children_than_are_looked_at_at_once_go_and_come_with_their_targets(monkeypatch: Any) -> None:
+    monkeypatch.setattr("debros.replica.effects.TURN", 4)
+    async with a_node(Box, Thing):
+        root = await Box.create()
+        boxes = await Box.create_many([{"inside_id": root.id, "topics": ["wood"]} for _ in range(9)])
+        other = await Box.create(topics=["wood"])
+        await Thing.create_many([{"box_id": box.id, "size": n} for n, box in enumerate(boxes)])
+        kept = await Thing.create(box_id=other.id, size=3)
+        for _ in range(2):
+            await root.delete()
+            assert await Box.where(Box.topics.contains("wood")).all() == [other]
+            assert await Thing.where(Thing.size >= 0).all() == [kept]
+            await root.restore()
+            assert await Box.where(Box.topics.contains("wood")).count() == 10
+            assert await Thing.where(Thing.size >= 0).count() == 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import trio
 from hypothesis import given, settings
@@ -107,6 +108,11 @@ def with_effects(world: World) -> dict[tuple[str, str], Any]:
 async def check(world: World, seed: int, view: str, flushes: float = 0.5) -> None:
     random, files = Random(seed), MemoryFiles()
     order = world.shuffled(seed)
+    with patch("debros.replica.effects.TURN", random.choice([1, 2, 250])):  # of rows that are looked at at once
+        await _check(world, order, random, files, view, flushes)
+
+
+async def _check(world: World, order: Any, random: Random, files: MemoryFiles, view: str, flushes: float) -> None:
     store = opened(models(), files=files, view=view).store
     replica = store.replica(world.manifest)
     for made in order:
