@@ -174,8 +174,10 @@ class Effects:
         """Add rows to those that moved; return which turned themselves, as targets of others."""
         name, log_at = model.table.schema.name, model.table.log_at
         turned: set[Place] = set()
+        moved += [(model, before, after) for before, after in changed]
+        if not any(link.target is model for link in self._links):
+            return turned
         for before, after in changed:
-            moved.append((model, before, after))
             gone = is_gone(model, after)
             if gone:
                 self._may_be_gone.add(name)

@@ -65,6 +65,7 @@ class Touching:
         self._view, self._model = view, model
         self._links = [link for link in links if link.child is model and link.on_delete != "restrict"]
         self._masks = any(link.on_delete == "set_null" for link in self._links)
+        self._is_target = any(link.target is model for link in self._links)  # of its own rows
         table = model.table
         # the table of what a collection holds is kept by a trigger on whole rows
         is_whole = any(index.fill for index in table.indexes())
@@ -100,7 +101,8 @@ class Touching:
                 begun += [(number, target, name, log, id) for number, target in effects]
             if after != row:
                 moved.append((row, after))
-                self._note(after)
+                if self._is_target:
+                    self._note(after)
         view.db.executemany("DELETE FROM effects WHERE model = ? AND log = ? AND id = ?", ended)
         view.db.executemany("INSERT OR IGNORE INTO effects VALUES (?, ?, ?, ?, ?)", begun)
         self._write(moved)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from debros.blocks.files import MemoryFiles
 from debros.log.acts import cut_act
+from debros.replica.store import Store
 from debros.replica.tables import DELETED, TARGET_GONE
 from debros.schema import IndexSpec, OnDelete, RelationSpec, Schema
 from tests.support.naive import fold
@@ -105,6 +106,12 @@ def with_effects(world: World) -> dict[tuple[str, str], Any]:
     return rows
 
 
+def effects_in(store: Store) -> list[Any]:
+    """Return what is noted of who has which effect on whom."""
+    store.flush()
+    return sorted(store.view.read("SELECT link, target, model, id FROM effects", ()))
+
+
 async def check(world: World, seed: int, view: str, flushes: float = 0.5) -> None:
     random, files = Random(seed), MemoryFiles()
     order = world.shuffled(seed)
@@ -120,10 +127,11 @@ async def _check(world: World, order: Any, random: Random, files: MemoryFiles, v
         if random.random() < flushes:
             store.flush()
     assert shown(store, replica) == with_effects(world)
-    grown = meaning(store, replica)
+    grown, effects = meaning(store, replica), effects_in(store)
     store.close()
     for again in (opened(models(), files=files, view=view), opened(models(), files=files)):
         assert meaning(again.store, again.store.replica(world.manifest)) == grown
+        assert effects_in(again.store) == effects
         again.store.close()
 
 
