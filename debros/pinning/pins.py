@@ -8,6 +8,7 @@ where the ledger says they were.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Final
 
 import trio
@@ -113,27 +114,34 @@ class Pins:
     async def ready(self) -> tuple[Ledger, Contents]:
         """Open what is not open yet, and return it."""
         async with self._opening:
-            if self._is_closed:
-                raise ClosedError("the node is closed; open it again to use its content")
+            self._check_open()
             if self._ledger is None or self._contents is None:
-                ledger = await self._env.offload(Ledger, self._ledger_path)
-                try:
-                    contents = Contents(self._env, await self._env.offload(self._open_blocks), self._room.max_bytes)
-                    await contents.measure()
-                    if ledger.meta("since") is None:
-                        ledger.set_meta("since", self._now())
-                        ledger.set_meta("found", contents.used)
-                    if self.departures is not None and (left := self.departures.leaving.left):
-                        ledger.forget_logs(left)
-                        self.departures.leaving.forget()
-                    await self._tracker.catch_up(ledger)
-                except BaseException:
-                    ledger.close()
-                    raise
-                contents.make_room = self._make_room
-                self._ledger, self._contents = ledger, contents
+                self._ledger, self._contents = await self._open_both()
             self._contents.source = self.source
             return self._ledger, self._contents
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the node is closed; open it again to use its content")
+
+    async def _open_both(self) -> tuple[Ledger, Contents]:
+        async with AsyncExitStack() as opened:
+            ledger = await self._env.offload(Ledger, self._ledger_path)
+            opened.callback(ledger.close)
+            contents = Contents(self._env, await self._env.offload(self._open_blocks), self._room.max_bytes)
+            opened.push_async_callback(contents.aclose)
+            await contents.measure()
+            if ledger.meta("since") is None:
+                ledger.set_meta("since", self._now())
+                ledger.set_meta("found", contents.used)
+            if self.departures is not None and (left := self.departures.leaving.left):
+                ledger.forget_logs(left)
+                self.departures.leaving.forget()
+            await self._tracker.catch_up(ledger, self._check_open)
+            self._check_open()
+            opened.pop_all()
+        contents.make_room = self._make_room
+        return ledger, contents
 
     async def aclose(self) -> None:
         """Write down what was learned, and close; again, it does nothing."""
@@ -142,6 +150,8 @@ class Pins:
         self._is_closed = True
         self._woken.set()
         with trio.CancelScope(shield=True):
+            async with self._opening:  # whoever opens it just now sees that, and looks at nothing that is closed next
+                pass
             try:
                 if self._ledger is not None:
                     try:

@@ -79,8 +79,12 @@ class Tracker:
         if is_wanted and self.on_wanted is not None:
             self.on_wanted()
 
-    async def catch_up(self, ledger: Ledger) -> None:
-        """Learn of the entries that were admitted since the ledger was last brought up to date."""
+    async def catch_up(self, ledger: Ledger, check_open: Callable[[], None]) -> None:
+        """Learn of the entries that were admitted since the ledger was last brought up to date.
+
+        Raises:
+            ClosedError: `check_open` says that they are asked for no more.
+        """
         entries = self._store.entries
         seen = ledger.meta("seen") or 0
         if not 0 < seen < entries.next_e or self._seen_mark(seen) != ledger.meta("seen_digest"):
@@ -91,6 +95,7 @@ class Tracker:
             changes = self._store.changes_of(entry)
             self.on_admitted([Admitted(self._store.by_number[entry.log], entry, changes, "remote")])
             await pacing.did(1 + len(changes))
+            check_open()
         self._seen = max(self._seen, entries.next_e - 1)
 
     def _seen_mark(self, seen: int) -> bytes:

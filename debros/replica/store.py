@@ -8,7 +8,7 @@ each entry through `Replica._admit`. Nothing in memory changes before the group 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from struct import Struct
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -550,6 +550,7 @@ class Store:
                 await trio.lowlevel.checkpoint()  # its saver makes it visible first
             if self._kept_open is not None:
                 await self._kept_open.wait()
+            self.view.thread.let_go()
             await self.env.offload(self.close)
             self.view.thread.take()
 
@@ -565,6 +566,7 @@ class Store:
                 self.flush()
         finally:
             self.closed = True
-            self.reader.close()
-            self.view.close()
-            self.log.close()
+            with ExitStack() as left:  # whichever of them fails
+                left.callback(self.log.close)
+                left.callback(self.view.close)
+                self.reader.close()

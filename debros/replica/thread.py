@@ -33,6 +33,10 @@ class Thread:
         self.number = this_thread()
         self._loop = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
+    def let_go(self) -> None:
+        """Belong to no thread, until one takes it to close: tasks go on in this one meanwhile, and may not look any more."""
+        self._is_closing, self.number = True, 0
+
     def take_to_close(self) -> None:
         """Belong to the running thread, for nothing but closing."""
         self._is_closing = True

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trio
 
 import debros
 from debros import ContentError, ContentMissingError, Field, File, Model, NoNodeError, ValidationError, field, model
 from debros.blocks import cid, dagcbor
 from debros.log.body import parse_body
+from debros.pinning.contents import Contents
 from debros.values.file import FILE, content_in
 from tests.support.nodes import a_node
 
@@ -162,6 +165,42 @@ async def test_content_that_is_not_here_and_a_directory_are_clear_errors(tmp_pat
 async def test_without_a_node_there_is_nowhere_to_put_it() -> None:
     with pytest.raises(NoNodeError):
         await File.add(b"x")
+
+
+def open_files(home: Path) -> list[str]:
+    found = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # what was looked through is closed by now
+            found.append(str(fd.readlink()))
+    return [path for path in found if path.startswith(str(home))]
+
+
+async def test_a_node_that_is_closed_while_content_is_first_used_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, measure = trio.Event(), Contents.measure
+
+    async def slowly(contents: Contents) -> None:
+        begun.set()
+        for _ in range(5000):  # enough for a node that does not wait to be closed first
+            await trio.lowlevel.checkpoint()
+            if db.store.closed:
+                break
+        await measure(contents)
+
+    async def add() -> None:
+        with pytest.raises(debros.ClosedError):
+            await File.add(b"hello world\n")
+
+    async with debros.open(tmp_path, models=[Album], app="album"):
+        await Album.create(name="so that there is something to learn of")
+    monkeypatch.setattr(Contents, "measure", slowly)
+    async with trio.open_nursery() as nursery:
+        async with debros.open(tmp_path, models=[Album], app="album") as db:
+            with db.current():
+                nursery.start_soon(add)
+            await begun.wait()
+        assert open_files(tmp_path) == []
 
 
 async def test_a_closed_node_says_so() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 import debros
 from debros import Field, Model, model
+from debros.env import SystemEnv
 from debros.errors import ClosedError, NoNodeError
 from tests.support.threads import in_thread
 
@@ -60,6 +62,31 @@ async def test_while_a_thread_closes_the_node_others_are_told_so(tmp_path: Path)
         view.thread.take_to_close()
         assert isinstance(in_thread(lambda: view.read("SELECT 1", ())), ClosedError)
         view.thread.take()
+
+
+async def test_tasks_find_a_node_closed_before_a_thread_begins_to_close_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[BaseException] = []
+    offload = SystemEnv.offload
+
+    async def look_first(self: SystemEnv, function: Any, *args: Any) -> Any:
+        if (
+            function == db.store.close
+        ):  # its thread may begin at any moment, and would share the connection with this one
+            for look in (lambda: Note.get(note.id), db.audit, Note.count, db.fingerprint):
+                try:
+                    with db.current():
+                        await look()
+                except BaseException as error:
+                    found.append(error)
+        return await offload(self, function, *args)
+
+    async with debros.open(tmp_path, models=MODELS):
+        note = await Note.create(title="a")
+    async with debros.open(tmp_path, models=MODELS) as db:  # which has nothing in memory
+        monkeypatch.setattr(SystemEnv, "offload", look_first)
+    assert [type(error) for error in found] == [ClosedError] * 4
 
 
 def test_a_loop_of_its_own_does_not_wait_for_the_nodes() -> None:
