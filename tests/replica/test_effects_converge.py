@@ -169,3 +169,12 @@ def test_a_record_that_comes_under_a_hidden_target_is_hidden(tmp_path: Any) -> N
     world.write(0, [["Leaf", 1, "b", {"live": True, "put": {"up": "a"}}]])
     for flushes in (0.0, 1.0):
         trio.run(check, world, 0, str(tmp_path / f"{flushes}.sqlite"), flushes)
+
+
+def test_a_target_that_comes_back_leaves_no_note_of_its_effects(tmp_path: Any) -> None:
+    world = LOGS[0]()
+    world.write(0, [["Post", 1, "a", {"live": True, "put": {"title": "t"}}]])
+    world.write(0, [["Reply", 1, "a", {"live": True, "put": {"to": "a", "see": None, "up": None}}]])
+    world.write(0, [["Post", 1, "a", {"live": False}]])
+    world.write(0, [["Post", 1, "a", {"live": True}]])
+    trio.run(check, world, 0, str(tmp_path / "view.sqlite"), 1.0)
