@@ -16,7 +16,7 @@ from debros.replica.tables import NOT_UNIQUE, Row, quoted
 from debros.replica.view import View
 
 Key: TypeAlias = "tuple[Any, ...]"  # index number, log (0: across logs), values
-Noted: TypeAlias = "tuple[dict[Key, set[tuple[int, str]]], set[Key]]"
+Noted: TypeAlias = "tuple[dict[Key, set[tuple[int, str]]], set[Key], set[tuple[int, str]]]"
 
 
 _WRITING: Final = ("put", "inc", "add", "rem", "keep")  # parts of a change that name fields by their stored names
@@ -40,6 +40,7 @@ class Claims:
         self._within_log = table.schema.scope == "user"
         self._pending: dict[Key, set[tuple[int, str]]] = {}  # rows not in the file that claimed it, some not any more
         self._dirty: set[Key] = set()
+        self._flagged: set[tuple[int, str]] = set()  # rows that had lost a value, and may not even claim it any more
         self.indexes: list[_Index] = []
         for number, index in enumerate(table.schema.indexes):
             if not index.unique:
@@ -88,6 +89,8 @@ class Claims:
             self._pending.setdefault(key, set()).add(place)
             if not checked:
                 self._dirty.add(key)
+        if row[self._rows.table.flags_at] & NOT_UNIQUE:
+            self._flagged.add(place)
         if before is not None:
             self._dirty.update(self.keys(before))
 
@@ -129,7 +132,7 @@ class Claims:
 
     def settling(self, changed: list[tuple[int, str]]) -> Iterator[None]:
         """Set the flags, a step for each value and each contender, and add the rows that change to `changed`."""
-        contenders: set[tuple[int, str]] = set()
+        contenders = set(self._flagged)
         for key in sorted(self._dirty, key=repr):
             contenders.update(self._claimants(key))
             yield
@@ -150,13 +153,13 @@ class Claims:
 
     def exchange(self, noted: Noted | None) -> Noted:
         """Note into other sets from now on, new ones at first, and return those noted into so far."""
-        so_far = self._pending, self._dirty
-        self._pending, self._dirty = noted or ({}, set())
+        so_far = self._pending, self._dirty, self._flagged
+        self._pending, self._dirty, self._flagged = noted or ({}, set(), set())
         return so_far
 
     def forget(self, stale: list[tuple[int, str]]) -> None:
         """Forget what is settled, and the rows in memory that are stale."""
-        self._pending, self._dirty = {}, set()
+        self._pending, self._dirty, self._flagged = {}, set(), set()
         for place in stale:
             self._rows.cache.pop(place)
             self._rows.pending.pop(place, None)

@@ -178,3 +178,12 @@ def test_a_target_that_comes_back_leaves_no_note_of_its_effects(tmp_path: Any) -
     world.write(0, [["Post", 1, "a", {"live": False}]])
     world.write(0, [["Post", 1, "a", {"live": True}]])
     trio.run(check, world, 0, str(tmp_path / "view.sqlite"), 1.0)
+
+
+def test_a_record_that_had_lost_a_unique_value_claims_none_while_it_is_hidden(tmp_path: Any) -> None:
+    world = LOGS[0]()
+    world.write(0, [["Post", 1, "a", {"live": True, "put": {"title": "t"}}]])
+    world.write(0, [["Reply", 1, "a", {"live": True, "put": {"to": None, "see": "x", "up": None}}]])
+    world.write(0, [["Reply", 1, "b", {"live": True, "put": {"to": "a", "see": "x", "up": None}}]])
+    world.write(0, [["Post", 1, "a", {"live": False}]])
+    trio.run(check, world, 0, str(tmp_path / "view.sqlite"), 1.0)
