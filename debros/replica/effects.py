@@ -37,6 +37,7 @@ class Effects:
         self._touching: dict[str, Touching] = {}  # by model, once rows of it were looked at
         self._turned: set[Place] = set()  # targets that went or came back
         self._children: set[Place] = set()  # rows to look at: new, changed, or of a turned target
+        self._outdated: set[Place] = set()  # rows that show effects of an earlier session's relations
         self.declared = "[]"  # the relations that have effects, as text
         self._may_be_gone: set[str] = set()  # models some record of which is deleted
 
@@ -70,7 +71,7 @@ class Effects:
             return
         for name, log, id in view.read("SELECT DISTINCT model, log, id FROM effects", ()):
             if name in models:
-                self._children.add((name, log, id))
+                self._outdated.add((name, log, id))
         for name in sorted(self._may_be_gone):
             model = models[name]
             hidden = view.read(f'{model.table.select} WHERE "_hidden" != 0', ())
@@ -96,7 +97,7 @@ class Effects:
     @property
     def unsettled(self) -> bool:
         """Whether rows in memory may lack an effect until the next flush."""
-        return bool(self._turned or self._children)
+        return bool(self._turned or self._children or self._outdated)
 
     def restricted_by(self, model: Model, log: int, id: str) -> str | None:
         """Return a relation by which visible records hold on to this one. What is pending must be in the file."""
@@ -146,6 +147,10 @@ class Effects:
     def settling(self, moved: list[_Moved]) -> Iterator[None]:
         """Bring all rows in line, a step for some that are looked at, and add those that change to `moved`."""
         models = self._store.models
+        for name, places in _batches(self._outdated):
+            touching = Touching(self._store.view, models[name], self._links, masked_before=True)
+            self._add(models[name], touching.apply(places, bare=True), moved)
+            yield
         back: list[Place] = []
         for name, places in _batches(self._turned):
             table = models[name].table
@@ -157,7 +162,7 @@ class Effects:
         for name, places in _batches(freed):
             self._add(models[name], self._at(name).apply(places, bare=True), moved)
             yield
-        turned, children = self._turned, self._children | freed
+        turned, children = self._turned, self._children | freed | self._outdated
         while turned or children:
             for name, places in _batches(turned):
                 for link in self._from(name):
@@ -231,7 +236,7 @@ class Effects:
 
     def forget(self) -> None:
         """Forget what is settled: the transaction is committed."""
-        self._turned, self._children = set(), set()
+        self._turned, self._children, self._outdated = set(), set(), set()
 
 
 def _batches(places: Collection[Place]) -> Iterator[tuple[str, list[At]]]:

@@ -60,11 +60,11 @@ class Link:
 class Touching:
     """Gives rows of one model the effects that they are to have."""
 
-    def __init__(self, view: View, model: Model, links: Iterable[Link]) -> None:
-        """`links`: of all models."""
+    def __init__(self, view: View, model: Model, links: Iterable[Link], *, masked_before: bool = False) -> None:
+        """`links`: of all models; `masked_before`: keys may read null by links of an earlier session."""
         self._view, self._model = view, model
         self._links = [link for link in links if link.child is model and link.on_delete != "restrict"]
-        self._masks = any(link.on_delete == "set_null" for link in self._links)
+        self._masks = masked_before or any(link.on_delete == "set_null" for link in self._links)
         self._is_target = any(link.target is model for link in self._links)  # of its own rows
         table = model.table
         # the table of what a collection holds is kept by a trigger on whole rows

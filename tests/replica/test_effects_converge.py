@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debros.blocks.files import MemoryFiles
 from debros.log.acts import cut_act
+from debros.replica.replica import Replica
 from debros.replica.store import Store
-from debros.replica.tables import DELETED, TARGET_GONE
+from debros.replica.tables import DELETED, TARGET_GONE, Row
 from debros.schema import IndexSpec, OnDelete, RelationSpec, Schema
 from tests.support.naive import fold
 from tests.support.naive_rows import expected, flag_losers
@@ -187,3 +191,99 @@ def test_a_record_that_had_lost_a_unique_value_claims_none_while_it_is_hidden(tm
     world.write(0, [["Reply", 1, "b", {"live": True, "put": {"to": "a", "see": "x", "up": None}}]])
     world.write(0, [["Post", 1, "a", {"live": False}]])
     trio.run(check, world, 0, str(tmp_path / "view.sqlite"), 1.0)
+
+
+# -- declarations that change between sessions -----------------------------------------------------------------------
+
+EFFECTS: tuple[OnDelete, ...] = ("keep", "cascade", "set_null", "restrict")
+NAMES = ("Post", "Reply", "Leaf")
+
+
+def declared_anew(random: Random) -> list[Schema]:
+    """Some of the models, each relation with another effect, perhaps with another target, or without any."""
+
+    def relations(schema: Schema) -> tuple[RelationSpec, ...]:
+        drawn = [
+            replace(spec, on_delete=random.choice(EFFECTS), target=random.choice([spec.target, spec.target, *NAMES]))
+            for spec in schema.relations
+        ]
+        return tuple(spec for spec in drawn if random.random() < 0.9)
+
+    left_out = random.choice([None, None, *NAMES])
+    return [replace(schema, relations=relations(schema)) for schema in models() if schema.name != left_out]
+
+
+def some_operation(random: Random) -> list[Any]:
+    """Create, change, delete or restore one of a few records."""
+    model, id = random.choice([*NAMES, "Reply"]), random.choice(IDS)
+    if random.random() < 0.5:
+        return [model, 1, id, {"live": random.random() < 0.3}]
+    keys = {"Post": (), "Reply": ("to", "see", "up"), "Leaf": ("up",)}[model]
+    return [model, 1, id, {"live": True, "put": {key: random.choice([None, *IDS]) for key in keys}}]
+
+
+async def check_sessions(seed: int, view: str) -> None:
+    random, files, world = Random(seed), MemoryFiles(), LOGS[0]()
+    for _ in range(5):
+        declared = declared_anew(random)
+        store = opened(declared, files=files, view=view).store
+        replica = store.replica(world.manifest)
+        is_as_made_anew(store, replica, declared, files)
+        for _ in range(random.randrange(6)):
+            some = [some_operation(random) for _ in range(3)]
+            made = world.write(random.randrange(3), some, ahead=random.randint(1, 3))
+            await deliver(store, replica, [made])
+            if random.random() < 0.5:
+                store.flush()
+        is_as_made_anew(store, replica, declared, files)
+        store.close()
+
+
+def is_as_made_anew(store: Store, replica: Replica, declared: list[Schema], files: MemoryFiles) -> None:
+    """Hold a view against one that is made of the same log."""
+    anew = opened(declared, files=files).store
+    assert meaning(store, replica) == meaning(anew, anew.replica(replica.manifest))
+    names = {
+        schema.name for schema in declared
+    }  # of other models what an earlier session noted stays, until they are opened
+    assert [noted for noted in effects_in(store) if noted[2] in names] == effects_in(anew)
+    anew.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_effects_are_those_that_are_declared_now(seed: int, tmp_path: Path) -> None:
+    trio.run(check_sessions, seed, str(tmp_path / "view.sqlite"))
+
+
+async def check_redeclared(world: World, first: RelationSpec, then: RelationSpec, view: str) -> Row:
+    """Deliver a history under one declaration of `Leaf`, open it under another, and return the leaf `a`."""
+    files = MemoryFiles()
+    before, after = ([*models()[:2], replace(models()[2], relations=(spec,))] for spec in (first, then))
+    store = opened(before, files=files, view=view).store
+    for made in world.entries:
+        await deliver(store, store.replica(world.manifest), [made])
+    store.close()
+    store = opened(after, files=files, view=view).store
+    is_as_made_anew(store, store.replica(world.manifest), after, files)
+    [(hidden, up)] = store.view.read('SELECT "_hidden", "f_up" FROM "m_Leaf"', ())
+    store.close()
+    return hidden, up
+
+
+async def test_a_key_that_read_null_has_the_effect_that_is_declared_now(tmp_path: Path) -> None:
+    world = LOGS[0]()
+    world.write(0, [["Reply", 1, "a", {"live": True, "put": {"to": None, "see": None, "up": None}}]])
+    world.write(0, [["Leaf", 1, "a", {"live": True, "put": {"up": "a"}}]])
+    world.write(0, [["Reply", 1, "a", {"live": False}]])
+    nulled, hiding = relation("reply", "up", "Reply", "set_null"), relation("reply", "up", "Reply", "cascade")
+    assert await check_redeclared(world, nulled, hiding, str(tmp_path / "1.sqlite")) == (TARGET_GONE, "a")
+    assert await check_redeclared(world, hiding, nulled, str(tmp_path / "2.sqlite")) == (0, None)
+
+
+async def test_a_hidden_record_that_comes_to_be_its_own_target_does_not_hide_itself(tmp_path: Path) -> None:
+    world = LOGS[0]()
+    world.write(0, [["Reply", 1, "a", {"live": True, "put": {"to": None, "see": None, "up": None}}]])
+    world.write(0, [["Leaf", 1, "a", {"live": True, "put": {"up": "a"}}]])
+    world.write(0, [["Reply", 1, "a", {"live": False}]])
+    first, then = relation("reply", "up", "Reply", "cascade"), relation("reply", "up", "Leaf", "cascade")
+    assert await check_redeclared(world, first, then, str(tmp_path / "view.sqlite")) == (0, "a")
