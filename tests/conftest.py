@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as whatever a shell starts in its background: tests interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("same", derandomize=True)
-settings.register_profile("search", print_blob=True)
+# How long an example takes is for benchmarks to say, not for tests on a machine that does other things beside.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("timeless"), derandomize=True)
+settings.register_profile("search", settings.get_profile("timeless"), print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 

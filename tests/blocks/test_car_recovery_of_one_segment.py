@@ -61,7 +61,7 @@ def segments(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(segments(), st.data())
 def test_agrees_with_a_reader_written_from_the_page_whatever_the_chunk(data: bytes, choose: st.DataObject) -> None:
     applied = choose.draw(st.integers(0, len(data) + 5))
@@ -82,7 +82,7 @@ def test_a_section_is_found_wherever_its_prefix_lies_in_a_chunk(monkeypatch: pyt
         assert [one.block for one in sections[1:]] == [b"found"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(segments())
 def test_damage_and_sections_cover_every_byte_once(data: bytes) -> None:
     at = 0

@@ -15,7 +15,7 @@ CODECS = st.sampled_from(sorted(cid.CODECS))
 TEXT = "bafyreidxq3ccyndshensnthke5hnacxopllu2p62yukn4rgcnamvfxenpi"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(DIGESTS, CODECS)
 def test_text_and_bytes_lead_back_to_the_link(digest: bytes, codec: int) -> None:
     link = Link(codec, digest)
@@ -24,7 +24,7 @@ def test_text_and_bytes_lead_back_to_the_link(digest: bytes, codec: int) -> None
     assert str(link) == cid.to_text(digest, codec)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(DIGESTS, CODECS)
 def test_the_text_is_base32_of_rfc_4648_in_lower_case_without_padding(digest: bytes, codec: int) -> None:
     binary = bytes([1, codec, 0x12, 0x20]) + digest
@@ -104,7 +104,7 @@ def test_a_codec_of_others_or_a_digest_of_another_length_has_no_cid(digest: byte
             make(digest, codec)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=70))
 def test_any_text_is_refused_or_is_the_text_of_what_it_parses_to(text: str) -> None:
     try:

@@ -43,7 +43,7 @@ def verdict(decode: Any, data: bytes) -> bytes | None:
     return dagcbor.encode(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES)
 def test_a_value_decodes_to_itself(value: Any) -> None:
     data = dagcbor.encode(value)
@@ -64,7 +64,7 @@ def same(one: Any, other: Any) -> bool:
     return struct.pack(">d", one) == struct.pack(">d", other) if isinstance(one, float) else bool(one == other)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=80))
 @example(b"\x9b" + b"\xff" * 8)
 def test_any_bytes_are_refused_or_are_the_encoding_of_what_they_decode_to(data: bytes) -> None:
@@ -72,7 +72,7 @@ def test_any_bytes_are_refused_or_are_the_encoding_of_what_they_decode_to(data: 
     assert verdict(dagcbor.decode_fast, data) == verdict(dagcbor.decode, data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES, st.data())
 def test_mutated_documents_get_the_same_verdict_from_both_decoders(value: Any, choose: st.DataObject) -> None:
     data = bytearray(dagcbor.encode(value))
@@ -95,7 +95,7 @@ def test_mutated_documents_get_the_same_verdict_from_both_decoders(value: Any, c
     assert verdict(dagcbor.decode_fast, mutant) == authority
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=6), st.integers(0, 3), max_size=8))
 def test_the_order_in_which_keys_were_put_does_not_matter(items: dict[str, int]) -> None:
     data = dagcbor.encode(items)
@@ -229,7 +229,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=6), st.integers(0, 130))
 def test_pieces_that_are_checked_together_get_the_verdict_of_each(pieces: list[bytes], before: int) -> None:
     pieces = [dagcbor.encode(n) for n in range(before)] + pieces

@@ -24,7 +24,7 @@ PAGE = direct.PAGESIZE
     st.lists(st.integers(0, 40) | st.integers(PAGE - 2, PAGE + 2) | st.integers(3 * PAGE, 9 * PAGE), max_size=6),
     st.integers(0, 1 << 30),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_written_is_what_was_given_and_nothing_beside_it_changes(
     offset: int, sizes: list[int], seed: int
 ) -> None:

@@ -85,7 +85,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "log" / "000001.car"
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_flipped_bit_is_found_where_it_lies(
     data: st.DataObject, log: Path, tmp_path: Path, capsys: Captured

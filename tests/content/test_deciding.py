@@ -227,7 +227,7 @@ RULES = st.sampled_from(
 
 
 @given(st.lists(st.tuples(RULES, ANY, st.booleans()), max_size=30), st.integers(0, 20 * MB), st.integers(0, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_force_holds_every_limit_and_no_decision_depends_on_the_order(
     given_: list[tuple[Rule, Facts, bool]], max_bytes: int, max_pins: int
 ) -> None:

@@ -41,7 +41,7 @@ def built(content: bytes, profile: profiles.Profile) -> tuple[str, list[tuple[in
 @given(
     st.binary(max_size=300), st.integers(0, 320), st.none() | st.integers(0, 320), st.sampled_from([SMALL, SMALL_PB])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_range_is_that_part_of_the_content(
     content: bytes, start: int, length: int | None, p: profiles.Profile
 ) -> None:
@@ -81,14 +81,14 @@ async def test_a_reader_may_stop_early() -> None:
     st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.binary(max_size=20), st.integers(0, 2**64 - 1))),
     st.binary(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_node_reads_as_it_was_written(links: list[tuple[bytes, bytes, int]], data: bytes) -> None:
     made = [PBLink(*link) for link in links]
     assert dagpb.decode(dagpb.encode(made, data)) == (made, data)
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_a_node_or_a_clear_error(data: bytes) -> None:
     for decode in (dagpb.decode, node.decode):
         with suppress(ContentError):

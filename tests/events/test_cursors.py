@@ -28,7 +28,7 @@ def facts(events: list[Any]) -> list[Any]:
     return [(e.kind, e.id, e.changes, e.row and e.row.to_dict(), e.author, e.at, e.origin, e.cursor) for e in events]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(STEPS, min_size=1, max_size=12))
 def test_a_resumed_subscription_is_told_exactly_what_it_missed(steps: list[Any]) -> None:
     async def main() -> None:

@@ -19,7 +19,7 @@ SALT = bytes(range(16))
 OPS: list[Any] = [["Post", 1, f"d{n}", {"put": {"a": n}, "live": True}] for n in range(30)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 30), st.none() | st.tuples(st.binary(min_size=16, max_size=16), st.integers(1, 9)), st.booleans())
 def test_what_is_spliced_is_what_the_encoder_writes(count: int, tx: tuple[bytes, int] | None, cut: bool) -> None:
     acts = [cut_act(A.public, [bytes(32)])] if cut else []

@@ -38,7 +38,7 @@ def without_negative_zero(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.text(max_size=4), values, max_size=4))
 def test_a_change_is_written_in_canonical_form_without_negative_zero(put: dict[str, Any]) -> None:
     raw = encode_change("Post", 1_000_000, "id", {"put": put})
@@ -101,7 +101,7 @@ items = st.lists(values, max_size=5) | st.tuples(
 ).map(list)  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(items | values)
 def test_the_only_change_of_an_entry_is_the_one_that_is_found_by_going_through_all(item: Any) -> None:
     found = only_change(item)

@@ -63,7 +63,7 @@ class Document:
         return self
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(changes(), changes(OWN))
 def test_one_change_does_what_two_do(first: dict[str, Any], second: dict[str, Any]) -> None:
     joined = combine(first, second, OWN)
@@ -75,7 +75,7 @@ def test_one_change_does_what_two_do(first: dict[str, Any], second: dict[str, An
 
 
 @given(changes(), changes(OWN), changes(OWN))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_joining_is_associative_in_what_it_does(
     first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]
 ) -> None:

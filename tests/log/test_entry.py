@@ -43,7 +43,7 @@ def arguments(draw: st.DrawFn, usual: bool) -> dict[str, Any]:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arguments(usual=False) | arguments(usual=True))
 def test_what_is_signed_is_read_back_and_verifies(wanted: dict[str, Any]) -> None:
     raw, made = sign_header(D, **wanted)
@@ -78,14 +78,14 @@ def verdict(raw: bytes) -> Header | type[Exception]:
         return type(error)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arguments(usual=True))
 def test_the_fast_reader_reads_every_usual_header_as_the_authority_does(wanted: dict[str, Any]) -> None:
     raw, _ = sign_header(D, **wanted)
     assert entry._parse_usual(raw) == entry._parse(raw)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arguments(usual=True), st.data())
 def test_the_fast_reader_accepts_no_mutant_that_the_authority_refuses(
     wanted: dict[str, Any], data: st.DataObject

@@ -54,7 +54,7 @@ values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(values, min_size=14, max_size=40), st.booleans(), st.integers(0, 30), st.sampled_from(["Post", "Other"])
 )
@@ -96,7 +96,7 @@ ids: st.SearchStrategy[Any] = st.text("abc", min_size=1, max_size=2) | st.sample
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(ids, min_size=14, max_size=40), st.sampled_from([1, 0, 100, -1, True, 1.5, None]), st.integers(1, 50))
 def test_packed_changes_come_together_as_they_come_one_by_one(its: list[Any], version: Any, together: int) -> None:
     ops = [["Post", version, id, {"live": True, "put": {"text": LARGE}}] for id in its]
@@ -111,7 +111,7 @@ def test_packed_changes_come_together_as_they_come_one_by_one(its: list[Any], ve
 RAW = written([change(n, [n, n / 3, "щ" * n, {"a": b"\x99" * n}]) for n in range(40)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(RAW) - 1), st.integers(0, 255), st.sampled_from(["flip", "cut", "insert", "remove"]))
 def test_a_large_body_with_a_wrong_byte_is_refused_where_the_authority_refuses_it(at: int, byte: int, how: str) -> None:
     bent = {

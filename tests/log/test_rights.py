@@ -161,7 +161,7 @@ def hits(register: Register, fact: Fact) -> bool:
     return (fact.author, fact.user) == (register.key, register.root)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories())
 def test_void_is_what_the_page_says(history: History) -> None:
     facts = [fact for fact, _ in history]
@@ -169,7 +169,7 @@ def test_void_is_what_the_page_says(history: History) -> None:
     assert void(facts, acts, MANIFEST) == void_by_the_page(history)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_entry_by_entry_in_any_order_it_is_the_same_and_what_changes_is_named(data: st.DataObject) -> None:
     history = data.draw(histories())

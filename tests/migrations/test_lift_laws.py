@@ -50,7 +50,7 @@ def document(writes: list[Put]) -> Document:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(puts(), st.randoms(use_true_random=False))
 def test_what_shows_does_not_depend_on_the_order_in_which_entries_came(writes: list[Put], random: Any) -> None:
     lift = Lifter(SCHEMA, STEPS, ALL, frozenset())
@@ -59,7 +59,7 @@ def test_what_shows_does_not_depend_on_the_order_in_which_entries_came(writes: l
     assert lift("a", document(writes)) == lift("a", document(shuffled))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(puts())
 def test_the_newest_cells_are_never_lifted_and_every_lifted_value_is_one_of_its_field(writes: list[Put]) -> None:
     lifted, whole = Lifter(SCHEMA, STEPS, ALL, frozenset())("a", document(writes))
@@ -72,7 +72,7 @@ def test_the_newest_cells_are_never_lifted_and_every_lifted_value_is_one_of_its_
         assert value is ABSENT or spec.codec.accepts(value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(puts())
 def test_a_document_of_the_newest_version_needs_no_lift(writes: list[Put]) -> None:
     made = [("email", 1, 0, ""), ("first", 1, 0, ""), ("last", 1, 0, ""), ("age", 1, 0, 0), *writes]
@@ -80,7 +80,7 @@ def test_a_document_of_the_newest_version_needs_no_lift(writes: list[Put]) -> No
     assert Lifter(SCHEMA, STEPS, ALL, frozenset())("a", document(newest)) == ({}, True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(puts())
 def test_a_field_without_a_cell_is_lifted_however_new_all_the_others_are(writes: list[Put]) -> None:
     old = [("name", 1, 1_000_000, "Ana Berg"), ("age", 1, 1_000_000, "7"), ("city", 1, 1_000_000, None)]
@@ -100,7 +100,7 @@ def test_a_field_that_a_newer_program_has_removed_is_no_flaw() -> None:
     assert lift("a", document([("name", 1, 1_000_000, "Ana")])) == ({}, False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(puts(), st.integers(0, 3))
 def test_after_a_rollback_old_cells_show_as_they_are_stored(writes: list[Put], kept: int) -> None:
     old = [put for put in writes if put[2] == 1_000_000]

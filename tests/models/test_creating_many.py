@@ -44,7 +44,7 @@ NOTES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=st.lists(NOTES, max_size=4))
 def test_a_record_of_a_dict_has_what_its_constructor_gives_it(values: list[dict[str, Any]]) -> None:
     async def check() -> None:

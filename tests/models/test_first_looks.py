@@ -32,7 +32,7 @@ VALUES: dict[str, Any] = {
 NAMES = ("id", *VALUES)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.permutations(NAMES), st.sets(st.sampled_from(["title", "shown", "likes", "tags", "at"])), st.integers(0, 8))
 def test_in_whatever_order_values_are_looked_at_and_assigned_they_are_what_they_were(
     order: list[str], assigned: set[str], before: int

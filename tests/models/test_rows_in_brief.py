@@ -76,7 +76,7 @@ def in_a_node(check: Callable[[Debros], Any]) -> None:
     trio.run(run)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 def test_all_of_a_row_read_in_brief_is_what_it_was_when_it_was_read(steps: list[tuple[str, str, int]]) -> None:
     async def check(db: Debros) -> None:

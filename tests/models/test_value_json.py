@@ -33,7 +33,7 @@ UNTYPED = dict[str, Any]  # bytes in it are text in JSON, and stay text
 
 
 @pytest.mark.parametrize("annotation", [each for each in TYPES if each != UNTYPED], ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_value_comes_back_from_json_text(annotation: Any, data: st.DataObject) -> None:
     info = describe(annotation)
@@ -45,7 +45,7 @@ def test_a_value_comes_back_from_json_text(annotation: Any, data: st.DataObject)
 
 
 @pytest.mark.parametrize("annotation", TYPES, ids=str)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_value_in_python_s_form_is_left_as_it_is(annotation: Any, data: st.DataObject) -> None:
     value = data.draw(TYPES[annotation])

@@ -35,7 +35,7 @@ def checked(annotation: Any, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("annotation", TYPES, ids=str)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_value_comes_back_from_the_wire_and_from_the_column(annotation: Any, data: st.DataObject) -> None:
     codec = describe(annotation).codec
@@ -51,7 +51,7 @@ def test_a_value_comes_back_from_the_wire_and_from_the_column(annotation: Any, d
 
 
 @pytest.mark.parametrize("annotation", TYPES, ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_validation_lets_through_is_an_operand_and_has_a_wire_form(annotation: Any, data: st.DataObject) -> None:
     codec = describe(annotation).codec
@@ -63,7 +63,7 @@ def test_what_validation_lets_through_is_an_operand_and_has_a_wire_form(annotati
 
 
 @pytest.mark.parametrize("annotation", TYPES, ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_equal_values_have_one_column(annotation: Any, data: st.DataObject) -> None:
     codec = describe(annotation).codec
@@ -75,7 +75,7 @@ def test_equal_values_have_one_column(annotation: Any, data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("annotation", TYPES, ids=str)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(wire=PLAIN | st.text(alphabet="0123456789-:.TZE+", max_size=12))
 def test_any_wire_value_is_accepted_or_not_and_what_is_accepted_can_be_read(annotation: Any, wire: Any) -> None:
     codec = describe(annotation).codec
@@ -86,7 +86,7 @@ def test_any_wire_value_is_accepted_or_not_and_what_is_accepted_can_be_read(anno
 
 
 @pytest.mark.parametrize("annotation", TYPES, ids=str)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=PLAIN | DURATIONS | INSTANTS | st.decimals() | st.floats() | st.sets(st.integers()) | st.tuples(FLOATS))
 def test_an_operand_of_any_kind_is_told_and_has_a_wire_form(annotation: Any, value: Any) -> None:
     codec = describe(annotation).codec
@@ -121,7 +121,7 @@ ORDERED: list[tuple[Any, st.SearchStrategy[Any]]] = [
 
 
 @pytest.mark.parametrize(("annotation", "values"), ORDERED, ids=lambda given: str(given)[:24])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_columns_sort_like_the_values(annotation: Any, values: st.SearchStrategy[Any], data: st.DataObject) -> None:
     codec = describe(annotation).codec

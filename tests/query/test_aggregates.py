@@ -31,7 +31,7 @@ def sales(rows: list[dict[str, Any]]) -> Node:
     return node
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.fixed_dictionaries({

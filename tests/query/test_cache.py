@@ -262,7 +262,7 @@ async def test_the_least_recently_used_entry_goes_first_by_number_and_by_bytes()
     assert tiny.stats().entries == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ask", "write", "wait", "short"])), max_size=30))
 def test_an_answer_is_never_older_than_the_last_write(steps: list[tuple[str, str]]) -> None:
     import trio

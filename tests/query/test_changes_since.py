@@ -52,7 +52,7 @@ async def gone(id: str) -> Any:
         return None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(WRITES, max_size=8), st.lists(WRITES, max_size=8), st.lists(WRITES, max_size=4))
 def test_a_copy_that_goes_on_from_a_cursor_is_the_query_run_afresh(first: Any, meanwhile: Any, after: Any) -> None:
     async def main() -> None:
@@ -115,7 +115,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(STEPS)
 def test_a_copy_goes_on_over_what_was_revoked_and_granted_meanwhile(steps: Any) -> None:
     async def main() -> None:

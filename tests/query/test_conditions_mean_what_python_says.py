@@ -129,19 +129,19 @@ def column(node: Node) -> Any:
     return lambda name: node.column(f"Thing.{name}")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows(), st.lists(SINGLE, min_size=8, max_size=16))
 def test_rows_that_fulfil_a_condition_show(found: list[dict[str, Any]], conditions: list[Condition]) -> None:
     trio.run(check_all, found, conditions)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows(), st.lists(TREES, min_size=1, max_size=4))
 def test_composed_conditions_follow_three_valued_logic(found: list[dict[str, Any]], trees: list[Condition]) -> None:
     trio.run(check_all, found, trees)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(DATA, max_size=8), st.lists(AT_PATHS, min_size=4, max_size=8))
 def test_values_at_paths_compare_within_their_sort(data: list[dict[str, Any]], conditions: list[Condition]) -> None:
     found = [{"id": f"id{n}", **dict.fromkeys(FIELDS), "other": "", "data": one} for n, one in enumerate(data)]
@@ -155,7 +155,7 @@ IN_TEXT: st.SearchStrategy[Condition] = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text("aAbß%_", max_size=4), max_size=12), st.lists(IN_TEXT, min_size=8, max_size=16))
 def test_text_is_found_where_python_finds_it(texts: list[str], conditions: list[Condition]) -> None:
     found = [{"id": f"id{n:02}", **dict.fromkeys(FIELDS), "other": "", "text": text} for n, text in enumerate(texts)]
@@ -172,7 +172,7 @@ async def check_all(found: list[dict[str, Any]], conditions: list[Condition]) ->
         assert await query.exists() == bool(expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows(), SINGLE, ORDERS, st.none() | st.integers(0, 5), st.integers(0, 3))
 def test_rows_come_in_order_and_are_cut(
     found: list[dict[str, Any]], condition: Condition, by: list[tuple[str, bool]], limit: int | None, offset: int
@@ -202,7 +202,7 @@ def test_rows_come_in_order_and_are_cut(
     trio.run(check)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows(), ORDERS, st.integers(1, 3))
 def test_pages_join_to_the_whole(found: list[dict[str, Any]], by: list[tuple[str, bool]], size: int) -> None:
     node = thing(found)

@@ -273,7 +273,7 @@ DOC = schema(
 ANY = st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-2, 2) | WORDS | st.binary(max_size=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.fixed_dictionaries(

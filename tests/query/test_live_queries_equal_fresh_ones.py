@@ -52,7 +52,7 @@ def shown(rows: list[Any], query: Any) -> list[Any]:
     return found if query.orders or query.at_most is not None or query.skipped else sorted(found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(queries(), min_size=6, max_size=6), st.integers(0, 5), st.lists(STEPS, min_size=2, max_size=12))
 def test_rows_and_changes_are_the_query_run_afresh(asked: list[Any], posts: int, steps: list[Any]) -> None:
     async def main() -> None:

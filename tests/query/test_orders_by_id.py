@@ -28,7 +28,7 @@ IDS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(IDS)
 def test_the_order_is_that_of_sqlite_whatever_ids_are(ids: list[str]) -> None:
     async def check() -> None:

@@ -86,7 +86,7 @@ def worlds(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]], list[Condition],
     return model, rows, conditions, by
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds(), st.booleans(), st.none() | st.integers(0, 4), st.integers(0, 3), st.integers(1, 3))
 def test_the_engine_finds_what_plain_python_finds(
     world: tuple[Any, list[dict[str, Any]], list[Condition], list[tuple[str, bool]]],

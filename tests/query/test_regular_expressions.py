@@ -49,7 +49,7 @@ def patterns() -> st.SearchStrategy[str]:
     return st.recursive(ATOMS, extend, max_leaves=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(patterns(), st.lists(st.text("abcé1 _.\n", max_size=8), min_size=1, max_size=5))
 def test_it_finds_what_re_finds(pattern: str, texts: list[str]) -> None:
     expected = re.compile(pattern)

@@ -48,7 +48,7 @@ async def step(db: Debros, kind: str, which: int, value: int) -> None:
         await (user.delete() if value % 2 and not user.meta.is_deleted else user.restore())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(STEPS)
 def test_every_moment_shows_later_what_it_showed_then(steps: list[tuple[str, int, int]]) -> None:
     async def run() -> None:

@@ -46,7 +46,7 @@ async def arrive(world: World, order: list[Made], random: Random) -> tuple[Store
     return store, replica
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(worlds(), SEEDS)
 def test_the_view_is_the_naive_fold(world: World, seed: int) -> None:
     async def main() -> None:
@@ -65,7 +65,7 @@ def test_the_view_is_the_naive_fold(world: World, seed: int) -> None:
     trio.run(main)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds(size=12), SEEDS)
 def test_whatever_the_order_of_arrival_the_view_means_the_same(world: World, seed: int) -> None:
     async def main() -> None:
@@ -80,7 +80,7 @@ def test_whatever_the_order_of_arrival_the_view_means_the_same(world: World, see
     trio.run(main)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds(), SEEDS)
 def test_the_view_that_grew_is_the_view_rebuilt_and_the_view_projected_again(world: World, seed: int) -> None:
     async def main(view: str) -> None:
@@ -133,7 +133,7 @@ def changed(schema: Schema) -> Schema:
     return Schema(schema.name, schema.version, schema.scope, schema.store, schema.write, schema.fields[:1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(worlds(), SEEDS)
 def test_after_a_crash_the_view_is_that_of_what_is_in_the_log(world: World, seed: int) -> None:
     """The process dies with rows in memory; what the view's file holds by then is the fold of a prefix."""
@@ -156,7 +156,7 @@ def test_after_a_crash_the_view_is_that_of_what_is_in_the_log(world: World, seed
         trio.run(main, f"{directory}/view.sqlite")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds(), SEEDS)
 def test_deliveries_again_change_nothing(world: World, seed: int) -> None:
     async def main() -> None:
@@ -169,7 +169,7 @@ def test_deliveries_again_change_nothing(world: World, seed: int) -> None:
     trio.run(main)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds(size=6), SEEDS)
 def test_what_is_refused_or_held_changes_nothing_and_what_came_before_it_stays(world: World, seed: int) -> None:
     async def main() -> None:
@@ -200,7 +200,7 @@ def test_what_is_refused_or_held_changes_nothing_and_what_came_before_it_stays(w
     trio.run(main)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(worlds(size=6))
 def test_an_orphan_is_held_until_its_parents_are_there(world: World) -> None:
     async def main() -> None:
@@ -220,7 +220,7 @@ def test_an_orphan_is_held_until_its_parents_are_there(world: World) -> None:
     trio.run(main)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(worlds(size=6), SEEDS)
 def test_the_clock_of_the_log_never_goes_back_and_is_found_again(world: World, seed: int) -> None:
     async def main(view: str) -> None:

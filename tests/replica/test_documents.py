@@ -37,7 +37,7 @@ def merged(history: list[Change]) -> Document:
     return document
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories(), st.integers(0, 2**16))
 def test_the_order_of_changes_does_not_matter(history: list[Change], seed: int) -> None:
     shuffled = list(history)
@@ -48,7 +48,7 @@ def test_the_order_of_changes_does_not_matter(history: list[Change], seed: int) 
     assert first.count == second.count == len(history)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories())
 def test_a_tie_by_number_decides_as_the_digest_does(history: list[Change]) -> None:
     """In a pure fold the tie is the digest; in the view it is the entry's number."""
@@ -58,7 +58,7 @@ def test_a_tie_by_number_decides_as_the_digest_does(history: list[Change]) -> No
     assert state_of(pure) == state_of(merged(history))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories(), st.integers(0, 6))
 def test_a_document_that_was_stored_and_loaded_goes_on_as_if_it_had_not_been(history: list[Change], at: int) -> None:
     table = Table(post())

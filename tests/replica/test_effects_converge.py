@@ -139,14 +139,14 @@ async def _check(world: World, order: Any, random: Random, files: MemoryFiles, v
         again.store.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(cycles=False), st.integers(0, 2**16))
 def test_effects_are_those_of_the_page(world: World, seed: int) -> None:
     with TemporaryDirectory() as directory:
         trio.run(check, world, seed, f"{directory}/view.sqlite")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(cycles=True), st.integers(0, 2**16))
 def test_effects_are_those_of_the_page_where_records_refer_to_each_other_in_a_ring(world: World, seed: int) -> None:
     with TemporaryDirectory() as directory:

@@ -257,7 +257,7 @@ async def test_one_named_leader_while_it_is_cancelled_passes_the_lead_on() -> No
 Step = st.tuples(st.sampled_from(["save", "save", "cancel", "shut", "open", "exclude", "run"]), st.integers(0, 7))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(Step, max_size=25), st.booleans())
 def test_cancelled_is_raised_when_and_only_when_nothing_was_written(
     steps: list[tuple[str, int]], durable: bool

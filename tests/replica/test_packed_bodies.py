@@ -71,7 +71,7 @@ async def received(world: World, seed: int) -> tuple[Store, Any]:
     return store, replica
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32))
 def test_the_view_of_large_bodies_is_the_naive_fold(seed: int) -> None:
     async def main() -> None:
@@ -105,7 +105,7 @@ def test_it_makes_no_difference_how_many_changes_are_folded_together(
     assert trio.run(main) == usual
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32))
 def test_the_change_of_one_document_is_the_one_that_is_found_by_going_through_all(seed: int) -> None:
     for made in large_world(seed).entries:

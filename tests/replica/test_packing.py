@@ -63,7 +63,7 @@ def general(specs: list[FieldSpec], values: dict[str, Any]) -> dict[str, Any]:
     return {"live": True} | {key: part for key, part in change.items() if part}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fields())
 def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(made: tuple[Any, Any]) -> None:
     specs, values = made
@@ -74,7 +74,7 @@ def test_a_new_document_is_the_change_and_the_bytes_that_the_format_asks_for(mad
     assert raw == dagcbor.encode(dagcbor.decode(raw))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fields())
 def test_its_row_is_the_one_that_the_fold_makes_of_the_change(made: tuple[Any, Any]) -> None:
     specs, values = made
@@ -123,7 +123,7 @@ def cells(document: Document) -> Any:
     return document.registers, sums, sets, kept, document.live, document.born, document.newest, document.count
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(fields())
 def test_a_document_that_a_peer_made_has_the_row_that_the_fold_makes(made: tuple[Any, Any]) -> None:
     specs, values = made
@@ -135,7 +135,7 @@ def test_a_document_that_a_peer_made_has_the_row_that_the_fold_makes(made: tuple
 ODD = st.sampled_from([None, True, -1, 2**63, -0.0, 1.5, "", "x", b"", [], ["b", "a"], [1, 1], [-0.0], {}, {"k": 1}])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fields(), st.data())
 def test_whatever_a_peer_says_its_row_and_its_cells_are_those_of_the_fold(
     made: tuple[Any, Any], data: st.DataObject
@@ -163,7 +163,7 @@ def test_whatever_a_peer_says_its_row_and_its_cells_are_those_of_the_fold(
     made_at_once(specs, change)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(fields(), st.data())
 def test_a_change_of_bad_form_makes_no_row(made: tuple[Any, Any], data: st.DataObject) -> None:
     specs, values = made
@@ -206,7 +206,7 @@ def test_a_part_of_bad_form_or_one_that_ends_something_makes_no_row(part: dict[s
     assert things(specs)[2].created("id", good | part, 7, 1, 70, 9, 1, 1) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([(int, st.integers(-3, 3)), (float, st.floats(-3, 3)), (str, st.text("ab", max_size=4)), (Decimal, st.decimals(-3, 3))]),
     st.data(),

@@ -74,7 +74,7 @@ def changes(draw: st.DrawFn, specs: list[FieldSpec], others: list[dict[str, Any]
     return change
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_whatever_came_before_the_row_and_its_cells_are_those_of_the_fold(data: st.DataObject) -> None:
     specs, values = data.draw(fields())

@@ -70,7 +70,7 @@ async def outcome(batches: Sequence[Sequence[Delivery]]) -> tuple[str, int, str]
         return told, node.store.entries.next_e, await node.fingerprint()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, COUNT - 1), st.sampled_from(["signature", "body", "no body", "form", "missing", "twice"]))
 def test_a_large_batch_is_judged_like_its_entries_one_by_one(written: tuple[Delivery, ...], at: int, how: str) -> None:
     batch = list(written)

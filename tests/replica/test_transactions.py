@@ -329,7 +329,7 @@ def shown(home: Home, row: Row | None) -> Any:
     )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(drafts(), max_size=4), st.lists(drafts(), min_size=1, max_size=6))
 def test_a_transaction_does_what_its_writes_do_one_by_one(
     before: list[tuple[Draft, bool]], made: list[tuple[Draft, bool]]

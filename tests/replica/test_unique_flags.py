@@ -53,7 +53,7 @@ def histories(draw: st.DrawFn) -> World:
     return world
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories(), st.integers(0, 2**16), st.booleans())
 def test_the_losers_are_those_behind_the_smallest_stamp(world: World, seed: int, narrow: bool) -> None:
     schema = post(world.manifest.scope)

@@ -40,7 +40,7 @@ async def more(query: Any) -> Any:
     return found
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(notes, max_size=16), st.lists(questions(), min_size=1, max_size=2), st.data())
 def test_any_placement_answers_as_one_log_does(
     given_: list[dict[str, Any]], asked: list[Build], data: st.DataObject

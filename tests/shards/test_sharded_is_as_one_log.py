@@ -120,7 +120,7 @@ async def numbered(query: Any) -> Any:
 ASKED: tuple[Callable[[Any], Awaitable[Any]], ...] = (rows, pages, aggregates, numbered)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(notes, max_size=20), st.lists(questions(), min_size=1, max_size=4), st.data())
 def test_any_sharding_answers_as_one_log_does(
     given_: list[dict[str, Any]], asked: list[Build], data: st.DataObject

@@ -55,7 +55,7 @@ def difference(ours: set[bytes], theirs: set[bytes]) -> tuple[set[bytes], int]:
 digests = st.sets(st.integers(0, 400).map(lambda n: Random(n).randbytes(32)), max_size=120)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(digests, digests)
 def test_what_the_other_side_has_more_is_found_whatever_is_missing_there(ours: set[bytes], theirs: set[bytes]) -> None:
     found, _ = difference(ours, theirs)

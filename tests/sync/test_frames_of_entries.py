@@ -20,7 +20,7 @@ deliveries = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(deliveries, max_size=30))
 def test_a_frame_is_what_the_codec_writes_and_reads_back(entries: list[Delivery]) -> None:
     frame = encode_entries(entries)
@@ -31,7 +31,7 @@ def test_a_frame_is_what_the_codec_writes_and_reads_back(entries: list[Delivery]
 FRAME = encode_entries([Delivery(bytes([n]) * (200 + 10 * n), bytes([n]) * (20 * n)) for n in range(2, 27)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(FRAME) - 1), st.integers(0, 255), st.sampled_from(["flip", "cut", "insert"]))
 def test_a_frame_with_a_wrong_byte_is_read_or_refused_as_by_the_codec(at: int, byte: int, how: str) -> None:
     bent = {

@@ -163,7 +163,7 @@ def test_a_pool_is_bounded_by_entries_and_by_bytes() -> None:
     assert len(pool) <= 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(
     st.binary(max_size=200),
     st.recursive(
