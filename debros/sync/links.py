@@ -80,22 +80,23 @@ class Link:
         self.due[log_id] = None
         self.wake()
 
-    def next_due(self, most: int) -> list[bytes]:
-        """Take what is to be compared next: a log of which there is news, or up to so many of which there is none.
+    def next_due(self, most: int) -> tuple[list[bytes], bool]:
+        """Take what is to be compared next: a few logs of which there is news, or up to so many of which there is none; say which.
 
         A log is passed over while the peer is telling of it, unless there is news for it: the answer says whether both are equal
         then, and most often what was to be compared is what the peer sent itself.
         """
         first = next((log_id for log_id in self.due if log_id != self._heard or self._has_news(log_id)), None)
         if first is None:
-            return []
-        found = [first]
-        if not self._has_news(first):
+            return [], False
+        if have_news := self._has_news(first):
+            found = list(islice(filter(self._has_news, islice(self.due, most)), MOST_ASKED))
+        else:
             quiet = (log_id for log_id in self.due if log_id != self._heard and not self._has_news(log_id))
             found = list(islice(quiet, most))
         for log_id in found:
             del self.due[log_id]
-        return found
+        return found, have_news
 
     def _has_news(self, log_id: bytes) -> bool:
         lot = self.lots.get(log_id)

@@ -58,6 +58,20 @@ async def test_many_logs_that_are_equal_cost_one_request_a_period() -> None:
 
 
 @in_virtual_time
+async def test_logs_of_new_users_come_several_at_once_where_answers_take_long() -> None:
+    network, both, trip_s = MemoryNetwork(), models(), 0.2
+    owners = [Identity.generate() for _ in range(OWNERS)]
+    async with peer(network, "left", models=both) as left, peer(network, "right", models=both, peers=["left"]) as right:
+        await written(left, both[1], owners, "first")
+        await follow(right, owners)
+        network.faults.delay_s = (trip_s / 2, trip_s / 2)
+        begun_s = trio.current_time()
+        await right.synced(timeout_s=600)
+        assert await left.fingerprint() == await right.fingerprint()
+        assert trio.current_time() - begun_s < OWNERS * trip_s  # each of them takes three
+
+
+@in_virtual_time
 async def test_only_logs_that_differ_are_looked_at() -> None:
     async with two_that_share() as (network, note, owners, left, right):
         network.partition(["left"], ["right"])

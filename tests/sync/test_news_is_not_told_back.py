@@ -49,29 +49,29 @@ def test_a_log_that_the_peer_is_telling_of_is_compared_behind_its_answer() -> No
     for log_id in (told, other):
         link.lot(log_id)
     with link.hearing(told):
-        assert link.next_due(9) == [other]
-        assert link.next_due(9) == []
-    assert link.next_due(9) == [told]
+        assert link.next_due(9) == ([other], False)
+        assert link.next_due(9) == ([], False)
+    assert link.next_due(9) == ([told], False)
 
 
 def test_a_log_with_news_is_compared_whatever_the_peer_is_telling() -> None:
     link, told = Link("peer", Account(Conduct(0.0)), bytes(16)), bytes(32)
     link.lot(told).fresh.append(None)  # type: ignore[arg-type]  # an entry of this node
     with link.hearing(told):
-        assert link.next_due(9) == [told]
+        assert link.next_due(9) == ([told], True)
 
 
-def test_logs_without_news_are_compared_together_and_others_by_themselves_in_their_turn() -> None:
+def test_logs_without_news_are_compared_together_and_a_few_others_at_once_in_their_turn() -> None:
     link = Link("peer", Account(Conduct(0.0)), bytes(16))
     logs = [bytes([n]) * 32 for n in range(7)]
     for log_id in logs:
         link.lot(log_id)
     link.lots[logs[0]].fresh.append(None)  # type: ignore[arg-type]  # an entry of this node
-    link.lots[logs[3]].differs = True
-    assert [link.next_due(4) for _ in range(5)] == [
-        [logs[0]],
-        [logs[n] for n in (1, 2, 4, 5)],
-        [logs[3]],
-        [logs[6]],
-        [],
+    link.lots[logs[2]].differs = link.lots[logs[5]].differs = True
+    assert [link.next_due(3) for _ in range(5)] == [
+        ([logs[0], logs[2]], True),  # of the first three
+        ([logs[1], logs[3], logs[4]], False),
+        ([logs[5]], True),
+        ([logs[6]], False),
+        ([], False),
     ]
