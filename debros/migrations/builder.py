@@ -10,9 +10,9 @@ from typing import Any
 from debros.errors import MigrationError, ModelError
 from debros.log.layout import MAX_SHARDS
 from debros.migrations import operations as ops
-from debros.migrations.fingerprint import digest_of
 from debros.models.options import version_number, version_text
 from debros.schema import NAME
+from debros.values.code import digest_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _FIELD = re.compile(NAME)

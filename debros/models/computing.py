@@ -11,6 +11,7 @@ from debros.errors import ModelError
 from debros.models.fields import Computed
 from debros.schema import ComputedSpec, FieldSpec
 from debros.values import TypeInfo
+from debros.values.code import body_of
 
 
 def computed_spec(cls: Any, computed: Computed[Any], info: TypeInfo, fields: Sequence[FieldSpec]) -> ComputedSpec:
@@ -55,9 +56,3 @@ def _over_wire_values(
         return result if to_wire is None else to_wire(result)
 
     return function
-
-
-def body_of(code: CodeType) -> tuple[object, ...]:
-    """What a function does, without where it stands: changes when its body does."""
-    constants = [body_of(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return (code.co_code, constants, code.co_names, code.co_varnames)

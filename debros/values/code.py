@@ -1,21 +1,36 @@
-"""A digest of what a migration does: it changes when an operation or the body of a function does."""
+"""Digests of what code does: they change when the body of a function does, or an operation."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import fields, is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from types import CellType, CodeType
 from typing import Any
+from uuid import UUID
 
-from debros.models.computing import body_of
-
-_PLAIN = (str, bytes, int, float, bool, type(None))
+_PLAIN = (str, bytes, int, float, bool, type(None), Decimal, date, time, timedelta, UUID, Enum)
 
 
 def digest_of(value: Any) -> str:
-    """Return 16 hex digits over a value made of dataclasses, collections, plain values and functions."""
+    """Return 16 hex digits over a value made of dataclasses, collections, plain values, types and functions."""
     return hashlib.sha256(repr(_told(value)).encode()).hexdigest()[:16]
+
+
+def body_of(code: CodeType) -> tuple[object, ...]:
+    """What a function does, without where it stands: changes when its body does."""
+    return (code.co_code, [_constant(value) for value in code.co_consts], code.co_names, code.co_varnames)
+
+
+def _constant(value: object) -> object:
+    if isinstance(value, CodeType):
+        return body_of(value)
+    if isinstance(value, frozenset):  # its order differs in each process
+        return sorted(map(repr, value))
+    return repr(value)
 
 
 def _told(value: Any) -> object:
@@ -23,6 +38,8 @@ def _told(value: Any) -> object:
         return value
     if isinstance(value, tuple | list):
         return [_told(part) for part in value]
+    if isinstance(value, Set):
+        return sorted(repr(_told(part)) for part in value)
     if isinstance(value, Mapping):
         return sorted((str(key), _told(part)) for key, part in value.items())
     if is_dataclass(value) and not isinstance(value, type):
