@@ -44,6 +44,7 @@ class Codec:
     mutable: bool = False  # may change in place: list, set, dict, nested models
     item: Codec | None = None  # element of list, set and homogeneous tuple; value of a map
     holds_links: bool = False  # of a nested record or a tuple of several types: files are somewhere in it
+    version: str = ""  # changes with what a nested class takes, so that the view is projected anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +172,13 @@ class Schema:
     def fingerprint(self) -> str:
         """A text that changes whenever rows have to be projected anew."""
         fields = [
-            (s.wire, s.codec.name, s.nullable, s.merge, s.has_default, repr(s.default), repr(s.bounds))
+            (
+                s.wire,
+                s.codec.name + s.codec.version, s.nullable, s.merge, s.has_default, repr(s.default), repr(s.bounds),
+            )
             for s in self.fields
-        ]
-        computed = [(s.name, s.codec.name, s.version) for s in self.computed if s.index]
+        ]  # fmt: skip
+        computed = [(s.name, s.codec.name + s.codec.version, s.version) for s in self.computed if s.index]
         effects = self.effect_keys()
         unique = [index.fields for index in self.indexes if index.unique]  # others are made without projecting again
         made = (5, self.name, self.scope, self.store, self.write, fields, computed, unique, effects)

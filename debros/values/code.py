@@ -1,4 +1,4 @@
-"""Digests of what code does: they change when the body of a function does, or an operation."""
+"""Digests of what code does: they change when the body of a function, an operation, or what a class takes does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import CellType, CodeType
-from typing import Any
+from typing import Any, get_args, get_origin
 from uuid import UUID
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 _PLAIN = (str, bytes, int, float, bool, type(None), Decimal, date, time, timedelta, UUID, Enum)
 
@@ -18,6 +21,19 @@ _PLAIN = (str, bytes, int, float, bool, type(None), Decimal, date, time, timedel
 def digest_of(value: Any) -> str:
     """Return 16 hex digits over a value made of dataclasses, collections, plain values, types and functions."""
     return hashlib.sha256(repr(_told(value)).encode()).hexdigest()[:16]
+
+
+def digest_of_class(cls: type) -> str:
+    """Return 16 hex digits over what decides which values a pydantic model or a dataclass takes: its fields and its code."""
+    own = [base for base in cls.__mro__ if base is not object and base is not BaseModel]
+    functions = [
+        (name, getattr(found, "__func__", found)) for base in own for name, found in sorted(vars(base).items())
+    ]
+    code = [
+        (name, function) for name, function in functions if isinstance(getattr(function, "__code__", None), CodeType)
+    ]
+    declared = getattr(cls, "__pydantic_fields__", None)
+    return digest_of((declared, getattr(cls, "model_config", None), code))
 
 
 def body_of(code: CodeType) -> tuple[object, ...]:
@@ -44,6 +60,11 @@ def _told(value: Any) -> object:
         return sorted((str(key), _told(part)) for key, part in value.items())
     if is_dataclass(value) and not isinstance(value, type):
         return [type(value).__name__, *(_told(getattr(value, each.name)) for each in fields(value))]
+    if isinstance(value, FieldInfo):
+        limits = [getattr(part, "__dict__", None) or part for part in value.metadata]  # some are pydantic's own objects
+        return [_told(part) for part in (value.annotation, limits, value.default, value.default_factory)]
+    if args := get_args(value):
+        return [_told(get_origin(value)), *map(_told, args)]
     function: Any = value
     code = getattr(function, "__code__", None)
     if isinstance(code, CodeType):

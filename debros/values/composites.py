@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from debros.blocks import dagcbor
 from debros.errors import ModelError
 from debros.schema import Codec, Kind
+from debros.values.code import digest_of, digest_of_class
 
 MAX_DEPTH: Final = 16
 Describe = Callable[[Any, int], "tuple[Codec, bool]"]  # annotation, depth -> codec, nullable
@@ -105,7 +106,7 @@ def collection(kind: Kind, item: Codec, nullable: bool, name: str) -> Codec:
         decode = lambda raw: from_wire(libipld.decode_dag_cbor(raw))  # noqa: E731 - one step for every row read
     return Codec(
         kind, "BLOB", name, accepts, is_operand, to_wire, from_wire,
-        to_blob(holds_bytes(item)), decode, mutable=kind != "tuple" or item.mutable, item=item,
+        to_blob(holds_bytes(item)), decode, mutable=kind != "tuple" or item.mutable, item=item, version=item.version,
     )  # fmt: skip
 
 
@@ -136,6 +137,7 @@ def fixed_tuple(items: Sequence[tuple[Codec, bool]], name: str) -> Codec:
         lambda value: [write(part) for write, part in zip(writers, value, strict=True)], from_wire,
         to_blob(any(holds_bytes(codec) for codec, _ in items)), lambda raw: from_wire(read_blob(raw)),
         mutable=any(codec.mutable for codec, _ in items), holds_links=any(holds_links(codec) for codec, _ in items),
+        version="".join(codec.version for codec, _ in items),
     )  # fmt: skip
 
 
@@ -162,7 +164,7 @@ def mapping(item: Codec, nullable: bool, name: str) -> Codec:
     return Codec(
         "map", "BLOB", name, accepts, is_operand, to_wire, from_wire,
         to_blob(holds_bytes(item)), from_blob if from_item is None else lambda raw: from_wire(read_blob(raw)),
-        mutable=True, item=item,
+        mutable=True, item=item, version=item.version,
     )  # fmt: skip
 
 
@@ -197,6 +199,7 @@ def record(cls: type, describe: Describe, depth: int) -> Codec:
         lambda value: {name: write(getattr(value, name)) for name, write in writers.items()}, from_wire,
         to_blob(any(holds_bytes(codec) for codec, _ in parts.values())), lambda raw: from_wire(read_blob(raw)),
         mutable=True, holds_links=any(holds_links(codec) for codec, _ in parts.values()),
+        version=digest_of([digest_of_class(cls), *((name, null, codec.version) for name, (codec, null) in parts.items())]),
     )  # fmt: skip
 
 
