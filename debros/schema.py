@@ -173,7 +173,7 @@ class Schema:
         """A text that changes whenever rows have to be projected anew."""
         fields = [
             (
-                s.wire,
+                s.wire if s.name == s.wire else (s.name, s.wire),  # what is unique or computed is declared by names
                 s.codec.name + s.codec.version, s.nullable, s.merge, s.has_default, repr(s.default), repr(s.bounds),
             )
             for s in self.fields

@@ -27,7 +27,7 @@ VALUES: dict[str, list[Any]] = {
 
 
 CHOICES: dict[str, list[Any]] = {
-    "names": [("a", "b")],
+    "names": [("a", "b"), ("b", "a")],  # attributes may take each other's place
     "a": [str | None, str],
     "default": [{}, {"has_default": True, "default": "d"}],
     "b": ["lww", "keep"],
@@ -112,6 +112,27 @@ async def check(seed: int, view: str) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_rows_are_those_of_the_declaration_of_now(seed: int, tmp_path: Path) -> None:
     trio.run(check, seed, str(tmp_path / "view.sqlite"))
+
+
+@pytest.mark.parametrize("of", ["computed", "unique"])
+async def test_attributes_that_take_each_others_place_are_unique_and_computed_as_they_are_now(
+    of: str, tmp_path: Path
+) -> None:
+    files, world, view = MemoryFiles(), LOGS[0](), str(tmp_path / "view.sqlite")
+    world.write(0, [["Post", 1, "c", {"live": True, "put": {"a": "x", "b": "y"}}]])
+    world.write(0, [["Post", 1, "d", {"live": True, "put": {"a": "x", "b": "z"}}]])
+    chosen = {choice: some[0] for choice, some in CHOICES.items()} | {"indexes": [], "computed": ""}
+    chosen |= {"computed": "2"} if of == "computed" else {"indexes": [("a",)]}
+    for names in CHOICES["names"]:
+        models = [declared(chosen | {"names": names})]
+        store = opened(models, files=files, view=view).store
+        replica = store.replica(world.manifest)
+        for made in world.entries:
+            await deliver(store, replica, [made])
+        anew = opened(models, files=files).store
+        assert meaning(store, replica) == meaning(anew, anew.replica(world.manifest))
+        store.close()
+        anew.close()
 
 
 # -- nested classes --------------------------------------------------------------------------------------------------
