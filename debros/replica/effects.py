@@ -64,7 +64,10 @@ class Effects:
 
     def _declare(self) -> None:
         """Look at all rows again that other relations, in an earlier session, had effects on, or should have had."""
-        links = sorted([link.number, link.target.table.schema.name, link.on_delete, link.wire] for link in self._links)
+        links = sorted(
+            [link.number, link.target.table.schema.name, link.on_delete, link.wire, link.same_log]
+            for link in self._links
+        )
         self.declared = json.dumps(links)
         view, models = self._store.view, self._store.models
         if view.meta("links") in (None, self.declared):

@@ -95,3 +95,29 @@ async def test_a_relation_that_ceases_to_cascade_shows_its_children_again(tmp_pa
         assert await Keeping.count() == 1
     async with debros.open(tmp_path, models=[Owner, Cascading]):
         assert await Cascading.count() == 0
+
+
+@pytest.mark.parametrize("on_delete", ["cascade", "set_null"])
+@pytest.mark.parametrize("scopes", [("global", "user"), ("user", "global")])
+async def test_targets_of_another_scope_are_others(scopes: tuple[Any, Any], on_delete: Any, tmp_path: Path) -> None:
+    @model(scope=scopes[0], name="Target")
+    class Before(Model):
+        name: Field[str] = field(default="")
+
+    @model(scope=scopes[1], name="Target")
+    class After(Model):
+        name: Field[str] = field(default="")
+
+    def child(target: Any) -> Any:
+        class Child(Model):
+            target_id: Field[str | None]
+            target: One[target | None] = belongs_to("target_id", on_delete=on_delete)
+
+        return model(scope="user", name="Child")(Child)
+
+    async with debros.open(tmp_path, models=[Before, first := child(Before)]):
+        record = await Before.create()
+        await first.create(target_id=record.id)
+        await record.delete()
+    async with debros.open(tmp_path, models=[After, then := child(After)]):
+        assert [its.target_id for its in await then.all()] == [record.id]
