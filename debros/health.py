@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros import audit
 from debros.log import clock
@@ -71,6 +72,7 @@ class Checks:
         self._node = node
         self.last: Health | None = None  # what was found last
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Look, until it is cancelled."""
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.errors import StorageError
 from debros.migrations.turning import Aim, Tell, turned
@@ -28,6 +29,7 @@ class Following:
         lifts = self._store.lifts
         return [model for model in self._store.models.values() if lifts.behind(model)]
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Make rows anew whenever that is needed, until it is cancelled."""
         self._store.lifts.on_behind = self._wake

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.blocks.carstore import CarStore
 from debros.blocks.cid import Link
@@ -143,6 +144,7 @@ class Pins:
         contents.make_room = self._make_room
         return ledger, contents
 
+    @enable_ki_protection
     async def aclose(self) -> None:
         """Write down what was learned, and close; again, it does nothing."""
         if self._is_closed:
@@ -163,6 +165,7 @@ class Pins:
                 if self._contents is not None:
                     await self._contents.aclose()
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Sweep and bring what is wanted, as long as the node is open."""
         due = trio.current_time()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import apsw
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.env import collector_paused
 from debros.errors import StorageError
@@ -48,6 +49,7 @@ def goes_ahead(request: Request) -> bool:
     return request.weight >= LARGE
 
 
+@enable_ki_protection
 async def write_ahead(store: Store, request: Large) -> None:
     """Write a large request, in turns with other tasks, while the caller holds the writer's lock.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.errors import StorageError
 from debros.replica.tables import Table, TableIndex, quoted
@@ -105,6 +106,7 @@ def _name(statement: str) -> str:
     return statement.split('"')[1]
 
 
+@enable_ki_protection
 async def build_indexes(store: Store) -> None:
     """Build what is missing; `store.building` says what is left, and why it did not go on."""
     while store.building:

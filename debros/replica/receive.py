@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.blocks import cid
 from debros.blocks.tail import Block
@@ -115,6 +116,7 @@ async def receive(store: Store, replica: Replica, deliveries: Sequence[Delivery]
     return await receive_batch(store, replica, Batch.of(deliveries))
 
 
+@enable_ki_protection
 async def receive_batch(store: Store, replica: Replica, batch: Batch) -> int:
     """Like `receive`, for a batch that may have been checked."""
     store.check_open()

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.blocks import cid
 from debros.blocks.volumes import BITS, Volumes
@@ -290,6 +291,7 @@ class Store:
         self.ends[volume] = End(behind(header, size), header, digest)
         self._moved_ends.add(volume)
 
+    @enable_ki_protection
     async def run_exclusively(self, request: Request) -> None:
         """Write a request while the caller holds the writer's lock."""
         if goes_ahead(request):
@@ -316,6 +318,7 @@ class Store:
         group.seal()
         return group, deferred
 
+    @enable_ki_protection
     def show(self, group: Group, positions: list[int]) -> None:
         """Let the entries of a group be seen, which are on disk at these positions."""
         try:
@@ -410,6 +413,7 @@ class Store:
 
     # -- the view ----------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def flush(self) -> None:
         """Move what is pending into the view's file, in one transaction with the position it reflects.
 
@@ -541,6 +545,7 @@ class Store:
             self._read = (entry.digest, found)
         return found
 
+    @enable_ki_protection
     async def aclose(self) -> None:
         """Let what is being written come to its end, then flush and close; from now on nothing else begins."""
         self.is_closing = True
@@ -554,6 +559,7 @@ class Store:
             await self.env.offload(self.close)
             self.view.thread.take()
 
+    @enable_ki_protection
     def close(self) -> None:
         """Flush and close. What was acknowledged is in the log in any case."""
         if self.closed:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 import apsw
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.errors import StorageError, TransactionError, UniqueError
 from debros.identity.keys import Device
@@ -146,6 +147,7 @@ class Transaction:
         row = None if changed is None else changed.get((log, id))
         return row if row is not None else self._store.view.row(model.rows, log, id)
 
+    @enable_ki_protection
     async def write(self, model: Model, items: Sequence[Item]) -> list[Row | None]:
         """Take drafts of one model into the transaction and return the rows they make; a refused draft takes none of them in.
 
@@ -264,6 +266,7 @@ class Transaction:
         if held or any(not row[table.hidden_at] for row in inside):
             raise UniqueError(table.schema.name, ("id",), id)
 
+    @enable_ki_protection
     def show(self) -> None:
         """Let queries of the block see its rows, until somebody outside reads."""
         if not self.rows:
@@ -302,6 +305,7 @@ class Transaction:
         return rows, dict(self._changes), dict(self._claimed), counts
 
     @contextmanager
+    @enable_ki_protection
     def savepoint(self) -> Iterator[None]:
         """A transaction inside this one: a raise takes back what was written since.
 
@@ -352,6 +356,7 @@ class Transaction:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def commit(self) -> None:
         """Write what the block did; the caller holds the writer's lock."""
         await self.until_free()
@@ -377,6 +382,7 @@ class Transaction:
         if failure is not None:
             raise StorageError(f"written, but it cannot be read back: {failure}") from failure
 
+    @enable_ki_protection
     def abandon(self) -> None:
         """Write nothing; what is written already stays, and the records say so."""
         self._store.view.hide_provisional()

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
+from trio.lowlevel import enable_ki_protection
 
 from debros.blocks.plans import ALONE, keep_plans
 from debros.errors import ModelError
@@ -399,6 +400,7 @@ class View(ViewFile):
         """Note that provisional rows stand at these (model, log, id) too."""
         self._shown.update(places)
 
+    @enable_ki_protection
     def hide_provisional(self) -> None:
         """Take a transaction's rows away again."""
         if self.is_showing:

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 import outcome
 import trio
-from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled, enable_ki_protection
 
 MAX_WEIGHT: Final = 1000  # changes in one group
 YIELD_EVERY: Final = 32  # commits that need no waiting between two steps of the scheduler
@@ -59,6 +59,7 @@ class Writer:
         self._queue: deque[_Waiting] = deque()
         self._unyielded = 0
 
+    @enable_ki_protection
     async def commit(self, request: Any) -> None:
         """Have a request written; on return it is durable and visible.
 
@@ -133,6 +134,7 @@ class Writer:
             self._busy = False
 
     @asynccontextmanager
+    @enable_ki_protection
     async def exclusive(self) -> AsyncIterator[None]:
         """Hold the log alone for the block; others wait."""
         if self._busy:

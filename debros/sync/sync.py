@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from debros.errors import ClosedError, DeadlineError, DebrosError, ProtocolError, StorageError, TransportError
 from debros.identity.keys import Device
@@ -152,6 +153,7 @@ class Sync:
             self.tasks.start_soon(self._prove_forks, [entry.digest for entry in suspects])
         self.note_change()
 
+    @enable_ki_protection
     async def _prove_forks(self, digests: Sequence[bytes]) -> None:
         await trio.lowlevel.checkpoint()
         for digest in digests:
@@ -203,6 +205,7 @@ class Sync:
 
     # -- dialling ----------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def _keep_dialled(self, dial: Dial) -> None:
         while True:
             since_s = self.now_s()
@@ -224,6 +227,7 @@ class Sync:
 
     # -- a link ------------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def _run(self, link: Link) -> None:
         """Keep one peer's logs and ours together until the connection ends."""
         try:
