@@ -174,8 +174,9 @@ def _place(store: Store, volumes: Sequence[Volume]) -> None:
         with view.transaction():
             for volume in volumes:
                 view.set_meta(volume_key("volume", volume.number), volume.manifest.log_id)
-                if volume.away:  # when it is back, documents may have its numbers
+                if volume.away:  # when it is back, its model's rows are made anew: documents may have its numbers
                     view.set_meta(volume_key("mark", volume.number), None)
+                    view.db.execute("DELETE FROM effects WHERE log = ?", (store.replica(volume.manifest).n,))
 
 
 def _attach(
