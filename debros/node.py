@@ -157,6 +157,7 @@ class Debros:
         self._class_of = {schema_of(cls): cls for cls in classes}
         self.events = Events(self, devices.salt, lambda: devices.keys, f"debros-{map.app}/{map.shared.address}/topics")
         self.store.on_admitted.append(pins.tracker.on_admitted)
+        self.store.on_moved.append(pins.tracker.on_moved)
         if pins.has_work:
             tasks.start_soon(pins.run)
 

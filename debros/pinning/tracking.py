@@ -1,5 +1,7 @@
 """Which documents refer to which content: learned from entries as they are admitted, and from the log at opening.
 
+Rows change without an entry of their own, too: with a cut, a migration, or a declaration that is another one now.
+
 What a document refers to is what its row shows; an older value, or a deleted document, holds on to nothing. Of models
 that are not opened there are no rows, so whatever their entries ever named counts.
 """
@@ -16,9 +18,10 @@ from debros.blocks import dagcbor
 from debros.blocks.cid import Link
 from debros.pinning.ledger import PENDING, UNPINNED, Item, Ledger
 from debros.replica.changes import Packed
+from debros.replica.effects import Place
 from debros.replica.pacing import Pacing
 from debros.replica.store import Admitted, Store
-from debros.replica.tables import Row
+from debros.replica.tables import Row, quoted
 from debros.schema import Schema
 from debros.values.composites import holds_links
 from debros.values.file import content_in
@@ -47,6 +50,9 @@ class Tracker:
         self._changed: set[tuple[str, int, str]] = set()  # what a `Doc` says
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
+        self._declared: dict[
+            str, str
+        ] = {}  # by model: under which fingerprint its rows were looked at, to be written down
         self.on_wanted: Callable[[], object] | None = None  # told that records came that may want content; quick
         self.new: dict[int, Item] = {}  # by number: content that became known, and is not looked for here yet
 
@@ -79,8 +85,22 @@ class Tracker:
         if is_wanted and self.on_wanted is not None:
             self.on_wanted()
 
+    def on_moved(self, places: Sequence[Place], models: Sequence[str]) -> None:
+        """Take note of rows that changed by themselves, and of models whose rows were made anew; see `Store.on_moved`."""
+        self._changed.update(place for place in places if place[0] in self._columns)
+        for name in models:
+            self._note_rows(name)
+
+    def _note_rows(self, name: str) -> None:
+        """Take note of all documents of a model whose rows may refer to content."""
+        table = self._store.models[name].table
+        if where := " OR ".join(f"{quoted(table.columns[at])} IS NOT NULL" for at in self._columns.get(name, ())):
+            sql = f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {where}'  # noqa: S608 - quoted names
+            found = self._store.view.read(sql, ())
+            self._changed.update((name, log, id) for log, id in found)
+
     async def catch_up(self, ledger: Ledger, check_open: Callable[[], None]) -> None:
-        """Learn of the entries that were admitted since the ledger was last brought up to date.
+        """Learn of what happened since the ledger was last brought up to date: entries, and other declarations.
 
         Raises:
             ClosedError: `check_open` says that they are asked for no more.
@@ -97,6 +117,11 @@ class Tracker:
             await pacing.did(1 + len(changes))
             check_open()
         self._seen = max(self._seen, entries.next_e - 1)
+        for name, model in self._store.models.items():
+            declared = model.table.schema.fingerprint()
+            if ledger.meta(_key(name)) != declared:
+                self._declared[name] = declared
+                self._note_rows(name)
 
     def _seen_mark(self, seen: int) -> bytes:
         """Return what stands for the entries up to a number: the last one, and the order they are in."""
@@ -125,7 +150,9 @@ class Tracker:
             if seen and seen != ledger.meta("seen"):
                 ledger.set_meta("seen", seen)
                 ledger.set_meta("seen_digest", self._seen_mark(seen))
-        self._named = []
+            for name, declared in self._declared.items():
+                ledger.set_meta(_key(name), declared)
+        self._named, self._declared = [], {}
 
     def unwritten(self) -> set[Link]:
         """Return the content that was referred to since the last time, of which the ledger may not know that it is here."""
@@ -181,6 +208,10 @@ class Tracker:
                     self.new[item.n] = item  # nobody wanted it for a while, and it may not have gone yet
             items.append(item.n)
         ledger.refer(model, log, doc.id, items, only=only)
+
+
+def _key(model: str) -> str:
+    return f"declared {model}"
 
 
 def _columns(schema: Schema) -> list[int]:
