@@ -109,11 +109,13 @@ class Tracker:
         seen = ledger.meta("seen") or 0
         if not 0 < seen < entries.next_e or self._seen_mark(seen) != ledger.meta("seen_digest"):
             seen = 0  # the view was rebuilt, or is of another past
-        pacing = Pacing()
-        for e in range(seen + 1, entries.next_e):
+        pacing, logs = Pacing(), self._store.by_number
+        cut = self._store.view.read("SELECT DISTINCT log FROM entries WHERE e > ?", (seen,)) if seen else []
+        turned = [entry.e for (log,) in cut for entry in logs[log].rights.turned_since(seen)]
+        for e in (*turned, *range(seen + 1, entries.next_e)):
             entry = entries.by_number(e)
             changes = self._store.changes_of(entry)
-            self.on_admitted([Admitted(self._store.by_number[entry.log], entry, changes, "remote")])
+            self.on_admitted([Admitted(logs[entry.log], entry, changes, "remote")])
             await pacing.did(1 + len(changes))
             check_open()
         self._seen = max(self._seen, entries.next_e - 1)

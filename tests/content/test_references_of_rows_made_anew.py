@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,23 @@ async def test_content_that_shows_again_because_a_write_is_void_stays(tmp_path: 
             await (await Scanned.get(letter.id)).update(scan=await File.add(b"spam"))
         await db.pins.learn()
         await db.revoke(spammer.did, keep=False)
+        clock.pass_(2 * DAY_S)
+        await db.pins.sweep()
+        assert await (await Scanned.get(letter.id)).scan.read() == b"the scan"
+
+
+async def test_it_stays_though_the_node_lost_power_before_it_wrote_that_down(tmp_path: Path) -> None:
+    clock, admin, spammer = Clock(), Identity.generate(), Identity.generate()
+    home, left = tmp_path / "home", tmp_path / "left"
+    async with opened(clock, home, Scanned, admin) as db:
+        await db.grant(spammer.did)
+        letter = await Scanned.create(scan=await File.add(b"the scan"))
+        async with db.acting_as(spammer):
+            await (await Scanned.get(letter.id)).update(scan=await File.add(b"spam"))
+        await db.pins.learn()
+        await db.revoke(spammer.did, keep=False)
+        shutil.copytree(home, left)
+    async with opened(clock, left, Scanned, admin) as db:
         clock.pass_(2 * DAY_S)
         await db.pins.sweep()
         assert await (await Scanned.get(letter.id)).scan.read() == b"the scan"
