@@ -74,7 +74,10 @@ def remarks(project: Project, *, laws: bool) -> list[Remark]:
     if before is None:
         found.append(Remark("warning", "there is no snapshot of the models yet", "debros makemigrations"))
     elif changed := changed_names(before, now):
-        found.append(Remark("error", f"{', '.join(changed)} changed since the last snapshot", "debros makemigrations"))
+        text = f"{', '.join(changed)} changed since the last snapshot"
+        found.append(
+            Remark("error", text, "debros makemigrations; with --by-hand if a migration that was typed says so")
+        )
     for schema in schemas:
         found += _of_schema(schema)
     if laws:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,14 +17,16 @@ from debros.cli.options import Flag, Json
 from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.env import SYSTEM
+from debros.errors import DebrosError
 from debros.home import replace_file
 
 if TYPE_CHECKING:
     from debros.migrations.builder import Migration
+    from debros.migrations.snapshot import Snapshot
 
 
 def command(
-    *, name: str = "", check: Flag = False, empty: Flag = False, rename: list[str] | None = None, no_rename: Flag = False,
+    *, name: str = "", check: Flag = False, empty: Flag = False, by_hand: Flag = False, rename: list[str] | None = None, no_rename: Flag = False,
     default: Annotated[list[str] | None, Parameter(negative="")] = None, json: Json = False,
 ) -> Exit:  # fmt: skip
     """Write a migration from what changed in the models since the last snapshot of them.
@@ -36,6 +38,7 @@ def command(
         name: What it is called, behind its number.
         check: Write nothing; exit with 1 where something changed.
         empty: Write a migration without operations, to be filled in.
+        by_hand: A migration that was typed says what changed: only note that, in the snapshot.
         rename: `Post.body=text`: the field body of Post is called text now; `Post=Article` for a model.
         no_rename: Nothing was renamed.
         default: `Post.lang='"en"'`: what old records get of a new required field, as Python.
@@ -43,7 +46,6 @@ def command(
     """
     from debros.migrations import snapshot as snapshots
     from debros.migrations.diff import Question, diff
-    from debros.migrations.plans import rename_models
     from debros.migrations.render import next_number, render, slug
     from debros.models.linking import check_models
 
@@ -52,6 +54,8 @@ def command(
     check_models(models)
     after = snapshots.snapshot(models)
     before = snapshots.read(folder)
+    if by_hand:
+        return _noted(screen, project, models, before, after)
     wanted = dict(_pair(one, "--rename Post.body=text") for one in rename or ())
     defaults = dict(_pair(one, "--default Post.lang='\"en\"'") for one in default or ())
     unused = {f"--rename {place}={new}" for place, new in wanted.items()} | {f"--default {place}" for place in defaults}
@@ -110,11 +114,19 @@ def command(
                 screen.say("", f"  {line.removeprefix('.')}")
             screen.say("wrote", str(_told(folder / f"{full}.py")), style="bold green")
             present = project.migrations()
+        try:
+            _check_fits(models, present)
+        except DebrosError as error:
+            for full in written:
+                (folder / f"{full}.py").unlink()
+            raise CommandError(
+                f"{error}; nothing is written",
+                next="debros makemigrations --by-hand, if a migration that was typed says these changes",
+            ) from error
         if before != after:
             snapshots.write(folder, after)
             if before is None:
                 screen.say("wrote", f"{_told(folder / snapshots.FILE)}, the first snapshot of {len(after)} models")
-        rename_models(models, present)  # so that a file that does not fit is told of now
     if not is_changed:
         screen.say("", "no changes")
     elif check:
@@ -124,6 +136,35 @@ def command(
     lines = [line for version in changes.lines for line in changes.lines[version]]
     screen.result({"changed": is_changed, "written": written, "operations": lines, "notes": changes.notes})
     return Exit.FAILED if check and is_changed else Exit.DONE
+
+
+def _noted(screen: Screen, project: Project, models: Sequence[Any], before: Snapshot | None, after: Snapshot) -> Exit:
+    """Take what is declared for what the migrations lead to, if they fit."""
+    from debros.migrations import snapshot as snapshots
+
+    try:
+        _check_fits(models, project.migrations())
+    except DebrosError as error:
+        raise CommandError(f"the migrations do not fit the models: {error}", next="debros check") from error
+    _make(project.folder)
+    snapshots.write(project.folder, after)
+    changed = sorted(
+        name for name in after.keys() | (before or {}).keys() if after.get(name) != (before or {}).get(name)
+    )
+    screen.say("noted", f"{', '.join(changed)} as declared" if changed else "no changes")
+    screen.result({"changed": bool(changed), "written": [], "operations": [], "notes": []})
+    return Exit.DONE
+
+
+def _check_fits(models: Sequence[Any], migrations: Sequence[Migration]) -> None:
+    """Raise `MigrationError` where a migration is not of what these models declare."""
+    from debros.migrations.plans import rename_models
+    from debros.migrations.stages import steps_of
+    from debros.models.declare import schema_of
+
+    rename_models(models, migrations)
+    for model in models:
+        steps_of(schema_of(model), migrations)
 
 
 def _cut_off(

@@ -256,3 +256,35 @@ def test_files_of_a_project_are_on_disk_before_they_take_the_place_of_old_ones(
     project.run("init")
     assert done == ["sync pyproject.new", "replace pyproject.toml", f"sync {project.root.name}"]
     assert "kept = true" in (project.root / "pyproject.toml").read_text()
+
+
+BY_HAND = """
+from debros import migration
+
+m0001 = migration("0001_lang", "1.1.0").add_field("Note", "lang", default="en")
+"""
+
+
+def test_a_migration_that_was_typed_is_noted_and_not_written_again(project: Project) -> None:
+    changed(project)
+    (project.root / "migrations" / "0001_lang.py").write_text(BY_HAND)
+    project.run("migrate")
+    out, _ = project.run("check", code=1)
+    assert "Note changed since the last snapshot" in out
+    assert "with --by-hand" in out
+    _, err = project.run("makemigrations", "--default", 'Note.lang="en"', code=2)
+    assert "nothing is written" in err
+    assert "next: debros makemigrations --by-hand" in err
+    assert sorted(path.name for path in (project.root / "migrations").glob("*.py")) == ["0001_lang.py"]
+    assert project.json("makemigrations", "--by-hand")["changed"] is True
+    assert project.json("check")["good"] is True
+    assert project.json("makemigrations")["changed"] is False
+    assert project.json("migrate")["steps"] == []
+
+
+def test_migrations_that_contradict_the_models_are_not_noted(project: Project) -> None:
+    changed(project)
+    (project.root / "migrations" / "0001_lang.py").write_text(BY_HAND.replace("lang", "wrong"))
+    _, err = project.run("makemigrations", "--by-hand", code=2)
+    assert "the migrations do not fit the models" in err
+    assert "wrong" in err
