@@ -14,6 +14,13 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 
+def flattened(error: BaseException) -> BaseException:
+    """Return what is alone in a group of errors, and in one within it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'title'?"` for the nearest known name, or nothing."""
     near = get_close_matches(word, list(known), n=1)

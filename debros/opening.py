@@ -19,7 +19,7 @@ from debros.blocks.carstore import CarStore
 from debros.blocks.files import DiskFiles, Files, MemoryFiles
 from debros.config import DEFAULT_APP, Config, load
 from debros.env import SYSTEM, Env
-from debros.errors import ArgumentError, ConfigError, IdentityError, ModelError, NoNodeError, did_you_mean
+from debros.errors import ArgumentError, ConfigError, IdentityError, ModelError, NoNodeError, did_you_mean, flattened
 from debros.home import Devices, Home
 from debros.identity.did import did_of, key_of
 from debros.identity.keys import Identity
@@ -298,12 +298,15 @@ def _addresses(what: str, given: object) -> tuple[str, ...]:
 async def _tasks() -> AsyncIterator[trio.Nursery]:
     """A nursery that is cancelled at the end of the block, and whose block raises what it raises, not a group of it."""
     failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield nursery
-        except BaseException as error:  # told on below
-            failure = error
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:  # told on below
+                failure = error
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:  # of a task's, such as a handler's that ends the program
+        raise flattened(group) from None
     if failure is not None:
         raise failure
 

@@ -146,3 +146,20 @@ async def test_presence_is_seen_by_others_and_ends_by_word_or_by_silence() -> No
         with pytest.raises(debros.TopicError):
             async with a.events.present("a room"):
                 pass
+
+
+@pytest.mark.parametrize("error", [SystemExit(4), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_a_handler_that_ends_the_program_ends_it_as_it_says(error: BaseException) -> None:
+    async def main() -> None:
+        async with a_node(Note) as node:
+
+            def handle(_: object) -> None:
+                raise error
+
+            node.events.on(Note, handle)
+            await Note.create(title="last")
+            await trio.sleep_forever()
+
+    with pytest.raises(type(error)) as raised:
+        trio.run(main)
+    assert raised.value is error

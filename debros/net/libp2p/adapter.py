@@ -18,7 +18,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
-from debros.errors import DebrosError, TransportError
+from debros.errors import DebrosError, TransportError, flattened
 from debros.net.libp2p.addresses import dialled_address, peer_id
 from debros.net.libp2p.events import Notifee
 from debros.net.libp2p.framing import DATA, END, Reader, framed, pieces
@@ -69,7 +69,7 @@ class Libp2pTransport:
         except BaseException as error:
             self._nursery.cancel_scope.cancel()
             await self._nursery_manager.__aexit__(None, None, None)
-            raise _flattened(error) from None
+            raise flattened(error) from None
         self._nursery.start_soon(self._watch)
         return self
 
@@ -130,6 +130,7 @@ class Libp2pTransport:
             for sockets in (*self._sockets.values(), dialler.take()):
                 close_sockets(sockets)
             self._sockets = {}
+            pubsub.seen_messages.stop()  # whose thread else sweeps as long as the process runs
 
     @property
     def peer_id(self) -> str:
@@ -394,9 +395,3 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None and not str(error):
         error = error.__cause__
     return (str(error) or type(error).__name__).splitlines()[0][:200]
-
-
-def _flattened(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
