@@ -57,7 +57,7 @@ async def stay(folder: Path) -> None:
     """Be the process that the others meet through, and start them."""
     user = Identity.generate()
     user.save(folder / "user.key")
-    loopback = "/ip4/127.0.0.1/tcp/0"  # a port of your choice, where workers come and go
+    loopback = "/ip4/127.0.0.1/tcp/0"  # any free port: give a fixed one where the address has to stay
     async with debros.open(folder / "hub", models=[Visit, Page], app="workers", identity=user, listen=loopback) as db:
         told: dict[int, bytes] = {}
 
