@@ -37,7 +37,12 @@ def _no_flag(value: object) -> object:
 
 def _parsed(value: object) -> object:
     """Read JSON, as which the environment gives a table."""
-    return json.loads(value) if isinstance(value, str) else value  # what it raises is a ValueError
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"a table in JSON, which it is not ({error})") from error
 
 
 Count: TypeAlias = Annotated[int, BeforeValidator(_no_flag)]
@@ -289,7 +294,7 @@ def _from_pyproject(cwd: Path | None) -> list[Layer]:
 
 
 def _from_file(path: Path) -> list[Layer]:
-    return [_table(str(path), _toml(path))] if path.is_file() else []
+    return [_table(str(path), _toml(path))] if path.is_file() or path.is_dir() else []
 
 
 def _table(place: str, values: object) -> Layer:
@@ -300,6 +305,6 @@ def _table(place: str, values: object) -> Layer:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a mark first
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error

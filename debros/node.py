@@ -201,7 +201,10 @@ class Debros:
 
         Raises:
             ModelError: none is called so.
+            ArgumentError: this is no name.
         """
+        if not isinstance(name, str):
+            raise ArgumentError(f"model takes the name of a model, text, not {name!r:.80}")
         for schema, cls in self._class_of.items():
             if name in (schema.name, cls.__name__):
                 return cls

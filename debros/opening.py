@@ -58,15 +58,19 @@ _LOGGER: Final = logging.getLogger("debros.records")
 
 
 class _Opening(AbstractAsyncContextManager[Debros]):
-    """What `open` gives: a block to be entered. Other ways to use it say so."""
+    """What `open` gives: a block to be entered, once. Other ways to use it say so."""
 
     def __init__(self, block: AbstractAsyncContextManager[Debros]) -> None:
         self._block = block
+        self._was_entered = False
 
     def __repr__(self) -> str:
         return f"<not open yet: {_ENTERED}>"
 
     async def __aenter__(self) -> Debros:
+        if self._was_entered:
+            raise ArgumentError("this block was entered before: call `debros.open(...)` for each block")
+        self._was_entered = True
         return await self._block.__aenter__()
 
     async def __aexit__(self, *left: Any) -> bool | None:
@@ -169,14 +173,23 @@ async def open_node(
     if not isinstance(home, (str, os.PathLike)):
         raise ArgumentError(f'home is the directory of the node, or ":memory:", not {home!r:.80}')
     for what, given in (("models", models), ("admins", admins), ("migrations", migrations)):
-        if given is not None and not isinstance(given, (str, os.PathLike, ModuleType, Iterable)):
-            raise ConfigError(f"{what}= takes a list, not {given!r:.80}")
+        is_one = isinstance(given, (str, os.PathLike, ModuleType))
+        if given is not None and (what != "migrations" if is_one else not isinstance(given, Iterable)):
+            of = {"models": " of model classes", "admins": " of DIDs"}.get(what, "")
+            raise ConfigError(f"{what}= takes a list{of}, not {given!r:.80}")
+    admins = tuple(admins)
+    if any(isinstance(admin, Identity) for admin in admins):
+        raise ConfigError("admins= takes a list of DIDs: `admins=[identity.did]`, not the identities")
+    if type(anybody) is not bool:
+        raise ConfigError(f"open= is True or False, whether anybody may write to the global log, not {anybody!r:.80}")
     if config is not None and not isinstance(config, (str, Config)):
         raise ConfigError(
             f"config= is the name of a preset or a debros.Config, not {config!r:.80}; settings go by their names"
         )
     if not os.fspath(home):
         raise ConfigError('home is empty: it is the directory of the node, or ":memory:"')
+    if "\0" in str(home):
+        raise ConfigError(f"home is the directory of the node, and no path holds a null character: {str(home)!r:.80}")
     if "://" in str(home):
         raise ConfigError(f'home is the directory of the node, or ":memory:", not the address {str(home)!r:.80}')
     in_memory = str(home) == MEMORY

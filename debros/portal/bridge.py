@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary, finalize
 import outcome
 
 from debros import current
+from debros.errors import ArgumentError, NoNodeError
 from debros.node import Debros
 from debros.opening import open as open_node
 from debros.portal.loop import (
@@ -139,11 +140,37 @@ def _end(task: Task, _: object) -> None:
     task.end()
 
 
+class _Opening(AbstractAsyncContextManager[Bridge]):
+    """What `open` gives: a block to be entered, once."""
+
+    def __init__(self, block: AbstractAsyncContextManager[Bridge]) -> None:
+        self._block = block
+        self._was_entered = False
+
+    async def __aenter__(self) -> Bridge:
+        if self._was_entered:
+            raise ArgumentError("this block was entered before: call `debros.asyncio.open(...)` for each block")
+        self._was_entered = True
+        return await self._block.__aenter__()
+
+    async def __aexit__(self, *left: Any) -> bool | None:
+        return await self._block.__aexit__(*left)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise NoNodeError(
+            "debros.asyncio.open runs under asyncio (`asyncio.run(main())`); under trio there is "
+            "`async with debros.open(...)`"
+        ) from None
+
+
 def _bridged(opening: Opening[P]) -> Callable[P, AbstractAsyncContextManager[Bridge]]:
     @asynccontextmanager
-    async def open(*args: P.args, **options: P.kwargs) -> AsyncIterator[Bridge]:
-        """Open a node for asyncio. Arguments and errors are those of `debros.open`."""
-        loop = asyncio.get_running_loop()
+    async def block(*args: P.args, **options: P.kwargs) -> AsyncIterator[Bridge]:
+        loop = _running_loop()
         portal = Portal(partial(opening, *args, **options))
         opened: asyncio.Future[BaseException | None] = loop.create_future()
 
@@ -161,6 +188,10 @@ def _bridged(opening: Opening[P]) -> Callable[P, AbstractAsyncContextManager[Bri
         finally:
             portal.stop()
             await asyncio.shield(loop.run_in_executor(None, portal.join))
+
+    def open(*args: P.args, **options: P.kwargs) -> AbstractAsyncContextManager[Bridge]:
+        """Open a node for asyncio. Arguments and errors are those of `debros.open`."""
+        return _Opening(block(*args, **options))
 
     return open
 

@@ -12,7 +12,7 @@ from weakref import finalize
 import outcome
 
 from debros import current
-from debros.errors import ClosedError
+from debros.errors import ArgumentError, ClosedError
 from debros.node import Debros
 from debros.opening import open as open_node
 from debros.portal.loop import (
@@ -146,8 +146,12 @@ class _Block(AbstractContextManager[Blocking]):
 
     def __init__(self, block: AbstractContextManager[Blocking]) -> None:
         self._block = block
+        self._was_entered = False
 
     def __enter__(self) -> Blocking:
+        if self._was_entered:
+            raise ArgumentError("this block was entered before: call `debros.blocking(...)` for each block")
+        self._was_entered = True
         return self._block.__enter__()
 
     def __exit__(self, *left: Any) -> bool | None:

@@ -126,6 +126,24 @@ def test_a_file_that_is_not_toml_is_named(place: Place, text: str) -> None:
     assert str(path) in str(refused.value)
 
 
+def test_a_mark_that_an_editor_puts_first_is_no_part_of_the_file(place: Place) -> None:
+    place.home_says("\ufeffrow_cache = 5\n")
+    assert place.load().row_cache == 5
+
+
+def test_a_directory_in_place_of_the_file_is_named(place: Place) -> None:
+    (place.home / "debros.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"debros\.toml cannot be read"):
+        place.load()
+
+
+def test_a_table_of_the_environment_that_is_no_json_says_so(place: Place) -> None:
+    with pytest.raises(
+        ConfigError, match=r"DEBROS_SHARDS should be a table in JSON, which it is not \(.*\), not '\[1'"
+    ):
+        place.load(environ={"DEBROS_SHARDS": "[1"})
+
+
 def test_a_file_that_is_not_text_is_named(place: Place) -> None:
     path = place.home_says("")
     path.write_bytes(b"app = \xff")

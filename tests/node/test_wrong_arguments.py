@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ WRONG: dict[str, tuple[Call, type[debros.DebrosError], str]] = {
     ),
     "sum of groups": (lambda db: Note.query().group_by(Note.n).sum, debros.QueryError, "aggregate(debros.sum(...))"),
     # the node
+    "a class as a name": (lambda db: db.model(Note), ArgumentError, "takes the name of a model"),
     "revoke of nothing": (lambda db: db.revoke(None), debros.IdentityError, "is not the DID of a key"),
     "grant of a number": (lambda db: db.grant(5), debros.IdentityError, "is not the DID of a key"),
     "export of a number": (
@@ -136,6 +138,9 @@ async def test_a_wrong_argument_is_told_with_its_cure_and_nothing_happens(wrong:
         ({"peers": 5}, "peers= takes addresses"), ({"models": 5}, "models= takes a list"),
         ({"admins": 5}, "admins= takes a list"), ({"admins": [5]}, "admins"),
         ({"migrations": 5}, "migrations= takes a list"), ({"config": 5}, "the name of a preset"),
+        ({"models": "app.Note"}, "a list of model classes, not 'app.Note'"), ({"models": copy}, "a list of model classes"),
+        ({"admins": "did:key:z6Mk"}, "a list of DIDs"), ({"admins": [debros.Identity.generate()]}, "identity.did"),
+        ({"open": "no"}, "open= is True or False"), ({"home": "a\0b"}, "holds a null character"),
         ({"home": 5}, "the directory of the node"), ({"home": None}, "the directory of the node"),
     ],
 )  # fmt: skip
@@ -144,6 +149,21 @@ async def test_open_says_which_argument_is_wrong(options: dict[str, Any], cure: 
     with pytest.raises(ArgumentError if "directory" in cure else debros.ConfigError, match=cure):
         async with open_node(home, **{"models": [Note], **options}):
             pass
+
+
+async def test_admins_that_come_one_by_one_are_read_once(tmp_path: Path) -> None:
+    identity = debros.Identity.generate()
+    for _ in range(2):  # the second time the home's own name makes it look at them again
+        options: dict[str, Any] = {"admins": (did for did in [identity.did]), "open": False, "identity": identity}
+        async with open_node(tmp_path, models=[Note], **options):
+            await Note.create()
+
+
+async def test_a_node_is_opened_once_by_a_block() -> None:
+    block = open_node(":memory:", models=[Note])
+    await _entered(block)
+    with pytest.raises(ArgumentError, match=r"call `debros.open\(...\)` for each block"):
+        await _entered(block)
 
 
 async def test_a_transaction_is_entered_once() -> None:

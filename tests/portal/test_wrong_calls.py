@@ -131,6 +131,29 @@ def test_iterate_and_using_say_what_they_take() -> None:
             pass
 
 
+def test_a_block_of_asyncio_is_entered_once() -> None:
+    async def main() -> None:
+        block = debros.asyncio.open(":memory:", models=[Note])
+        await _entered(block)
+        with pytest.raises(ArgumentError, match=r"debros.asyncio.open\(...\)` for each block"):
+            await _entered(block)
+
+    asyncio.run(main())
+
+
+def test_a_block_without_a_loop_is_entered_once() -> None:
+    block = debros.blocking(":memory:", models=[Note])
+    with block:
+        pass
+    with pytest.raises(ArgumentError, match=r"debros.blocking\(...\)` for each block"), block:
+        pass
+
+
+async def test_a_node_for_asyncio_is_not_opened_under_trio() -> None:
+    with pytest.raises(debros.NoNodeError, match=r"async with debros.open\("):
+        await _entered(debros.asyncio.open(":memory:", models=[Note]))
+
+
 def test_asyncio_has_the_same_errors() -> None:
     async def main() -> None:
         async with debros.asyncio.open(":memory:", models=[Note]) as db:
