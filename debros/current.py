@@ -97,3 +97,10 @@ def check_here(thread: int) -> None:
     """Raise `NoNodeError` where the thread that a node lives in is another one than this."""
     if thread != this_thread():
         raise NoNodeError(ELSEWHERE)
+
+
+def check_meant() -> None:
+    """Raise `NoNodeError` where the node that is meant, if one is, lives in another thread than this."""
+    node = _context.get().node or (open_nodes[0] if len(open_nodes) == 1 else None)
+    if node is not None:
+        check_here(node.thread)

@@ -180,7 +180,7 @@ class ValidationError(DebrosError, ValueError):
     errors: tuple[FieldError, ...]
 
     def __str__(self) -> str:
-        return f"{self.model}: " + "; ".join(f"{e.field}: {e.message}" for e in self.errors)
+        return f"{self.model}: " + "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in self.errors)
 
 
 @dataclass(eq=False)

@@ -395,6 +395,7 @@ class Debros:
 
         The logger `debros.audit` tells as it happens of what only this node knows: openings, refused writes, its health.
         """
+        current.check_here(self.thread)
         self.store.check_open()
         await self.store.until_writable()
         self.store.view.hide_provisional()
@@ -466,7 +467,11 @@ class Debros:
         Raises:
             DeadlineError: not within `timeout_s`; the text says who is waited for.
             PermissionDeniedError: a log with entries here is served by peers to members only, and this user is none.
+            ArgumentError: `timeout_s` is no number of seconds.
         """
+        if timeout_s is not None and not (isinstance(timeout_s, (int, float)) and timeout_s >= 0):
+            raise ArgumentError(f"timeout_s={timeout_s!r:.80} is how many seconds to wait: a number, 0 or more")
+        current.check_here(self.thread)
         self.store.check_open()
         await self.met.synced(timeout_s)
 
@@ -480,6 +485,7 @@ class Debros:
         Raises:
             ConfigError: no log of this application is meant.
         """
+        current.check_here(self.thread)
         self.store.check_open()
         self.met.change(self._meant(what, shards), follow=True)
         self._choose_shards()
@@ -487,6 +493,7 @@ class Debros:
 
     async def unfollow(self, what: str | type[Model], /, *, shards: Iterable[int] | None = None) -> None:
         """Replicate these logs no more; what is here stays. Arguments and errors are those of `follow`."""
+        current.check_here(self.thread)
         self.store.check_open()
         self.met.change(self._meant(what, shards), follow=False)
         self._choose_shards()
@@ -542,6 +549,7 @@ class Debros:
         from debros.pinning import carrying
 
         check_path("export_car", target)
+        current.check_here(self.thread)
         logs, entries, content = await carrying.chosen(self.store, what)
         return await carrying.export(
             self.store, self.pins, target, logs=logs, entries=entries, content=content, version=version, files=files,
@@ -560,6 +568,7 @@ class Debros:
         from debros.pinning import carrying
 
         check_path("import_car", source)
+        current.check_here(self.thread)
         return await carrying.load(self.store, self.pins, source, is_ours=self._map.holds, progress=progress)
 
     async def owners(self) -> list[str]:
@@ -569,6 +578,7 @@ class Debros:
 
     async def fingerprint(self) -> str:
         """Return a digest of what the node shows: equal for nodes that show the same records."""
+        current.check_here(self.thread)
         self.store.check_open()
         return await fingerprint(self.store)
 
@@ -587,6 +597,7 @@ class Debros:
 
     async def health(self) -> Health:
         """Return whether the node is well: each part with its state, its last error, and the cure."""
+        current.check_here(self.thread)
         await trio.lowlevel.checkpoint()
         return look(self, [] if self.store.closed else self.migrations.pending_names())
 

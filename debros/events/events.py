@@ -128,7 +128,7 @@ class Events:
             raise TopicError(f"where= of a topic takes a function of the message, not {where!r}")
         if type(history) is not int or history < 0:
             raise TopicError(f"history={history!r} is how many messages are wanted: 0 or more")
-        messages = Messages(pattern, where, overflow, own, Counts(self._node.env.now_us))
+        messages = Messages(pattern, where, overflow, own, Counts(self._node.env.now_us), self._node.thread)
         self._exchange.subscribe(messages, history)
         return messages
 
@@ -284,6 +284,7 @@ class Events:
             TopicError: the topic is of no good form or reserved, or the data of no type that a message holds.
             TooLargeError: the data is too large.
         """
+        check_here(self._node.thread)
         self._node.store.check_open()
         if not isinstance(to, (str, Iterable)):
             raise TopicError(f"to= takes the DIDs of users, not {to!r}")
@@ -326,6 +327,7 @@ class Events:
 
     async def flush(self) -> None:
         """Send what waits for company."""
+        check_here(self._node.thread)
         await self._exchange.flush()
 
     # -- looking -------------------------------------------------------------------------------------------------------
@@ -359,6 +361,7 @@ class Events:
         Raises:
             TopicError: the room's name is of no good form, or `ttl_s` not between 0 and an hour.
         """
+        check_here(self._node.thread)
         if not is_topic(room):
             raise TopicError(f"{room!r} is no name of a room: words of letters, digits, `_` and `-` between dots")
         if not 0 < ttl_s <= 3600:

@@ -8,6 +8,7 @@ from typing import Final, Literal, Self, TypeAlias, get_args
 
 import trio
 
+from debros.current import check_here
 from debros.errors import ClosedError, LaggedError, TopicError
 from debros.events.message import Message
 from debros.events.stats import Counts, Stats
@@ -21,9 +22,10 @@ class Messages:
     """An async iterator over messages. `db.events.subscribe("chat.*")` makes it."""
 
     def __init__(
-        self, pattern: str, where: Callable[[Message], object] | None, overflow: Overflow, own: bool, counts: Counts
-    ) -> None:
-        """Begin to listen.
+        self, pattern: str, where: Callable[[Message], object] | None, overflow: Overflow, own: bool, counts: Counts,
+        thread: int,
+    ) -> None:  # fmt: skip
+        """Begin to listen, on a node that lives in `thread`.
 
         Raises:
             TopicError: the pattern, or `overflow`, is wrong.
@@ -43,6 +45,7 @@ class Messages:
         self._over = ""
         self.hook: Callable[[Message], None] | None = None  # called at once, instead of the buffer
         self.counts = counts
+        self._thread = thread
 
     @property
     def lag(self) -> int:
@@ -83,7 +86,9 @@ class Messages:
         Raises:
             LaggedError: with `overflow="error"`, once what came before the loss is taken; it goes on behind it.
             ClosedError: the node, or this subscription, is closed.
+            NoNodeError: the node lives in another thread.
         """
+        check_here(self._thread)
         await trio.lowlevel.checkpoint()
         while True:
             while self._waiting:

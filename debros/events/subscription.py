@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 import trio
 
+from debros.current import check_here
 from debros.errors import ClosedError
 from debros.events import cursor as cursors
 from debros.events.event import Event
@@ -40,6 +41,7 @@ class Feed:
 
     def __init__(self, store: Store, mark: bytes, own_keys: Callable[[], frozenset[bytes]]) -> None:
         self.store = store
+        self.thread = store.view.thread.number  # that the node lives in
         self.mark = mark
         self.own_keys = own_keys
         self.happenings = Happenings(store)
@@ -160,7 +162,9 @@ class Subscription(Generic[R]):
         Raises:
             ClosedError: the node, or this subscription, is closed.
             StorageError: the log cannot be read.
+            NoNodeError: the node lives in another thread.
         """
+        check_here(self._feed.thread)
         await trio.lowlevel.checkpoint_if_cancelled()
         rested = False  # whether others had their turn: who has slept need not wait once more
         while True:
@@ -179,6 +183,7 @@ class Subscription(Generic[R]):
 
     async def backlog(self) -> list[Event[R]]:
         """Return the events that there are now, without waiting for others."""
+        check_here(self._feed.thread)
         found: list[Event[R]] = []
         while self._ready or self._advance():
             await trio.lowlevel.checkpoint()

@@ -19,6 +19,7 @@ from debros.blocks.cid import Link
 from debros.blocks.unixfs import parse, reading
 from debros.blocks.unixfs.adding import Path
 from debros.config import Config
+from debros.current import check_here
 from debros.env import Env
 from debros.errors import (
     CeilingError,
@@ -63,6 +64,7 @@ class Pins:
     ) -> None:
         self._env = env
         self._store = store
+        self._thread = store.view.thread.number  # that the node lives in
         self._open_blocks = open_blocks
         self._ledger_path = ledger_path
         self.ruling = Ruling(store.models, self._now)
@@ -113,7 +115,8 @@ class Pins:
         transport.on_peer.append(lambda _, came: self._note_peer(came=came))
 
     async def ready(self) -> tuple[Ledger, Contents]:
-        """Open what is not open yet, and return it."""
+        """Open what is not open yet, and return it; in another thread than the node's it raises `NoNodeError`."""
+        check_here(self._thread)
         async with self._opening:
             self._check_open()
             if self._ledger is None or self._contents is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 import trio
 
-from debros.current import choosing, context, current_node
+from debros.current import check_here, choosing, context, current_node
 from debros.errors import ClosedError, QueryError, TransactionError
 from debros.query.catalog import columns
 from debros.query.expressions import Statement
@@ -58,7 +58,9 @@ class Live(Generic[R]):
         self._steps: deque[Step] = deque()  # changes that are not taken yet
         self._has_positions = bool(query.orders) or query.at_most is not None or query.skipped > 0
         self._has_related = bool(query.loads or query.counts)
-        self._chosen = {"node": current_node(), "identity": context().identity, "transaction": None}
+        node = current_node()
+        self._thread = node.thread
+        self._chosen = {"node": node, "identity": context().identity, "transaction": None}
         self._closed = False
         self._since = self._until = source.cursor()  # of the changes taken so far, and of those that wait
         self._others = self._judge.depends() | _models_of(query.loads) | _models_of(query.counts)
@@ -81,7 +83,9 @@ class Live(Generic[R]):
 
         Raises:
             ClosedError: the node, or this view, is closed.
+            NoNodeError: the node lives in another thread.
         """
+        check_here(self._thread)
         await trio.lowlevel.checkpoint()
         while not self._steps:
             if self._closed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import trio
 
-from debros.current import choosing, context
+from debros.current import check_meant, choosing, context
 from debros.errors import QueryError
 from debros.query.rows import Rows
 
@@ -54,10 +54,13 @@ class Batches(Generic[R]):
         size = self._size if self._left is None else min(self._size, self._left)
         if self._after is None or not size:
             raise StopAsyncIteration
-        await trio.lowlevel.checkpoint()  # a page that is quick does not do it, and who iterates may do nothing else
         here = context()
         self._chosen = self._chosen or {"node": here.node, "identity": here.identity}
         with choosing(**self._chosen):
+            check_meant()
+            await (
+                trio.lowlevel.checkpoint()
+            )  # a page that is quick does not do it, and who iterates may do nothing else
             page = await self._query.limit(size).page(self._after or None)
         self._after = page.next
         if self._left is not None:

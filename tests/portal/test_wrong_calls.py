@@ -12,7 +12,7 @@ import trio
 
 import debros
 import debros.asyncio
-from debros import ArgumentError, Field, File, Identity, Model, model
+from debros import ArgumentError, Debros, Field, File, Identity, Model, model
 
 
 @model(name="ElsewhereNote")
@@ -129,6 +129,56 @@ def test_iterate_and_using_say_what_they_take() -> None:
             list(db.iterate(5))  # type: ignore[arg-type]  # wrong on purpose
         with pytest.raises(ArgumentError, match=r"query\.live\(\)"), db.using(5):  # type: ignore[arg-type, var-annotated]  # wrong on purpose
             pass
+
+
+ASKED_OF_THE_NODE: list[Callable[[Debros], Any]] = [
+    lambda node: anext(aiter(Note.query().stream())),
+    lambda node: anext(aiter(Note.query().batches(2))),
+    lambda node: node.health(),
+    lambda node: node.synced(timeout_s=1),
+    lambda node: node.follow("did:key:x"),
+    lambda node: node.unfollow("did:key:x"),
+    lambda node: node.audit(),
+    lambda node: node.fingerprint(),
+    lambda node: node.import_car("x.car"),
+    lambda node: node.export_car("x.car"),
+    lambda node: node.events.publish("a.b", 1),
+    lambda node: node.events.flush(),
+    lambda node: _entered(node.events.present("room")),
+    lambda node: node.pins.stats(),
+    lambda node: node.pins.why("x"),
+    lambda node: node.pins.sweep(),
+]
+
+
+def test_asyncio_callers_who_forget_run_of_the_nodes_own_calls_are_told_too() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db:
+            await db.run(Note.create(title="a"))
+            for forgotten in ASKED_OF_THE_NODE:
+                with pytest.raises(debros.NoNodeError, match=r"await db\.run"):
+                    await forgotten(db.node)
+
+    asyncio.run(main())
+
+
+def test_asyncio_callers_who_forget_iterate_are_told_too() -> None:
+    async def main() -> None:
+        async with debros.asyncio.open(":memory:", models=[Note]) as db:
+            stream = Note.query().stream()
+            assert [note async for note in db.iterate(stream)] == []
+            async with (
+                db.using(Note.query().live()) as view,
+                db.using(db.node.events.subscribe(Note, since="start")) as events,
+                db.using(db.node.events.subscribe("a.*")) as messages,
+            ):
+                for iterated in (stream, view, events, messages):
+                    with pytest.raises(debros.NoNodeError, match=r"db\.iterate"):
+                        await anext(aiter(iterated))
+                with pytest.raises(debros.NoNodeError, match=r"await db\.run"):
+                    await events.backlog()
+
+    asyncio.run(main())
 
 
 def test_a_block_of_asyncio_is_entered_once() -> None:
