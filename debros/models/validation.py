@@ -126,7 +126,7 @@ class Validator:
         if kind == "dataclass_exact_type" and problem.get("ctx", {}).get("class_name") == "File":
             message += "; `await File.add(...)` gives one"
         elif isinstance(problem["input"], str) and kind in _HAVE_JSON_FORMS:
-            message += "; its JSON form goes through `from_dict`"
+            message += '; text in its JSON form, as `to_dict(mode="json")` gives it, goes through `from_dict`'
         return FieldError(path, problem["input"], kind, message)
 
 

@@ -189,6 +189,10 @@ class ViewFile:
             return ClosedError("the node is closed")
         if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
             return self.damage(error)
+        if isinstance(error, apsw.FullError | apsw.IOError):
+            return StorageError(
+                f"the disk refused the view's file: {error}; free some of it if it is full, and try again"
+            )
         return StorageError(f"the view cannot be used: {error}; deleting view.sqlite rebuilds it from the log")
 
     def damage(self, error: Exception) -> StorageError:

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.projects import Project
@@ -269,6 +270,20 @@ def test_the_doctor_tells_what_is_wrong_and_what_to_type(filled: Project) -> Non
     assert "next: chmod 600 data/identity" in out.replace(str(filled.root) + "/", "")
     assert "bad  log: " in out
     assert "bad  view: " in out
+
+
+def test_the_doctor_blames_no_view_that_a_home_without_writing_keeps_it_from_reading(
+    filled: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **options: object) -> None:
+        raise apsw.CantOpenError("unable to open database file")  # the file beside it that SQLite wants
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("apsw.Connection", refuse)
+    out, _ = filled.run("doctor", "--quick", code=1)
+    assert "bad  disk: " in out
+    assert "warning  view: it cannot be looked at" in out
+    assert "rm " not in out
 
 
 def test_a_bundle_holds_no_values_keys_names_or_paths(filled: Project) -> None:

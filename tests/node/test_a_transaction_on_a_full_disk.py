@@ -41,7 +41,7 @@ async def test_effects_that_found_no_room_show_with_the_next_query(
 
             with monkeypatch.context() as patch:
                 patch.setattr(db.store.effects, "preview", refuse)
-                with pytest.raises(StorageError, match="full"):
+                with pytest.raises(StorageError, match="full; free some of it"):
                     await Book.query().all()
             assert await Book.query().all() == []
         assert await Book.count() == 0

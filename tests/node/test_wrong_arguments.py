@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ class Hits(Model):
     hits: Field[int] = field()
 
 
+@model(name="WrongStamp")
+class Stamp(Model):
+    at: Field[datetime] = field()
+
+
 Call = Callable[[Debros], Any]
 
 WRONG: dict[str, tuple[Call, type[debros.DebrosError], str]] = {
@@ -48,7 +54,16 @@ WRONG: dict[str, tuple[Call, type[debros.DebrosError], str]] = {
     "a number to increment": (lambda db: Hits.increment(5, hits=1), debros.ValidationError, "an id is text, not int"),
     "a list to increment": (lambda db: Hits.increment([], hits=1), debros.ValidationError, "an id is text, not list"),
     # records
-    "no amounts": (lambda db: Hits.increment("a"), debros.ValidationError, "increment(id, hits=1)"),
+    "no amounts": (
+        lambda db: Hits.increment("a"),
+        debros.ValidationError,
+        "Hits: say by how much: increment(id, hits=1)",
+    ),
+    "text that is no time": (
+        lambda db: Stamp.from_dict({"at": "soon"}),
+        debros.ValidationError,
+        "text in its JSON form",
+    ),
     "a number to create_many": (lambda db: Note.create_many(5), ArgumentError, "takes a list of records or dicts"),
     "one dict to create_many": (lambda db: Note.create_many({"title": "a"}), ArgumentError, "`create` makes one"),
     "numbers to create_many": (lambda db: Note.create_many([5]), ArgumentError, "got a int; give records, or dicts"),
@@ -73,6 +88,7 @@ WRONG: dict[str, tuple[Call, type[debros.DebrosError], str]] = {
     "sum of groups": (lambda db: Note.query().group_by(Note.n).sum, debros.QueryError, "aggregate(debros.sum(...))"),
     # the node
     "a class as a name": (lambda db: db.model(Note), ArgumentError, "takes the name of a model"),
+    "a wait for peers of words": (lambda db: db.synced(timeout_s="1"), ArgumentError, "how many seconds to wait"),
     "revoke of nothing": (lambda db: db.revoke(None), debros.IdentityError, "is not the DID of a key"),
     "grant of a number": (lambda db: db.grant(5), debros.IdentityError, "is not the DID of a key"),
     "export of a number": (
