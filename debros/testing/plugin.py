@@ -57,7 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _marked(node: pytest.Item) -> dict[str, Any]:
-    marks = reversed(list(node.iter_markers(MARK)))  # the nearest counts most
+    marks = list(reversed(list(node.iter_markers(MARK))))  # the nearest counts most
+    for mark in marks:
+        if mark.args:
+            raise pytest.UsageError(
+                f"debros({', '.join(map(repr, mark.args))}): its options go by their names, e.g. `debros(seeds=3)`"
+            )
     return {name: value for mark in marks for name, value in mark.kwargs.items()}
 
 
@@ -69,10 +74,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test in a world once for each seed."""
     if WORLD not in metafunc.fixturenames:
         return
-    wanted: int | Iterable[int] = _marked(metafunc.definition).get(SEEDS, 1)
+    seeds = _seeds(_marked(metafunc.definition).get(SEEDS, 1))
     only = metafunc.config.getoption("--debros-seed")
-    seeds = range(wanted) if isinstance(wanted, int) else wanted
-    metafunc.parametrize(SEED, list(seeds) if only is None else [only])
+    metafunc.parametrize(SEED, seeds if only is None else [only])
+
+
+def _seeds(wanted: object) -> list[int]:
+    """Return the seeds that are wanted: so many, or these."""
+    if isinstance(wanted, Iterable) and not isinstance(wanted, (str, bytes)):
+        seeds = list(wanted)
+    else:
+        seeds = list(range(wanted)) if type(wanted) is int else []
+    if not seeds or any(type(seed) is not int for seed in seeds):
+        raise pytest.UsageError(f"debros(seeds={wanted!r}): how many seeds, 1 or more, or a list of them: `seeds=[7]`")
+    return seeds
 
 
 @pytest.fixture
@@ -133,6 +148,8 @@ def _in_world(wanted: Wanted, test: Test, name: str, given: Mapping[str, Any]) -
     from debros.testing import deterministic
     from debros.testing.world import World
 
+    if "seed" in wanted.options:
+        raise pytest.UsageError(f"debros(seed=...): which seeds are wanted is `seeds=[{wanted.options['seed']!r}]`")
     seed = 0 if wanted.seed is None else wanted.seed
     options = {"models": defined_models(), **wanted.options}
 

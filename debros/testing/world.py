@@ -29,16 +29,17 @@ from typing import Any, Final, Self
 import trio
 
 from debros.blocks.files import MemoryFiles
-from debros.errors import ClosedError, DebrosError, StorageError
+from debros.errors import ArgumentError, ClosedError, DebrosError, StorageError
 from debros.identity.keys import Identity
 from debros.log.manifest import manifest_of_user
-from debros.net.memory import Faults, MemoryNetwork
+from debros.net.memory import Faults
 from debros.node import Debros
 from debros.opening import open_node
 from debros.replica.store import Admitted
 from debros.testing.checks import Broken, Witness, check_log
 from debros.testing.environment import SimulatedEnv
 from debros.testing.faults import FailingFiles, RecordingFiles
+from debros.testing.network import Network, unknown
 
 SETTLING_S: Final = 900.0  # of virtual time that a world may need to come together
 
@@ -96,10 +97,18 @@ class World:
             app: the application's name.
             closed: whether only `n0`, an admin, and whom it grants may write to global logs.
             settings: of every node.
+
+        Raises:
+            ArgumentError: `seed` or `nodes` is no whole number, or `models` no list.
         """
+        if type(seed) is not int:
+            raise ArgumentError(f"seed= is a whole number, not {seed!r:.80}")
+        if type(nodes) is not int or nodes < 1:
+            raise ArgumentError(f"nodes= is how many there are, 1 or more, not {nodes!r:.80}")
+        if isinstance(models, str) or not isinstance(models, Iterable):
+            raise ArgumentError(f"models= takes a list of model classes, not {models!r:.80}")
         self.seed = seed
         self.random = Random(f"world {seed}")  # noqa: S311 - a simulation
-        self.network = MemoryNetwork(Random(f"network {seed}"), faults)  # noqa: S311 - as above
         self.models = list(models)
         self.app = app
         self.closed = closed
@@ -109,10 +118,18 @@ class World:
         self._skew_s = skew_s
         self._settings = dict(settings or {})
         self._names = [f"n{n}" for n in range(nodes)]
+        self.network = Network(Random(f"network {seed}"), faults, self._names)  # noqa: S311 - as above
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery
 
     def __getitem__(self, name: str) -> Life:
+        """Return a node by its name.
+
+        Raises:
+            ArgumentError: none is called so.
+        """
+        if name not in self.lives:
+            raise ArgumentError(unknown(name, self.lives))
         return self.lives[name]
 
     @property
@@ -199,7 +216,7 @@ class World:
 
     async def up(self, name: str) -> None:
         """Start a node, if it is down, and wait until it is open."""
-        life = self.lives[name]
+        life = self[name]
         life.is_wanted = True
         if not life.is_up:
             life.changed.set()
@@ -209,7 +226,7 @@ class World:
 
     async def crash(self, name: str) -> None:
         """Cut a node's power: what was not synced may be there or not when it is started again."""
-        life = self.lives[name]
+        life = self[name]
         life.is_wanted = False
         if life.disk is not None:
             life.disk.arm(1, forever=True)
@@ -219,7 +236,7 @@ class World:
 
     def crash_soon(self, name: str, calls: int) -> None:
         """Cut a node's power behind so many further calls of its disk, wherever it is then."""
-        disk = self.lives[name].disk
+        disk = self[name].disk
         if disk is not None:
             disk.arm(calls, forever=True)
 

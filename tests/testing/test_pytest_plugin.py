@@ -12,6 +12,8 @@ from debros.testing.world import World
 
 pytest_plugins = ["pytester"]
 
+WORLD_TEST = "async def test_it(debros_world):\n    debros_world"
+
 MODELS = """
 import pytest
 from debros import Field, Model, model
@@ -151,6 +153,19 @@ async def test_it(db):
             "@pytest.fixture\ndef early(debros_node):\n    return debros_node.addresses\nasync def test_it(early):\n    pass",
             "for nothing before",
         ),
+        ("@pytest.mark.debros(3)\n" + WORLD_TEST, "debros(3): its options go by their names"),
+        ("@pytest.mark.debros(3)\n" + WORLD_TEST.replace("world", "node"), "debros(3): its options go by their names"),
+        ("@pytest.mark.debros(seeds=0)\n" + WORLD_TEST, "debros(seeds=0): how many seeds, 1 or more"),
+        ("@pytest.mark.debros(seeds='abc')\n" + WORLD_TEST, "debros(seeds='abc'): how many seeds, 1 or more"),
+        ("@pytest.mark.debros(seeds=[])\n" + WORLD_TEST, "how many seeds, 1 or more"),
+        ("@pytest.mark.debros(seed=3)\n" + WORLD_TEST, "debros(seed=...): which seeds are wanted is `seeds=[[]3[]]`"),
+        ("@pytest.mark.debros(nodes='3')\n" + WORLD_TEST, "nodes= is how many there are, 1 or more, not '3'"),
+        ("@pytest.mark.debros(models=Note)\n" + WORLD_TEST, "models= takes a list of model classes"),
+        (WORLD_TEST + "['n7']", "ArgumentError: no node is called 'n7'*; they are n0, n1, n2"),
+        (WORLD_TEST + "[0]", "ArgumentError: no node is called 0"),
+        (WORLD_TEST + ".crash_soon('n9', 1)", "no node is called 'n9'"),
+        (WORLD_TEST + ".network.partition(['n0'], ['n9'])", "no node is called 'n9'"),
+        (WORLD_TEST + ".network.partition('n0', 'n1')", "partition takes lists of hosts"),
     ],
 )
 def test_a_test_that_cannot_have_what_it_asks_for_is_told_why(pytester: pytest.Pytester, code: str, why: str) -> None:
