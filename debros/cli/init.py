@@ -28,7 +28,7 @@ def command(name: str = "", /, *, models: str = "", json: Json = False) -> Exit:
     """
     screen, root = Screen(json), Path.cwd()
     path = root / "pyproject.toml"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
     if "debros" in tomllib.loads(text).get("tool", {}):
         raise CommandError(f"{path} has a [tool.debros] already; what it says is changed there", next="debros check")
     models = models or _models_in(root)

@@ -42,7 +42,7 @@ class Project:
         for folder in (Path.cwd(), *Path.cwd().parents):
             path = folder / "pyproject.toml"
             if path.is_file():
-                tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+                tool = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("tool", {})
                 return cls(folder, config, "debros" in tool)
         return cls(Path.cwd(), config, False)
 

@@ -10,6 +10,7 @@ import pytest
 from debros.cli import main
 from debros.cli.app import VERBS
 from debros.cli.exits import CommandError, Exit, exit_of
+from debros.cli.project import Project
 from debros.cli.screen import Screen
 from debros.errors import ConfigError, DebrosError, StorageError, StoreLockedError
 
@@ -56,6 +57,19 @@ def test_verify_where_there_is_no_database_is_wrong_usage(name: str, tmp_path: P
     told = capsys.readouterr().err
     assert f"there is no debros database in {tmp_path / name}" in told
     assert "next: debros verify PATH" in told
+
+
+def test_a_project_whose_file_begins_with_a_byte_order_mark_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('\ufeff[project]\nname = "x"\n', encoding="utf-8")
+    assert main(["init", "--models", "app.models"]) == Exit.DONE
+    made = tmp_path / "pyproject.toml"
+    made.write_text("\ufeff" + made.read_text(encoding="utf-8"), encoding="utf-8")
+    assert main(["init"]) == Exit.USAGE
+    assert "has a [tool.debros] already" in capsys.readouterr().err
+    assert Project.here().is_one
 
 
 def test_the_demo_refuses_a_folder_that_holds_something(tmp_path: Path, capsys: Captured) -> None:
