@@ -50,9 +50,7 @@ class Tracker:
         self._changed: set[tuple[str, int, str]] = set()  # what a `Doc` says
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
         self._seen = 0
-        self._declared: dict[
-            str, str
-        ] = {}  # by model: under which fingerprint its rows were looked at, to be written down
+        self._declared: dict[str, str] = {}  # fingerprints of models whose rows were looked at, to be written down
         self.on_wanted: Callable[[], object] | None = None  # told that records came that may want content; quick
         self.new: dict[int, Item] = {}  # by number: content that became known, and is not looked for here yet
 
