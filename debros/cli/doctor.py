@@ -172,10 +172,8 @@ def _view(home: Path) -> list[Finding]:
         finally:
             db.close()
     except apsw.Error as error:
-        if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and not os.access(
-            home, os.W_OK
-        ):  # SQLite needs a file beside it
-            why = f"it cannot be looked at in a home that cannot be written: {error}"
+        if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and not os.access(home, os.W_OK):
+            why = f"it cannot be looked at in a home that cannot be written, for SQLite needs a file beside it: {error}"
             return [Finding("view", "warning", why, f"chmod u+w {home}")]
         return [Finding("view", "bad", f"it cannot be read: {error}", cure)]
     if told != "ok":

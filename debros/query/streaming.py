@@ -58,9 +58,7 @@ class Batches(Generic[R]):
         self._chosen = self._chosen or {"node": here.node, "identity": here.identity}
         with choosing(**self._chosen):
             check_meant()
-            await (
-                trio.lowlevel.checkpoint()
-            )  # a page that is quick does not do it, and who iterates may do nothing else
+            await trio.lowlevel.checkpoint()  # a quick page has none, and who iterates may do nothing else
             page = await self._query.limit(size).page(self._after or None)
         self._after = page.next
         if self._left is not None:
