@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from debros.cli.check import changed_names
 from debros.cli.exits import CommandError, Exit
 from debros.cli.options import Flag, Json
 from debros.cli.project import Project
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 
 def command(
-    *, name: str = "", check: Flag = False, empty: Flag = False, by_hand: Flag = False, rename: list[str] | None = None, no_rename: Flag = False,
+    *, name: str = "", check: Flag = False, empty: Flag = False, by_hand: Flag = False,
+    rename: list[str] | None = None, no_rename: Flag = False,
     default: Annotated[list[str] | None, Parameter(negative="")] = None, json: Json = False,
 ) -> Exit:  # fmt: skip
     """Write a migration from what changed in the models since the last snapshot of them.
@@ -38,7 +40,7 @@ def command(
         name: What it is called, behind its number.
         check: Write nothing; exit with 1 where something changed.
         empty: Write a migration without operations, to be filled in.
-        by_hand: A migration that was typed says what changed: only note that, in the snapshot.
+        by_hand: A migration that was typed says what changed: only note that, in the snapshot. It stands alone.
         rename: `Post.body=text`: the field body of Post is called text now; `Post=Article` for a model.
         no_rename: Nothing was renamed.
         default: `Post.lang='"en"'`: what old records get of a new required field, as Python.
@@ -55,6 +57,10 @@ def command(
     after = snapshots.snapshot(models)
     before = snapshots.read(folder)
     if by_hand:
+        if name or check or empty or rename or no_rename or default:
+            raise CommandError(
+                "--by-hand writes no migration, and takes no other option", next="debros makemigrations --by-hand"
+            )
         return _noted(screen, project, models, before, after)
     wanted = dict(_pair(one, "--rename Post.body=text") for one in rename or ())
     defaults = dict(_pair(one, "--default Post.lang='\"en\"'") for one in default or ())
@@ -117,6 +123,8 @@ def command(
         try:
             _check_fits(models, present)
         except DebrosError as error:
+            if not written:
+                raise
             for full in written:
                 (folder / f"{full}.py").unlink()
             raise CommandError(
@@ -148,9 +156,7 @@ def _noted(screen: Screen, project: Project, models: Sequence[Any], before: Snap
         raise CommandError(f"the migrations do not fit the models: {error}", next="debros check") from error
     _make(project.folder)
     snapshots.write(project.folder, after)
-    changed = sorted(
-        name for name in after.keys() | (before or {}).keys() if after.get(name) != (before or {}).get(name)
-    )
+    changed = changed_names(before or {}, after)
     screen.say("noted", f"{', '.join(changed)} as declared" if changed else "no changes")
     screen.result({"changed": bool(changed), "written": [], "operations": [], "notes": []})
     return Exit.DONE

@@ -49,6 +49,7 @@ class Tracker:
         self._passed = store.models.keys() - self._columns.keys()  # opened models whose records refer to none
         self._changed: set[tuple[str, int, str]] = set()  # what a `Doc` says
         self._named: list[tuple[Doc, list[tuple[Link, int]]]] = []  # by documents of models that are not opened
+        self._anew: set[str] = set()  # models whose rows were made anew, and not looked through yet
         self._seen = 0
         self._declared: dict[str, str] = {}  # fingerprints of models whose rows were looked at, to be written down
         self.on_wanted: Callable[[], object] | None = None  # told that records came that may want content; quick
@@ -62,7 +63,7 @@ class Tracker:
     @property
     def has_news(self) -> bool:
         """Whether something was learned that is not written down yet."""
-        return bool(self._changed or self._named)
+        return bool(self._changed or self._named or self._anew)
 
     def on_admitted(self, admitted: Sequence[Admitted]) -> None:
         """Take note of entries; see `Store.on_admitted`."""
@@ -86,16 +87,16 @@ class Tracker:
     def on_moved(self, places: Sequence[Place], models: Sequence[str]) -> None:
         """Take note of rows that changed by themselves, and of models whose rows were made anew; see `Store.on_moved`."""
         self._changed.update(place for place in places if place[0] in self._columns)
-        for name in models:
-            self._note_rows(name)
+        self._anew.update(self._columns.keys() & set(models))
 
-    def _note_rows(self, name: str) -> None:
-        """Take note of all documents of a model whose rows may refer to content."""
-        table = self._store.models[name].table
-        if where := " OR ".join(f"{quoted(table.columns[at])} IS NOT NULL" for at in self._columns.get(name, ())):
+    def _look_through(self) -> None:
+        """Take note of all documents of the models whose rows were made anew that may refer to content."""
+        for name in sorted(self._anew):
+            table = self._store.models[name].table
+            where = " OR ".join(f"{quoted(table.columns[at])} IS NOT NULL" for at in self._columns[name])
             sql = f'SELECT "_log", "id" FROM {quoted(table.name)} WHERE {where}'  # noqa: S608 - quoted names
-            found = self._store.view.read(sql, ())
-            self._changed.update((name, log, id) for log, id in found)
+            self._changed.update((name, log, id) for log, id in self._store.view.read(sql, ()))
+            self._anew.discard(name)
 
     async def catch_up(self, ledger: Ledger, check_open: Callable[[], None]) -> None:
         """Learn of what happened since the ledger was last brought up to date: entries, and other declarations.
@@ -121,7 +122,7 @@ class Tracker:
             declared = model.table.schema.fingerprint()
             if ledger.meta(_key(name)) != declared:
                 self._declared[name] = declared
-                self._note_rows(name)
+                self._anew.update(self._columns.keys() & {name})
 
     def _seen_mark(self, seen: int) -> bytes:
         """Return what stands for the entries up to a number: the last one, and the order they are in."""
@@ -135,6 +136,7 @@ class Tracker:
         Raises:
             StorageError: the disk refused.
         """
+        self._look_through()
         seen = self._seen
         pending = [Doc(*one) for one in sorted(self._changed)]
         for at in range(0, len(pending), _STEP):
@@ -156,6 +158,7 @@ class Tracker:
 
     def unwritten(self) -> set[Link]:
         """Return the content that was referred to since the last time, of which the ledger may not know that it is here."""
+        self._look_through()
         found = {item.link for item in self.new.values()}
         for one in self._changed:
             found.update(link for link, _ in self._shown(Doc(*one)))

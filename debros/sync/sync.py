@@ -351,7 +351,7 @@ class Sync:
             link.wake()
 
     async def _compare_each(self, link: Link, asker: Asker, log_ids: Sequence[bytes]) -> None:
-        """Compare a few logs at once, each by itself: where answers take long, one after the other would take a day for many users."""
+        """Compare a few logs at once, each by itself: one after the other, many new users would wait for as many round trips."""
         failures: list[DebrosError] = []
 
         async def compare(log_id: bytes) -> None:

@@ -276,6 +276,8 @@ def test_a_migration_that_was_typed_is_noted_and_not_written_again(project: Proj
     assert "nothing is written" in err
     assert "next: debros makemigrations --by-hand" in err
     assert sorted(path.name for path in (project.root / "migrations").glob("*.py")) == ["0001_lang.py"]
+    _, err = project.run("makemigrations", "--by-hand", "--check", code=2)
+    assert "takes no other option" in err
     assert project.json("makemigrations", "--by-hand")["changed"] is True
     assert project.json("check")["good"] is True
     assert project.json("makemigrations")["changed"] is False
