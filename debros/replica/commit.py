@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from debros.errors import FieldError, RestrictedError, TooLargeError, UniqueError, ValidationError
 from debros.identity.keys import Device
+from debros.log.body import MAX_CHANGES
 from debros.log.changes import encode_change
 from debros.log.rights import may_write
 from debros.replica.changes import Change
@@ -24,7 +25,6 @@ from debros.replica.tables import Row
 
 MAX_BYTES: Final = 2**20 - 256  # of encoded changes in one entry: a body has at most 1 MiB
 MAX_PART: Final = 1000  # changes in one part of a bulk write
-MAX_CHANGES: Final = 10_000  # in one entry
 MANY: Final = 32  # drafts for which it is worth looking rows up all at once
 
 Place: TypeAlias = "tuple[int, str]"  # log, id
